@@ -304,6 +304,7 @@ var (
 	flushC    = fallback.FlushScalars{Small: fallback.DropSmall}
 	beyondC   = fallback.CountBeyondScalars{Limit: 1e30}
 
+	targetsC          = fallback.RowTargetsScalars{Keep: 1}
 	squaresC          = fallback.AdafactorSquaresScalars{Scale: 1e-9, Root: 1}
 	factoredC         = fallback.AdafactorFactoredScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1}
 	factoredMoveC     = fallback.AdafactorFactoredMoveScalars{Scale: 1, Drop: fallback.DropSubnormal, Most: 1, Step: 1e-9}
@@ -399,6 +400,29 @@ var ops = append(steps(), []op{
 	{"RankOne", rankOne, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.RankOne(t, b.row(), b[0], b.perRow()) }
 	}, nil, true},
+
+	{"RowMax", read, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.RowMax(t, b.perRow(), b[0], b.row()) }
+	}, nil, false},
+	{"RowExp", oneToOne, func(t kernels.Table, b streams, _ int) func() {
+		most := make([]float32, len(b.perRow()))
+		for i := range most {
+			most[i] = 8
+		}
+		return func() { kernels.RowExp(t, b[0], b[1], most, b.perRow(), b.row()) }
+	}, nil, false},
+	{"RowScale", flip, func(t kernels.Table, b streams, _ int) func() {
+		return func() { kernels.RowScale(t, b[0], b.perRow(), b.perRow(), b.row()) }
+	}, nil, false},
+	{"RowTargets", readTwo, func(t kernels.Table, b streams, _ int) func() {
+		cost, most := make([]float32, len(b.perRow())), make([]float32, len(b.perRow()))
+		return func() { kernels.RowTargets(t, b.perRow(), cost, b[0], b[1], most, b.row(), &targetsC) }
+	}, nil, false},
+	{"RowTargetsScale", update1, func(t kernels.Table, b streams, _ int) func() {
+		return func() {
+			kernels.RowTargetsScale(t, b[0], b[1], b.perRow(), b.perRow(), b.perRow(), b.row())
+		}
+	}, nil, false},
 
 	{"AdafactorSquares", read, func(t kernels.Table, b streams, _ int) func() {
 		return func() { kernels.AdafactorSquares(t, b.perRow(), b[0], b.row(), &squaresC) }

@@ -145,7 +145,7 @@ func matrixCall(b *bytes.Buffer, r *rule.Rule) {
 
 // folds reports whether a kernel sums up rows, which then must not be cut.
 func folds(r *rule.Rule) bool {
-	return slices.ContainsFunc(r.Effects, func(e rule.Effect) bool { return e.Kind == rule.Fold && e.Reduce })
+	return slices.ContainsFunc(r.Effects, func(e rule.Effect) bool { return e.Reduce && e.Kind.Folds() })
 }
 
 // longRows writes what is done with rows of more than MaxLen elements.

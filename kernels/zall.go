@@ -304,6 +304,23 @@ func All() []Kernel {
 		{"Regularize", []Buffer{{"x", Stream, Float32}, {"g", Stream, Float32}, {"p", Stream, Float32}}, Regularize, fallback.Regularize, func(t Table) any {
 			return func(list [][]float32, c *fallback.RegularizeScalars) { runRegularize(t, list, c) }
 		}},
+		{"RowExp", []Buffer{{"e", Matrix, Float32}, {"x", Matrix, Float32}, {"most", PerRow, Float32}, {"sum", PerRow, Float32}, {"w", Stream, Float32}}, RowExp, fallback.RowExp, func(t Table) any {
+			return func(e, x, most, sum, w []float32) { runRowExp(t, e, x, most, sum, w) }
+		}},
+		{"RowMax", []Buffer{{"most", PerRow, Float32}, {"x", Matrix, Float32}, {"w", Stream, Float32}}, RowMax, fallback.RowMax, func(t Table) any {
+			return func(most, x, w []float32) { runRowMax(t, most, x, w) }
+		}},
+		{"RowScale", []Buffer{{"g", Matrix, Float32}, {"a", PerRow, Float32}, {"b", PerRow, Float32}, {"w", Stream, Float32}}, RowScale, fallback.RowScale, func(t Table) any {
+			return func(g, a, b, w []float32) { runRowScale(t, g, a, b, w) }
+		}},
+		{"RowTargets", []Buffer{{"weight", PerRow, Float32}, {"cost", PerRow, Float32}, {"x", Matrix, Float32}, {"y", Matrix, Float32}, {"most", PerRow, Float32}, {"w", Stream, Float32}}, RowTargets, fallback.RowTargets, func(t Table) any {
+			return func(weight, cost, x, y, most, w []float32, c *fallback.RowTargetsScalars) {
+				runRowTargets(t, weight, cost, x, y, most, w, c)
+			}
+		}},
+		{"RowTargetsScale", []Buffer{{"g", Matrix, Float32}, {"y", Matrix, Float32}, {"a", PerRow, Float32}, {"b", PerRow, Float32}, {"d", PerRow, Float32}, {"w", Stream, Float32}}, RowTargetsScale, fallback.RowTargetsScale, func(t Table) any {
+			return func(g, y, a, b, d, w []float32) { runRowTargetsScale(t, g, y, a, b, d, w) }
+		}},
 		{"Rprop", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"prev", Stream, Float32}, {"step", Stream, Float32}}, Rprop, fallback.Rprop, func(t Table) any {
 			return func(list [][]float32, c *fallback.RpropScalars) { runRprop(t, list, c) }
 		}},

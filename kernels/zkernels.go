@@ -1216,6 +1216,96 @@ func referenceRegularize(list [][]float32, c *fallback.RegularizeScalars) {
 	}
 }
 
+// RowExp runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.RowExp.
+func RowExp(t Table, e, x, most, sum, w []float32) {
+	sum = sum[:len(sum):len(sum)][:len(most)]
+	columns := len(w)
+	e = e[:len(e):len(e)][:len(most)*columns]
+	x = x[:len(x):len(x)][:len(most)*columns]
+	rows := rowsPerCall(len(e), columns)
+	for len(most) > rows {
+		runRowExp(t, e[:rows*columns], x[:rows*columns], most[:rows], sum[:rows], w)
+		e, x, most, sum = e[rows*columns:], x[rows*columns:], most[rows:], sum[rows:]
+	}
+	runRowExp(t, e, x, most, sum, w)
+}
+
+// RowMax runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.RowMax.
+func RowMax(t Table, most, x, w []float32) {
+	columns := len(w)
+	x = x[:len(x):len(x)][:len(most)*columns]
+	rows := rowsPerCall(len(x), columns)
+	for len(most) > rows {
+		runRowMax(t, most[:rows], x[:rows*columns], w)
+		most, x = most[rows:], x[rows*columns:]
+	}
+	runRowMax(t, most, x, w)
+}
+
+// RowScale runs the kernel of a table over the rows of a matrix: see fallback.RowScale.
+func RowScale(t Table, g, a, b, w []float32) {
+	b = b[:len(b):len(b)][:len(a)]
+	columns := len(w)
+	g = g[:len(g):len(g)][:len(a)*columns]
+	if columns > MaxLen {
+		for k := range a {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runRowScale(t, g[k*columns+at:k*columns+end], a[k:k+1], b[k:k+1], w[at:end])
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(g), columns)
+	for len(a) > rows {
+		runRowScale(t, g[:rows*columns], a[:rows], b[:rows], w)
+		g, a, b = g[rows*columns:], a[rows:], b[rows:]
+	}
+	runRowScale(t, g, a, b, w)
+}
+
+// RowTargets runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.RowTargets.
+func RowTargets(t Table, weight, cost, x, y, most, w []float32, c *fallback.RowTargetsScalars) {
+	cost = cost[:len(cost):len(cost)][:len(weight)]
+	most = most[:len(most):len(most)][:len(weight)]
+	columns := len(w)
+	x = x[:len(x):len(x)][:len(weight)*columns]
+	y = y[:len(y):len(y)][:len(weight)*columns]
+	rows := rowsPerCall(len(x), columns)
+	for len(weight) > rows {
+		runRowTargets(t, weight[:rows], cost[:rows], x[:rows*columns], y[:rows*columns], most[:rows], w, c)
+		weight, cost, x, y, most = weight[rows:], cost[rows:], x[rows*columns:], y[rows*columns:], most[rows:]
+	}
+	runRowTargets(t, weight, cost, x, y, most, w, c)
+}
+
+// RowTargetsScale runs the kernel of a table over the rows of a matrix: see fallback.RowTargetsScale.
+func RowTargetsScale(t Table, g, y, a, b, d, w []float32) {
+	b = b[:len(b):len(b)][:len(a)]
+	d = d[:len(d):len(d)][:len(a)]
+	columns := len(w)
+	g = g[:len(g):len(g)][:len(a)*columns]
+	y = y[:len(y):len(y)][:len(a)*columns]
+	if columns > MaxLen {
+		for k := range a {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runRowTargetsScale(t, g[k*columns+at:k*columns+end], y[k*columns+at:k*columns+end], a[k:k+1], b[k:k+1], d[k:k+1], w[at:end])
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(g), columns)
+	for len(a) > rows {
+		runRowTargetsScale(t, g[:rows*columns], y[:rows*columns], a[:rows], b[:rows], d[:rows], w)
+		g, y, a, b, d = g[rows*columns:], y[rows*columns:], a[rows:], b[rows:], d[rows:]
+	}
+	runRowTargetsScale(t, g, y, a, b, d, w)
+}
+
 // Rprop runs the kernel of a table over the tensors of a list, p, g, prev, step of each:
 // see fallback.Rprop.
 func Rprop(t Table, list *List, c *fallback.RpropScalars) {

@@ -1705,6 +1705,120 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 }
 
 //go:noinline
+func runRowExp(t Table, e, x, most, sum, w []float32) {
+	if unusual() {
+		asUsual(func() { runRowExp(t, e, x, most, sum, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(e, writes)
+		touchBuffer(x, reads)
+		touchBuffer(most, reads)
+		touchBuffer(sum, writes)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RowExp(e, x, most, sum, w)
+	case avx2Table, avx2newtonTable:
+		avx2.RowExp(e, x, most, sum, w)
+	default:
+		fallback.RowExp(e, x, most, sum, w)
+	}
+}
+
+//go:noinline
+func runRowMax(t Table, most, x, w []float32) {
+	if unusual() {
+		asUsual(func() { runRowMax(t, most, x, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(most, writes)
+		touchBuffer(x, reads)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RowMax(most, x, w)
+	case avx2Table, avx2newtonTable:
+		avx2.RowMax(most, x, w)
+	default:
+		fallback.RowMax(most, x, w)
+	}
+}
+
+//go:noinline
+func runRowScale(t Table, g, a, b, w []float32) {
+	if unusual() {
+		asUsual(func() { runRowScale(t, g, a, b, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(g, reads|writes)
+		touchBuffer(a, reads)
+		touchBuffer(b, reads)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RowScale(g, a, b, w)
+	case avx2Table, avx2newtonTable:
+		avx2.RowScale(g, a, b, w)
+	default:
+		fallback.RowScale(g, a, b, w)
+	}
+}
+
+//go:noinline
+func runRowTargets(t Table, weight, cost, x, y, most, w []float32, c *fallback.RowTargetsScalars) {
+	if unusual() {
+		asUsual(func() { runRowTargets(t, weight, cost, x, y, most, w, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(weight, writes)
+		touchBuffer(cost, writes)
+		touchBuffer(x, reads)
+		touchBuffer(y, reads)
+		touchBuffer(most, reads)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RowTargets(weight, cost, x, y, most, w, c)
+	case avx2Table, avx2newtonTable:
+		avx2.RowTargets(weight, cost, x, y, most, w, c)
+	default:
+		fallback.RowTargets(weight, cost, x, y, most, w, c)
+	}
+}
+
+//go:noinline
+func runRowTargetsScale(t Table, g, y, a, b, d, w []float32) {
+	if unusual() {
+		asUsual(func() { runRowTargetsScale(t, g, y, a, b, d, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(g, reads|writes)
+		touchBuffer(y, reads)
+		touchBuffer(a, reads)
+		touchBuffer(b, reads)
+		touchBuffer(d, reads)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.RowTargetsScale(g, y, a, b, d, w)
+	case avx2Table, avx2newtonTable:
+		avx2.RowTargetsScale(g, y, a, b, d, w)
+	default:
+		fallback.RowTargetsScale(g, y, a, b, d, w)
+	}
+}
+
+//go:noinline
 func runRprop(t Table, list [][]float32, c *fallback.RpropScalars) {
 	if unusual() {
 		asUsual(func() { runRprop(t, list, c) })

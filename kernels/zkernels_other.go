@@ -434,6 +434,31 @@ func runRegularize(t Table, list [][]float32, c *fallback.RegularizeScalars) {
 }
 
 //go:noinline
+func runRowExp(t Table, e, x, most, sum, w []float32) {
+	fallback.RowExp(e, x, most, sum, w)
+}
+
+//go:noinline
+func runRowMax(t Table, most, x, w []float32) {
+	fallback.RowMax(most, x, w)
+}
+
+//go:noinline
+func runRowScale(t Table, g, a, b, w []float32) {
+	fallback.RowScale(g, a, b, w)
+}
+
+//go:noinline
+func runRowTargets(t Table, weight, cost, x, y, most, w []float32, c *fallback.RowTargetsScalars) {
+	fallback.RowTargets(weight, cost, x, y, most, w, c)
+}
+
+//go:noinline
+func runRowTargetsScale(t Table, g, y, a, b, d, w []float32) {
+	fallback.RowTargetsScale(g, y, a, b, d, w)
+}
+
+//go:noinline
 func runRprop(t Table, list [][]float32, c *fallback.RpropScalars) {
 	referenceRprop(list, c)
 }

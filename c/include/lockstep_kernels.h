@@ -1946,6 +1946,52 @@ typedef struct lockstep_regularize_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c);
 
 /*
+ * RowExp stores e^(x - most), of numbers none of which is above their row's most, and adds
+ * each row as Dots does.
+ *
+ * list: e (written, rows × columns), x (read, rows × columns), most (read, one for each row), sum (written, one for each row), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * RowMax stores the largest element of each row, or the least finite number if none is
+ * above it. NaN counts as nothing.
+ *
+ * list: most (written, one for each row), x (read, rows × columns), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * RowScale makes the gradient of a row's exponentials, each less its column's part.
+ *
+ * list: g (changed, rows × columns), a (read, one for each row), b (read, one for each row), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * lockstep_row_targets_scalars are the numbers of RowTargets.
+ */
+typedef struct lockstep_row_targets_scalars {
+	float keep; /* the targets' factor; 0 leaves them out */
+	float spread; /* what is added to each */
+} lockstep_row_targets_scalars;
+
+/*
+ * RowTargets adds the weights u = w·(y·keep + spread) of each row and what they cost below
+ * the row's most, u·(most - x), as Dots does. What has no weight costs nothing.
+ *
+ * list: weight (written, one for each row), cost (written, one for each row), x (read, rows × columns), y (read, rows × columns), most (read, one for each row), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_targets(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_row_targets_scalars *c);
+
+/*
+ * RowTargetsScale is RowScale for a loss whose columns' parts follow from targets.
+ *
+ * list: g (changed, rows × columns), y (read, rows × columns), a (read, one for each row), b (read, one for each row), d (read, one for each row), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_targets_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
  * lockstep_rprop_scalars are the numbers of one Rprop step.
  */
 typedef struct lockstep_rprop_scalars {

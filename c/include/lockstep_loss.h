@@ -144,6 +144,47 @@ LOCKSTEP_API lockstep_status lockstep_loss_squared_hinge(const lockstep_table *t
  */
 LOCKSTEP_API lockstep_status lockstep_penalty(const lockstep_table *table, double l1, double l2, const float *w, size_t n, float *grad, double *value, lockstep_error *error);
 
+/* Which cross-entropy of rows it is. Zeros stand for PyTorch's defaults, but for the label that
+ * is ignored. */
+typedef struct lockstep_cross_entropy_options {
+	/* The mean of labels is over the sum of the weights of the classes of all rows that are not
+	 * ignored, the mean of targets over the rows. */
+	lockstep_reduction reduction;
+	const float *class_weights; /* finite, at least 0, one for each class; NULL stands for 1 each */
+	int ignores;                /* whether rows of a label cost nothing and have the gradient 0 */
+	int64_t ignored;            /* that label, which may be none of the classes: -100 in PyTorch */
+	double smoothing;           /* the part of each target, from 0 to 1, that is spread evenly over all classes */
+	double z_loss;              /* factor of the square of the logarithm of each row's sum of exponentials, at least 0 */
+	int empty_is_zero;          /* whether a mean over rows none of which counts is 0 and not NaN; its gradient is 0 */
+} lockstep_cross_entropy_options;
+
+/* Rows of logits, what is right, and where what is computed goes. */
+typedef struct lockstep_logits {
+	const float *logits; /* rows × classes, row-major without gaps */
+	size_t rows, classes; /* 1 to 1048576 classes */
+
+	/* One of these is NULL. */
+	const int64_t *labels; /* the class of each row, from 0, or the label that is ignored */
+	const float *targets;  /* the probability of each class in each row; they need not add up to 1 */
+
+	const float *weights; /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
+	float *grad;          /* of the value, by logits: logits itself, or apart; NULL if it is not wanted */
+	float *each;          /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+} lockstep_logits;
+
+/*
+ * The cross-entropy of the softmax of each row: with labels y, smoothing s and weights w
+ *
+ *	(1-s)·w[y]·(l - z[y]) + (s/classes)·Σ w[c]·(l - z[c]) + z_loss·l², l = log Σ e^z[c]
+ *
+ * and with targets t in their place Σ w[c]·t'[c]·(l - z[c]) + z_loss·l², t' = (1-s)·t +
+ * s/classes. Go's loss.CrossEntropy says more of it. scale is a factor of the gradient. A label
+ * that is neither a class nor ignored is refused. options may be NULL, and so may pool, whose
+ * threads change no bit: rows of fewer than 262144 logits in all stay on the calling thread.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
+	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
+
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {
 	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */

@@ -91,4 +91,15 @@ static inline float fold(float lanes[LOCKSTEP_LANES]) {
 	return lanes[0];
 }
 
+/* The largest of the lanes, in the same order, which begin with the least finite number. */
+static inline float fold_larger(float lanes[LOCKSTEP_LANES]) {
+	for (int half = LOCKSTEP_LANES / 2; half > 0; half /= 2)
+		for (int j = 0; j < half; j++) lanes[j] = larger(lanes[j], lanes[j + half]);
+	return lanes[0];
+}
+
+static inline void lowest(float lanes[LOCKSTEP_LANES]) {
+	for (int j = 0; j < LOCKSTEP_LANES; j++) lanes[j] = -0x1.fffffep127f;
+}
+
 #endif

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 7, LOSSES = UNSCALED + 13, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
-static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear",
+enum { UNSCALED = 8, LOSSES = UNSCALED + 13, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
 	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed"};
 static uint32_t expected[LOSSES][LOSS_CASES];
@@ -223,10 +223,92 @@ static uint64_t run_linear(const lockstep_table *table, source *s) {
 	return h;
 }
 
+/* n numbers from 0 to 1 once in so many times, else NULL. */
+static float *draw_some(source *s, uint32_t often, size_t n) {
+	if (below(s, often) > 0) return NULL;
+	float *x = room(n);
+	for (size_t i = 0; i < n; i++) x[i] = draw_unit(s);
+	return x;
+}
+
+/* Rows with their options. */
+typedef struct rows_case {
+	lockstep_cross_entropy_options o;
+	lockstep_logits b;
+	double scale;
+	int place; /* of the gradient: nowhere, apart, or that of the logits */
+	int each;
+} rows_case;
+
+static int64_t *draw_labels(source *s, size_t rows, uint32_t classes) {
+	int64_t *labels = calloc(rows + 1, sizeof *labels);
+	CHECK(labels, "no memory");
+	for (size_t i = 0; i < rows; i++) labels[i] = below(s, classes);
+	return labels;
+}
+
+static rows_case draw_rows(source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	uint32_t classes = 1 + below(s, size[0]);
+	rows_case c = {.b.classes = classes};
+	c.b.rows = below(s, size[1]);
+	c.o.reduction = (lockstep_reduction)below(s, 3);
+	c.o.class_weights = draw_some(s, 2, classes);
+	if (below(s, 2) > 0) c.o.ignores = 1, c.o.ignored = below(s, classes);
+	if (below(s, 2) > 0) c.o.smoothing = draw_unit(s);
+	if (below(s, 3) == 0) c.o.z_loss = draw_unit(s);
+	c.o.empty_is_zero = (int)below(s, 2);
+	c.b.weights = draw_some(s, 3, c.b.rows);
+	c.b.targets = draw_some(s, 3, c.b.rows * classes);
+	c.scale = draw_unit(s);
+	if (!c.b.targets) c.b.labels = draw_labels(s, c.b.rows, classes);
+	int wild = below(s, 3) == 0;
+	float *logits = room(c.b.rows * classes);
+	for (size_t i = 0; i < c.b.rows * classes; i++) {
+		logits[i] = 16 * draw_unit(s);
+		if (wild) logits[i] = from_bits(value(s));
+	}
+	c.b.logits = logits;
+	c.place = (int)below(s, 3);
+	c.each = below(s, 2) > 0 || c.o.reduction == LOCKSTEP_REDUCE_NONE;
+	return c;
+}
+
+/* What comes out on the threads of a pool, or on this one. */
+static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, lockstep_pool *pool) {
+	lockstep_logits b = c->b;
+	size_t n = b.rows * b.classes;
+	float *logits = room(n);
+	memcpy(logits, b.logits, n * sizeof *logits);
+	b.logits = logits;
+	if (c->place) b.grad = c->place == 2 ? logits : room(n);
+	if (c->each) b.each = room(b.rows);
+	double value;
+	lockstep_error e;
+	CHECK(!lockstep_loss_cross_entropy(table, &c->o, &b, c->scale, pool, &value, &e), "cross-entropy: %s", e.message);
+	uint64_t h = hash_value(value);
+	if (b.grad) h = hash_floats(h, b.grad, n);
+	if (b.each) h = hash_floats(h, b.each, b.rows);
+	if (c->place == 1) free(b.grad);
+	free(logits), free(b.each);
+	return h;
+}
+
+static uint64_t run_rows(const lockstep_table *table, source *s) {
+	rows_case c = draw_rows(s);
+	uint64_t h = hash_rows(&c, table, NULL);
+	for (int k = 0; k < POOLS; k++)
+		CHECK(hash_rows(&c, table, pools[k]) == h, "%zu rows of %zu classes: other bits on more threads", c.b.rows, c.b.classes);
+	free((void *)c.o.class_weights), free((void *)c.b.weights), free((void *)c.b.targets), free((void *)c.b.labels), free((void *)c.b.logits);
+	return h;
+}
+
 static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
+	if (kind == 7) return hash_sum(run_rows(table, &s));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -326,6 +408,57 @@ static void refuse_options(void) {
 	CHECK(v == 5 && grad[0] == 5 && !lockstep_loss_mse(NULL, &p, &v, &e), "what was refused has written, or weights without an address count");
 }
 
+static void refuse_rows(void) {
+	const int64_t labels[] = {0, 2}, bad[] = {-100, 3};
+	float x[6] = {0}, grad[6] = {5}, each[2] = {5}, negative[3] = {1, -1, 1};
+	double v = 5;
+	lockstep_error e;
+	const lockstep_logits good = {.logits = x, .rows = 2, .classes = 3, .labels = labels, .grad = grad, .each = each};
+	const lockstep_cross_entropy_options plain = {.ignores = 1, .ignored = -100};
+	lockstep_logits b = good;
+	lockstep_cross_entropy_options o = plain;
+#define REFUSED(status, message) refused(lockstep_loss_cross_entropy(NULL, &o, &b, 1, NULL, &v, &e), &e, status, message)
+	b.labels = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[1] is 3, want a class, from 0 to 2, or the label that is ignored");
+	o.ignores = 0;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[0] is -100, want a class");
+	b = good, b.targets = x;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "targets are given");
+	b = good, b.labels = NULL;
+	REFUSED(LOCKSTEP_NULL, "labels is NULL");
+	b = good, b.logits = NULL;
+	REFUSED(LOCKSTEP_NULL, "logits is NULL");
+	b = good, b.classes = 0;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "classes is 0");
+	b.classes = (1 << 20) + 1;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "classes is 1048577");
+	b = good, b.rows = SIZE_MAX / 4;
+	REFUSED(LOCKSTEP_LONG_BUFFER, "logits has ");
+	b = good, b.grad = x + 1;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad is 6 elements at ");
+	b = good, b.each = grad + 1;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "each is 2 elements at ");
+	b = good, b.each = x, b.grad = x;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "each is 2 elements at ");
+	b = good, b.labels = NULL, b.targets = grad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad is 6 elements at ");
+	b = good, b.weights = negative;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[1] is -1");
+	b = good, b.each = NULL, o.reduction = LOCKSTEP_REDUCE_NONE;
+	REFUSED(LOCKSTEP_NULL, "each is NULL");
+	b = good, o = plain, o.reduction = (lockstep_reduction)3;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	o = plain, o.class_weights = negative;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "class_weights[1] is -1");
+	o = plain, o.smoothing = 2;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "smoothing is 2");
+	o = plain, o.z_loss = (double)NAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "z_loss is ");
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5 && each[0] == 5, "what was refused has written");
+	CHECK(!lockstep_loss_cross_entropy(NULL, NULL, &good, 1, NULL, NULL, NULL) && each[0] != 5, "defaults were refused");
+}
+
 static void refuse_models(void) {
 	lockstep_linear *l;
 	lockstep_error e;
@@ -378,6 +511,7 @@ void test_losses(void) {
 	compare_rows_apart();
 	refuse_losses();
 	refuse_options();
+	refuse_rows();
 	refuse_models();
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");

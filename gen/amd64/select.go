@@ -325,24 +325,28 @@ func (e *emitter) sums(in loop.Inst) {
 	case loop.AddTimes:
 		e.t.addProduct(e, e.vector(in.X), e.vector(in.Y), e.vector(in.Dst))
 	case loop.Fold:
-		e.VMOVSS(e.folded(e.memory(in.Lanes)), e.memory(in.Mem))
+		e.VMOVSS(e.folded(in.Node.Op, e.memory(in.Lanes)), e.memory(in.Mem))
 	}
 }
 
-// folded adds the lanes of a row: j and j+16, then 8, 4, 2, 1.
-func (e *emitter) folded(lanes operand.Mem) reg.VecVirtual {
+// folded joins the lanes of a row: j and j+16, then 8, 4, 2, 1.
+func (e *emitter) folded(op rule.Op, lanes operand.Mem) reg.VecVirtual {
+	join, last := e.VADDPS, e.VADDSS
+	if op == rule.Max {
+		join, last = e.VMAXPS, e.VMAXSS
+	}
 	low, high := e.YMM(), e.YMM()
 	e.VMOVUPS(lanes, low)
-	e.VADDPS(lanes.Offset(64), low, low)
+	join(lanes.Offset(64), low, low)
 	e.VMOVUPS(lanes.Offset(32), high)
-	e.VADDPS(lanes.Offset(96), high, high)
-	e.VADDPS(high, low, low)
+	join(lanes.Offset(96), high, high)
+	join(high, low, low)
 	x, y := e.XMM(), e.XMM()
 	e.VEXTRACTF128(operand.U8(1), low, x)
-	e.VADDPS(x, low.AsX(), x)
+	join(x, low.AsX(), x)
 	e.VMOVHLPS(x, x, y)
-	e.VADDPS(y, x, x)
+	join(y, x, x)
 	e.VMOVSHDUP(x, y)
-	e.VADDSS(y, x, x)
+	last(y, x, x)
 	return x
 }

@@ -155,6 +155,8 @@ func bound(r *rule.Rule) Count {
 			case !e.Reduce:
 			case e.Kind == rule.MaxAbs: // no sign, greater, choose
 				c.Vector += 3 * vectors
+			case e.Kind == rule.FoldMax: // greater, choose
+				c.Vector += 2 * vectors
 			case e.Kind == rule.Fold:
 				c.Float += vectors
 			default: // two vectors of float64

@@ -321,7 +321,7 @@ func (s *selection) compute(n rule.Node, d, x, y, z loop.Reg) {
 	}
 }
 
-// fold selects the store of the sum of a row's lanes.
+// fold selects the store of what joins a row's lanes.
 func (s *selection) fold(in loop.Inst) {
 	var v [rule.Lanes / 4]loop.Reg
 	for q := range v {
@@ -333,12 +333,12 @@ func (s *selection) fold(in loop.Inst) {
 	}
 	for half := len(v) / 2; half > 0; half /= 2 {
 		for q := range half {
-			s.word(fadd, v[q], v[q], v[q+half])
+			s.compute(in.Node, v[q], v[q], v[q+half], loop.Reg{})
 		}
 	}
 	for _, half := range []int{8, 4} {
 		s.op(writes(v[1]), reads(v[0]), "VEXT", imm(half), lanes(v[0], "B16"), lanes(v[0], "B16"), lanes(v[1], "B16"))
-		s.word(fadd, v[0], v[0], v[1])
+		s.compute(in.Node, v[0], v[0], v[1], loop.Reg{})
 	}
 	to := s.place(in.Mem)
 	s.op(nil, reads(v[0], to.Base), "FMOVS", fp(v[0]), mem(to.Base, to.Disp))

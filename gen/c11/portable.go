@@ -115,7 +115,9 @@ func (p *portable) matrix() {
 		if b.Shape == rule.Matrix {
 			name += "_rows"
 		}
-		p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
+		if p.r.Loads(k) || p.r.Stores(k) {
+			p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
+		}
 	}
 	p.line("const int64_t n = (int64_t)list[%d].len, rows = (int64_t)list[%d].len;", p.r.First(rule.Stream), p.r.First(rule.PerRow))
 	p.loop("for (int64_t k = 0; k < rows; k++) {", func() {
@@ -124,9 +126,9 @@ func (p *portable) matrix() {
 				p.line("%s%s = %[2]s_rows + k * n;", p.pointer(k), names.C(b.Name))
 			}
 		}
-		p.folds("float fold_%s[LOCKSTEP_LANES] = {0};")
+		p.folds("float fold_%s[LOCKSTEP_LANES] = {0};", "float fold_%s[LOCKSTEP_LANES];\n"+p.indent+"lowest(fold_%[1]s);")
 		p.loop("for (int64_t i = 0; i < n; i++) {", p.tasks)
-		p.folds("%s[k] = fold(fold_%[1]s);")
+		p.folds("%s[k] = fold(fold_%[1]s);", "%s[k] = fold_larger(fold_%[1]s);")
 	})
 }
 
@@ -155,11 +157,15 @@ var elements = [...]struct{ c, widen, narrow string }{
 	rule.F16:  {"uint16_t", "from_f16", "to_f16"},
 }
 
-// folds prints a line for each buffer that is given the sums of rows.
-func (p *portable) folds(format string) {
+// folds prints a line for each buffer that is given the sums of rows, or their largest
+// elements.
+func (p *portable) folds(sum, largest string) {
 	for _, e := range p.r.Effects {
-		if e.Reduce && e.Kind == rule.Fold {
-			p.line(format, names.C(p.r.Buffers[e.To].Name))
+		switch {
+		case e.Reduce && e.Kind == rule.Fold:
+			p.line(sum, names.C(p.r.Buffers[e.To].Name))
+		case e.Reduce && e.Kind == rule.FoldMax:
+			p.line(largest, names.C(p.r.Buffers[e.To].Name))
 		}
 	}
 }
@@ -201,6 +207,9 @@ func (p *portable) effect(e rule.Effect) {
 	case e.Kind == rule.MaxAbs:
 		to := names.C(p.r.Reductions[e.To].Name) + "[i % LOCKSTEP_LANES]"
 		p.line("%s = larger(number(magnitude(bits(%s))), %s);", to, x, to)
+	case e.Kind == rule.FoldMax:
+		to := "fold_" + names.C(p.r.Buffers[e.To].Name) + "[i % LOCKSTEP_LANES]"
+		p.line("%s = larger(%s, %s);", to, x, to)
 	default:
 		p.line("fold_%s[i %% LOCKSTEP_LANES] += %s;", names.C(p.r.Buffers[e.To].Name), x)
 	}

@@ -74,7 +74,7 @@ const (
 	Widen    // Dst = the first half of X as float64, or the second if Imm is 1
 	AddWide  // Dst += X as float64
 	AddTimes // Dst += X·Y as float64; the product is exact
-	Fold     // the float32 at Mem = the sum of the 32 lanes at Lanes, by halves
+	Fold     // the float32 at Mem = the 32 lanes at Lanes joined by Node, Add or Max, by halves
 )
 
 // A Cond compares two addresses as signed integers.

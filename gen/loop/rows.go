@@ -24,7 +24,7 @@ func (l *lowering) rows(columns Reg) {
 	count := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.PerRow)].Name, Piece: Len})
 	l.row = l.new(Address)
 	l.sides()
-	if slices.ContainsFunc(l.r.Effects, func(f rule.Effect) bool { return f.Kind == rule.Fold }) {
+	if slices.ContainsFunc(l.r.Effects, func(f rule.Effect) bool { return f.Reduce && f.Kind.Folds() }) {
 		l.foldLanes()
 	}
 	l.do(Inst{Op: Number, Dst: l.row})
@@ -67,9 +67,10 @@ func (l *lowering) sides() {
 // foldLanes makes room for the lanes of each row. A vector that straddles lines of the
 // cache is slow to come back.
 func (l *lowering) foldLanes() {
-	lanes := l.set(Address, Inst{Op: Locate, Mem: l.local(4*rule.Lanes*l.plan.rows, 64)})
-	for row := range l.plan.rows {
-		l.folds = append(l.folds, Mem{Base: lanes, Disp: 4 * rule.Lanes * row})
+	n := len(l.folded())
+	lanes := l.set(Address, Inst{Op: Locate, Mem: l.local(4*rule.Lanes*l.plan.rows*n, 64)})
+	for k := range l.plan.rows * n {
+		l.folds = append(l.folds, Mem{Base: lanes, Disp: 4 * rule.Lanes * k})
 	}
 }
 
@@ -86,8 +87,8 @@ func (l *lowering) sideBySide(prefix string, columns Reg, side int) {
 	l.columns(prefix, columns, side)
 	for row := range side {
 		for _, f := range l.r.Effects {
-			if f.Reduce && f.Kind == rule.Fold {
-				l.do(Inst{Op: Fold, Lanes: l.folds[row], Mem: l.further[row][f.To]})
+			if f.Reduce && f.Kind.Folds() {
+				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Lanes: l.lanesOf(f, row), Mem: l.further[row][f.To]})
 			}
 		}
 	}
@@ -114,13 +115,40 @@ func (l *lowering) nextRow(columns Reg, row, next []Mem) {
 	}
 }
 
-// clearFolds makes zeros of the lanes of rows.
+// folded are the rule's reductions of one row.
+func (l *lowering) folded() []rule.Effect {
+	var list []rule.Effect
+	for _, f := range l.r.Effects {
+		if f.Reduce && f.Kind.Folds() {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// lanesOf is where the lanes of one of them are.
+func (l *lowering) lanesOf(f rule.Effect, row int) Mem {
+	n := slices.IndexFunc(l.folded(), func(g rule.Effect) bool { return g.To == f.To })
+	return l.folds[n*l.plan.rows+row]
+}
+
+// starts is what such lanes begin with.
+func (l *lowering) starts(k rule.Kind) Reg {
+	if bits := k.Start(); bits != 0 {
+		return l.constant(bits)
+	}
+	return l.set(Vector, Inst{Op: Zero})
+}
+
+// clearFolds makes what they begin with of the lanes of rows.
 func (l *lowering) clearFolds(side int) {
 	if len(l.folds) == 0 {
 		return
 	}
-	zeros := slices.Repeat([]Reg{l.set(Vector, Inst{Op: Zero})}, rule.Lanes/l.m.Lanes)
-	for row := range side {
-		l.stores(l.folds[row], zeros)
+	for _, f := range l.folded() {
+		start := slices.Repeat([]Reg{l.starts(f.Kind)}, rule.Lanes/l.m.Lanes)
+		for row := range side {
+			l.stores(l.lanesOf(f, row), start)
+		}
 	}
 }

@@ -300,7 +300,10 @@ func (c *computer) fold(in Inst) {
 	}
 	for half := rule.Lanes / 2; half > 0; half /= 2 {
 		for j := range half {
-			lanes[j] += lanes[j+half]
+			x, y := lanes[j], lanes[j+half]
+			if lanes[j] = x + y; in.Node.Op == rule.Max {
+				lanes[j] = max(x, y)
+			}
 		}
 	}
 	binary.LittleEndian.PutUint32(c.memory[c.at(in.Mem):], math.Float32bits(lanes[0]))

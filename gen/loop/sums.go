@@ -17,12 +17,12 @@ func (l *lowering) overAll(vectors int) bool { return vectors*l.m.Lanes%rule.Lan
 func (l *lowering) takeSums(side int) {
 	l.eachSum(side, func(key sumOf, f rule.Effect, at Mem, size int) {
 		n := rule.Lanes * size / l.vector()
-		if f.Kind != rule.Fold {
+		if !f.Kind.Folds() {
 			l.sums[key] = l.loads(at, n)
 			return
 		}
-		for range n { // is 0 at the beginning of a row
-			l.sums[key] = append(l.sums[key], l.set(Vector, Inst{Op: Zero}))
+		for range n { // as at the beginning of a row
+			l.sums[key] = append(l.sums[key], l.starts(f.Kind))
 		}
 	})
 }
@@ -37,7 +37,7 @@ func (l *lowering) leaveSums(side int) {
 func (l *lowering) eachSum(side int, f func(key sumOf, f rule.Effect, at Mem, size int)) {
 	for id, e := range l.r.Effects {
 		for row := range side {
-			if !l.keepsSums() || !e.Reduce || e.Kind != rule.Fold && row > 0 {
+			if !l.keepsSums() || !e.Reduce || !e.Kind.Folds() && row > 0 {
 				continue
 			}
 			at, size := l.lanesAt(e, row)
@@ -49,8 +49,8 @@ func (l *lowering) eachSum(side int, f func(key sumOf, f rule.Effect, at Mem, si
 // lanesAt is where the lanes of a reduction are, and a lane's size.
 func (l *lowering) lanesAt(f rule.Effect, row int) (at Mem, size int) {
 	switch f.Kind {
-	case rule.Fold:
-		return l.folds[row], 4
+	case rule.Fold, rule.FoldMax:
+		return l.lanesOf(f, row), 4
 	case rule.MaxAbs:
 		return l.reductions[f.To], 4
 	}
@@ -99,7 +99,7 @@ func (m Machine) inMove() int {
 func (b *body) reduce(id, row int, list []Reg) {
 	at := b.sumsAt(id, row)
 	for k, x := range list {
-		b.change(id, row, k, at, b.changes(id, row, k, b.only(x)))
+		b.change(id, row, k, at, b.changes(id, row, k, b.only(x, b.r.Effects[id].Kind)))
 	}
 }
 
@@ -109,6 +109,8 @@ func (b *body) changes(id, row, k int, x Reg) []func(sum Reg) {
 	switch f.Kind {
 	case rule.Fold:
 		return []func(Reg){func(sum Reg) { b.into(rule.Add, sum, sum, x) }}
+	case rule.FoldMax:
+		return []func(Reg){func(sum Reg) { b.into(rule.Max, sum, x, sum) }}
 	case rule.MaxAbs:
 		most := b.magnitude(x)
 		return []func(Reg){func(sum Reg) { b.into(rule.Max, sum, most, sum) }}
@@ -116,7 +118,7 @@ func (b *body) changes(id, row, k int, x Reg) []func(sum Reg) {
 	factors := b.widen(x)
 	others := factors
 	if f.Kind == rule.Dot && f.X != f.Y {
-		others = b.widen(b.only(b.get(f.Y, row, k)))
+		others = b.widen(b.only(b.get(f.Y, row, k), f.Kind))
 	}
 	var list []func(Reg)
 	for half, v := range factors {
@@ -132,12 +134,16 @@ func (b *body) changes(id, row, k int, x Reg) []func(sum Reg) {
 	return list
 }
 
-// only is x with +0 in the lanes beyond the buffer.
-func (b *body) only(x Reg) Reg {
+// only is x with what a reduction begins with in the lanes beyond the buffer.
+func (b *body) only(x Reg, k rule.Kind) Reg {
 	if b.part.Kind == None {
 		return x
 	}
-	return b.set(Vector, Inst{Op: Only, X: b.part, Y: x})
+	if k.Start() == 0 {
+		return b.set(Vector, Inst{Op: Only, X: b.part, Y: x})
+	}
+	start, xor := b.starts(k), rule.Node{Op: rule.Xor}
+	return b.compute(xor, b.set(Vector, Inst{Op: Only, X: b.part, Y: b.compute(xor, x, start, Reg{})}), start, Reg{})
 }
 
 // magnitude is x without its sign.

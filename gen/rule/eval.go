@@ -48,6 +48,11 @@ func (r *Rule) Eval(a Args) {
 
 	for row := range rows {
 		fold := map[int]*[Lanes]float32{}
+		for _, e := range r.Effects {
+			if e.Reduce && e.Kind.Folds() {
+				fold[e.To] = starting(e.Kind)
+			}
+		}
 		at := func(buffer, column int) *float32 {
 			switch r.Buffers[buffer].Shape {
 			case Matrix:
@@ -82,28 +87,43 @@ func (r *Rule) Eval(a Args) {
 					l := &a.Maxima[e.To][lane]
 					*l = pick(abs(f(e.X)) > *l, abs(f(e.X)), *l)
 				case e.Kind == Fold:
-					if fold[e.To] == nil {
-						fold[e.To] = new([Lanes]float32)
-					}
 					fold[e.To][lane] += f(e.X)
+				case e.Kind == FoldMax:
+					l := &fold[e.To][lane]
+					*l = pick(f(e.X) > *l, f(e.X), *l)
 				}
 			}
 		}
 		for _, e := range r.Effects {
-			if e.Reduce && e.Kind == Fold {
-				var lanes [Lanes]float32
-				if fold[e.To] != nil {
-					lanes = *fold[e.To]
-				}
-				for half := Lanes / 2; half > 0; half /= 2 {
-					for j := range half {
-						lanes[j] += lanes[j+half]
-					}
-				}
-				*at(e.To, 0) = lanes[0]
+			if e.Reduce && e.Kind.Folds() {
+				*at(e.To, 0) = folded(e.Kind, *fold[e.To])
 			}
 		}
 	}
+}
+
+// starting are the lanes of a row before its first element.
+func starting(k Kind) *[Lanes]float32 {
+	var lanes [Lanes]float32
+	for j := range lanes {
+		lanes[j] = math.Float32frombits(k.Start())
+	}
+	return &lanes
+}
+
+// folded joins the lanes of a row.
+func folded(k Kind, lanes [Lanes]float32) float32 {
+	for half := Lanes / 2; half > 0; half /= 2 {
+		for j := range half {
+			x, y := lanes[j], lanes[j+half]
+			if k == Fold {
+				lanes[j] = x + y
+			} else {
+				lanes[j] = pick(x > y, x, y)
+			}
+		}
+	}
+	return lanes[0]
 }
 
 func compare(op Op, x, y float32) bool {

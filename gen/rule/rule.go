@@ -151,7 +151,33 @@ const (
 	// j+16, then j and j+8, j+4, j+2, j+1, and stores the sum in a PerRow
 	// buffer.
 	Fold
+	// FoldMax keeps the largest element of one row, NaN apart and at least Lowest, in
+	// lanes that are compared in Fold's order, and stores it in a PerRow buffer.
+	FoldMax
 )
+
+// Lowest is the bits of the least finite number, which FoldMax begins with: a row without
+// a number above it has that.
+const Lowest = 0xff7fffff
+
+// Folds reports whether the reduction is of one row.
+func (k Kind) Folds() bool { return k == Fold || k == FoldMax }
+
+// Start is the bits that a lane of a row begins with.
+func (k Kind) Start() uint32 {
+	if k == FoldMax {
+		return Lowest
+	}
+	return 0
+}
+
+// Joins is the operation that joins a lane of a row with another.
+func (k Kind) Joins() Op {
+	if k == FoldMax {
+		return Max
+	}
+	return Add
+}
 
 // An Effect is what a rule leaves behind: a store to a buffer, or a reduction.
 type Effect struct {
@@ -297,7 +323,7 @@ func (r *Rule) Loads(buffer int) bool {
 // Stores reports whether the kernel stores to a buffer.
 func (r *Rule) Stores(buffer int) bool {
 	return slices.ContainsFunc(r.Effects, func(e Effect) bool {
-		return e.To == buffer && (!e.Reduce || e.Kind == Fold)
+		return e.To == buffer && (!e.Reduce || e.Kind.Folds())
 	})
 }
 
@@ -421,6 +447,11 @@ func (x Value) SetUpper(v Value) {
 // SetFold stores the Fold of v over a row to the PerRow buffer x.
 func (x Value) SetFold(v Value) {
 	x.r.Effects = append(x.r.Effects, Effect{Reduce: true, Kind: Fold, To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
+}
+
+// SetFoldMax stores the FoldMax of v over a row to the PerRow buffer x.
+func (x Value) SetFoldMax(v Value) {
+	x.r.Effects = append(x.r.Effects, Effect{Reduce: true, Kind: FoldMax, To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
 }
 
 func (r *Rule) reduce(name string, k Kind, x, y Value) {

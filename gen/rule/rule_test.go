@@ -291,3 +291,31 @@ func TestDrop(t *testing.T) {
 		}
 	}
 }
+
+// TestFoldMax has the largest element of a row wherever it is, without NaN, and the least
+// finite number of rows with nothing above it.
+func TestFoldMax(t *testing.T) {
+	r := new(Set).Define("FoldMax", "", func(r *Rule) {
+		z, m := r.PerRow("z"), r.Matrix("m")
+		r.Buffer("w")
+		z.SetFoldMax(m)
+	})
+	const columns = 70
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	row := func(x float32) []float32 {
+		m := make([]float32, columns)
+		for i := range m {
+			m[i] = x
+		}
+		return m
+	}
+	for at := range columns {
+		m := slices.Concat(row(-3), row(-inf), row(nan), row(-5), row(-7))
+		m[at], m[3*columns+(at+1)%columns], m[3*columns+at], m[4*columns+at] = -2, nan, -4, inf
+		z := make([]float32, 5)
+		r.Eval(Args{Buffers: [][]float32{z, m, make([]float32, columns)}})
+		if want := []float32{-2, -math.MaxFloat32, -math.MaxFloat32, -4, inf}; !slices.Equal(z, want) {
+			t.Fatalf("with the largest at %d: %v, want %v", at, z, want)
+		}
+	}
+}

@@ -38,6 +38,7 @@ var lossList = []lossCase{
 	})},
 	{"penalty", penalty},
 	{"linear", linear},
+	{"cross_entropy", crossEntropy},
 	{"loss_mse_scaled", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
 		return loss.MSE{Reduction: r, Scaling: s}
 	})},
@@ -244,6 +245,66 @@ func linear(s *source, h *draws.Hash) {
 	h.Doubles(value)
 	h.Floats(grad...)
 	h.Floats(z...)
+}
+
+// some is n numbers from 0 to 1 once in so many times, else nil.
+func (s *source) some(often uint32, n int) []float32 {
+	if s.Below(often) > 0 {
+		return nil
+	}
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = s.unit()
+	}
+	return x
+}
+
+// crossEntropy has rows and classes of some sizes, with options of all kinds, and the
+// gradient nowhere, apart, or in the place of the logits.
+func crossEntropy(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	if s.Below(2) > 0 {
+		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
+	}
+	if s.Below(2) > 0 {
+		o.Smoothing = float64(s.unit())
+	}
+	if s.Below(3) == 0 {
+		o.ZLoss = float64(s.unit())
+	}
+	o.EmptyMean = loss.EmptyMean(s.Below(2))
+	b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
+	if b.Targets == nil {
+		b.Labels = make([]int64, rows)
+		for i := range b.Labels {
+			b.Labels[i] = int64(s.Below(uint32(classes)))
+		}
+	}
+	wild := s.Below(3) == 0
+	b.Logits = make([]float32, rows*classes)
+	for i := range b.Logits {
+		if b.Logits[i] = 16 * s.unit(); wild {
+			b.Logits[i] = s.value()
+		}
+	}
+	switch s.Below(3) {
+	case 1:
+		b.Grad = make([]float32, len(b.Logits))
+	case 2:
+		b.Grad = b.Logits
+	}
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewCrossEntropy(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
 }
 
 // label is a target that a model has a meaning for.

@@ -175,3 +175,23 @@ const (
 	// LinearParallel is the size of x from which on a second goroutine pays.
 	LinearParallel = 1 << 20
 )
+
+// Losses of rows. RowBlock and RowPiece say in which order a row is added up: another value
+// changes bits.
+const (
+	// RowBlock is the most elements of the rows, or pieces of a row, that go through all
+	// kernels of a loss while they are in the L1 cache.
+	RowBlock = 4 << 10
+
+	// RowPiece is the number of elements of a piece of a row of more than RowBlock, so that
+	// four are side by side. Pieces are added as float32, and their sums as float64.
+	RowPiece = 1 << 10
+
+	// RowGroup is the most rows of a block.
+	RowGroup = 256
+
+	// RowUnit is about the number of elements that a worker takes at a time, and RowParts the
+	// most times: the losses of each are added up first.
+	RowUnit  = 64 << 10
+	RowParts = 256
+)

@@ -69,6 +69,7 @@ def main() -> None:
         if framework == "torch":
             subprocess.run([python, HERE / "tables" / "scaler.py", HERE / "scaler.json"], check=True)
             subprocess.run([python, HERE / "tables" / "soap.py", HERE / "soap"], check=True)
+            subprocess.run([python, HERE / "tables" / "row_losses.py", LOSS], check=True)
         if framework == "optax":
             subprocess.run([python, HERE / "tables" / "sophia.py", HERE / "sophia"], check=True)
         if framework != "tensorflow":  # whose schedules and Muon are Keras'

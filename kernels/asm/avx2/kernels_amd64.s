@@ -251,6 +251,15 @@ GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
 GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
 
+DATA word4b40007f<>+0(SB)/4, $0x4b40007f
+GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2b00000<>+0(SB)/4, $0xc2b00000
+GLOBL wordc2b00000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff7fffff<>+0(SB)/4, $0xff7fffff
+GLOBL wordff7fffff<>(SB), RODATA|NOPTR, $4
+
 DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
 GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
 
@@ -262,9 +271,6 @@ GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
 
 DATA word00008000<>+0(SB)/4, $0x00008000
 GLOBL word00008000<>(SB), RODATA|NOPTR, $4
-
-DATA word4b40007f<>+0(SB)/4, $0x4b40007f
-GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
 
 DATA wordc1110000<>+0(SB)/4, $0xc1110000
 GLOBL wordc1110000<>(SB), RODATA|NOPTR, $4
@@ -25032,6 +25038,1232 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	e ← e^(x - most), sum ← Σ e of it, row by row
+//
+// func RowExp(e []float32, x []float32, most []float32, sum []float32, w []float32)
+// Requires: AVX, AVX2
+TEXT ·RowExp(SB), NOSPLIT, $320-120
+	MOVQ         w_len+104(FP), AX
+	MOVQ         e_base+0(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVQ         most_base+48(FP), BX
+	MOVQ         sum_base+72(FP), SI
+	MOVQ         w_base+96(FP), DI
+	VBROADCASTSS word4b40007f<>+0(SB), Y0
+	VBROADCASTSS wordc2b00000<>+0(SB), Y1
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y2
+	VBROADCASTSS word3f317200<>+0(SB), Y3
+	VBROADCASTSS word35bfbe8e<>+0(SB), Y4
+	VBROADCASTSS word3f800000<>+0(SB), Y5
+	VBROADCASTSS word3ab50f6b<>+0(SB), Y6
+	VBROADCASTSS word3c091e90<>+0(SB), Y7
+	MOVQ         most_len+56(FP), DI
+	LEAQ         63(SP), R8
+	ANDQ         $-64, R8
+	XORQ         R9, R9
+	MOVQ         DI, R10
+	SUBQ         $+2, R10
+	CMPQ         R9, R10
+	JG           rows2end
+
+rows2:
+	VBROADCASTSS (BX)(R9*4), Y8
+	VBROADCASTSS 4(BX)(R9*4), Y9
+	LEAQ         (CX)(AX*4), R11
+	LEAQ         (DX)(AX*4), R12
+	VXORPS       Y10, Y10, Y10
+	VMOVUPS      Y10, (R8)
+	VMOVUPS      Y10, 32(R8)
+	VMOVUPS      Y10, 64(R8)
+	VMOVUPS      Y10, 96(R8)
+	VMOVUPS      Y10, 128(R8)
+	VMOVUPS      Y10, 160(R8)
+	VMOVUPS      Y10, 192(R8)
+	VMOVUPS      Y10, 224(R8)
+	XORQ         R13, R13
+	MOVQ         AX, R14
+	ANDQ         $-8, R14
+	CMPQ         R13, R14
+	JGE          rows2loopend
+
+rows2loop:
+	MOVQ         R13, R15
+	ANDQ         $+31, R15
+	VMOVUPS      (DX)(R13*4), Y10
+	VSUBPS       Y8, Y10, Y10
+	VMAXPS       Y10, Y1, Y10
+	VMULPS       Y2, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y3, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y4, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y6, Y14
+	VADDPS       Y7, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VADDPS       Y10, Y5, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, (CX)(R13*4)
+	VMOVUPS      (R8)(R15*4), Y11
+	VADDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, (R8)(R15*4)
+	VMOVUPS      (R12)(R13*4), Y10
+	VSUBPS       Y9, Y10, Y10
+	VMAXPS       Y10, Y1, Y10
+	VMULPS       Y2, Y10, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y3, Y12, Y13
+	VSUBPS       Y13, Y10, Y10
+	VMULPS       Y4, Y12, Y12
+	VSUBPS       Y12, Y10, Y13
+	VMULPS       Y13, Y6, Y14
+	VADDPS       Y7, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y10, Y10
+	VSUBPS       Y12, Y10, Y10
+	VADDPS       Y10, Y14, Y10
+	VADDPS       Y10, Y13, Y10
+	VADDPS       Y10, Y5, Y10
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y10, Y10
+	VMOVUPS      Y10, (R11)(R13*4)
+	VMOVUPS      128(R8)(R15*4), Y11
+	VADDPS       Y10, Y11, Y11
+	VMOVUPS      Y11, 128(R8)(R15*4)
+	ADDQ         $+8, R13
+	CMPQ         R13, R14
+	JLT          rows2loop
+
+rows2loopend:
+	MOVQ         AX, R14
+	SUBQ         R13, R14
+	JE           rows2done
+	VMOVD        R14, X10
+	VPBROADCASTD X10, Y10
+	VPCMPGTD     lanes<>+0(SB), Y10, Y10
+	MOVQ         R13, R14
+	ANDQ         $+31, R14
+	VMASKMOVPS   (DX)(R13*4), Y10, Y11
+	VSUBPS       Y8, Y11, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y11
+	VADDPS       Y0, Y11, Y11
+	VSUBPS       Y0, Y11, Y12
+	VMULPS       Y3, Y12, Y13
+	VSUBPS       Y13, Y8, Y8
+	VMULPS       Y4, Y12, Y12
+	VSUBPS       Y12, Y8, Y13
+	VMULPS       Y13, Y6, Y14
+	VADDPS       Y7, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3d2aac83<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS word3efffffe<>+0(SB), Y15
+	VADDPS       Y15, Y14, Y14
+	VMULPS       Y13, Y13, Y15
+	VMULPS       Y15, Y14, Y14
+	VSUBPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y8, Y8
+	VADDPS       Y8, Y14, Y8
+	VADDPS       Y8, Y13, Y8
+	VADDPS       Y8, Y5, Y8
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y11, Y8, Y8
+	VMASKMOVPS   Y8, Y10, (CX)(R13*4)
+	VANDPS       Y10, Y8, Y8
+	VMOVUPS      (R8)(R14*4), Y11
+	VADDPS       Y8, Y11, Y11
+	VMOVUPS      Y11, (R8)(R14*4)
+	VMASKMOVPS   (R12)(R13*4), Y10, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y9
+	VADDPS       Y0, Y9, Y9
+	VSUBPS       Y0, Y9, Y11
+	VMULPS       Y3, Y11, Y12
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y8, Y12
+	VMULPS       Y12, Y6, Y13
+	VADDPS       Y7, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y8, Y8
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y5, Y8
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y8, Y8
+	VMASKMOVPS   Y8, Y10, (R11)(R13*4)
+	VANDPS       Y10, Y8, Y8
+	VMOVUPS      128(R8)(R14*4), Y9
+	VADDPS       Y8, Y9, Y9
+	VMOVUPS      Y9, 128(R8)(R14*4)
+
+rows2done:
+	VMOVUPS      (R8), Y8
+	VADDPS       64(R8), Y8, Y8
+	VMOVUPS      32(R8), Y9
+	VADDPS       96(R8), Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X9
+	VADDPS       X9, X8, X9
+	VMOVHLPS     X9, X9, X8
+	VADDPS       X8, X9, X9
+	VMOVSHDUP    X9, X8
+	VADDSS       X8, X9, X9
+	VMOVSS       X9, (SI)(R9*4)
+	VMOVUPS      128(R8), Y8
+	VADDPS       192(R8), Y8, Y8
+	VMOVUPS      160(R8), Y9
+	VADDPS       224(R8), Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X9
+	VADDPS       X9, X8, X9
+	VMOVHLPS     X9, X9, X8
+	VADDPS       X8, X9, X9
+	VMOVSHDUP    X9, X8
+	VADDSS       X8, X9, X9
+	VMOVSS       X9, 4(SI)(R9*4)
+	LEAQ         (R11)(AX*4), CX
+	LEAQ         (R12)(AX*4), DX
+	ADDQ         $+2, R9
+	CMPQ         R9, R10
+	JLE          rows2
+
+rows2end:
+	SUBQ $+1, DI
+	CMPQ R9, DI
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (BX)(R9*4), Y8
+	VXORPS       Y9, Y9, Y9
+	VMOVUPS      Y9, (R8)
+	VMOVUPS      Y9, 32(R8)
+	VMOVUPS      Y9, 64(R8)
+	VMOVUPS      Y9, 96(R8)
+	XORQ         R13, R13
+	MOVQ         AX, R10
+	ANDQ         $-8, R10
+	CMPQ         R13, R10
+	JGE          rows1loopend
+
+rows1loop:
+	MOVQ         R13, R11
+	ANDQ         $+31, R11
+	VMOVUPS      (DX)(R13*4), Y9
+	VSUBPS       Y8, Y9, Y9
+	VMAXPS       Y9, Y1, Y9
+	VMULPS       Y2, Y9, Y10
+	VADDPS       Y0, Y10, Y10
+	VSUBPS       Y0, Y10, Y11
+	VMULPS       Y3, Y11, Y12
+	VSUBPS       Y12, Y9, Y9
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y9, Y12
+	VMULPS       Y12, Y6, Y13
+	VADDPS       Y7, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y9, Y9
+	VSUBPS       Y11, Y9, Y9
+	VADDPS       Y9, Y13, Y9
+	VADDPS       Y9, Y12, Y9
+	VADDPS       Y9, Y5, Y9
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y9, Y9
+	VMOVUPS      Y9, (CX)(R13*4)
+	VMOVUPS      (R8)(R11*4), Y10
+	VADDPS       Y9, Y10, Y10
+	VMOVUPS      Y10, (R8)(R11*4)
+	ADDQ         $+8, R13
+	CMPQ         R13, R10
+	JLT          rows1loop
+
+rows1loopend:
+	MOVQ         AX, R10
+	SUBQ         R13, R10
+	JE           rows1done
+	VMOVD        R10, X9
+	VPBROADCASTD X9, Y9
+	VPCMPGTD     lanes<>+0(SB), Y9, Y9
+	MOVQ         R13, R10
+	ANDQ         $+31, R10
+	VMASKMOVPS   (DX)(R13*4), Y9, Y10
+	VSUBPS       Y8, Y10, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMULPS       Y2, Y8, Y10
+	VADDPS       Y0, Y10, Y10
+	VSUBPS       Y0, Y10, Y11
+	VMULPS       Y3, Y11, Y12
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y8, Y12
+	VMULPS       Y12, Y6, Y13
+	VADDPS       Y7, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3d2aac83<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3e2aaa47<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS word3efffffe<>+0(SB), Y14
+	VADDPS       Y14, Y13, Y13
+	VMULPS       Y12, Y12, Y14
+	VMULPS       Y14, Y13, Y13
+	VSUBPS       Y12, Y8, Y8
+	VSUBPS       Y11, Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y5, Y8
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y8, Y8
+	VMASKMOVPS   Y8, Y9, (CX)(R13*4)
+	VANDPS       Y9, Y8, Y8
+	VMOVUPS      (R8)(R10*4), Y9
+	VADDPS       Y8, Y9, Y9
+	VMOVUPS      Y9, (R8)(R10*4)
+
+rows1done:
+	VMOVUPS      (R8), Y8
+	VADDPS       64(R8), Y8, Y8
+	VMOVUPS      32(R8), Y9
+	VADDPS       96(R8), Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X9
+	VADDPS       X9, X8, X9
+	VMOVHLPS     X9, X9, X8
+	VADDPS       X8, X9, X9
+	VMOVSHDUP    X9, X8
+	VADDSS       X8, X9, X9
+	VMOVSS       X9, (SI)(R9*4)
+	LEAQ         (CX)(AX*4), CX
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $+1, R9
+	CMPQ         R9, DI
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	most ← max(x, -MaxFloat32), row by row
+//
+// func RowMax(most []float32, x []float32, w []float32)
+// Requires: AVX, AVX2
+TEXT ·RowMax(SB), NOSPLIT, $320-72
+	MOVQ w_len+56(FP), AX
+	MOVQ most_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ w_base+48(FP), BX
+	MOVQ most_len+8(FP), BX
+	LEAQ 63(SP), SI
+	ANDQ $-64, SI
+	XORQ DI, DI
+	MOVQ BX, R8
+	SUBQ $+2, R8
+	CMPQ DI, R8
+	JG   rows2end
+
+rows2:
+	LEAQ         (DX)(AX*4), R9
+	VBROADCASTSS wordff7fffff<>+0(SB), Y0
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y0, 64(SI)
+	VMOVUPS      Y0, 96(SI)
+	VMOVUPS      Y0, 128(SI)
+	VMOVUPS      Y0, 160(SI)
+	VMOVUPS      Y0, 192(SI)
+	VMOVUPS      Y0, 224(SI)
+	XORQ         R10, R10
+	MOVQ         AX, R11
+	ANDQ         $-32, R11
+	CMPQ         R10, R11
+	JGE          rows2mainend
+	VBROADCASTSS wordff7fffff<>+0(SB), Y0
+	VBROADCASTSS wordff7fffff<>+0(SB), Y1
+	VBROADCASTSS wordff7fffff<>+0(SB), Y2
+	VBROADCASTSS wordff7fffff<>+0(SB), Y3
+	VBROADCASTSS wordff7fffff<>+0(SB), Y4
+	VBROADCASTSS wordff7fffff<>+0(SB), Y5
+	VBROADCASTSS wordff7fffff<>+0(SB), Y6
+	VBROADCASTSS wordff7fffff<>+0(SB), Y7
+
+rows2main:
+	VMOVUPS (DX)(R10*4), Y8
+	VMAXPS  Y0, Y8, Y0
+	VMOVUPS (R9)(R10*4), Y8
+	VMAXPS  Y4, Y8, Y4
+	VMOVUPS 32(DX)(R10*4), Y8
+	VMAXPS  Y1, Y8, Y1
+	VMOVUPS 32(R9)(R10*4), Y8
+	VMAXPS  Y5, Y8, Y5
+	VMOVUPS 64(DX)(R10*4), Y8
+	VMAXPS  Y2, Y8, Y2
+	VMOVUPS 64(R9)(R10*4), Y8
+	VMAXPS  Y6, Y8, Y6
+	VMOVUPS 96(DX)(R10*4), Y8
+	VMAXPS  Y3, Y8, Y3
+	VMOVUPS 96(R9)(R10*4), Y8
+	VMAXPS  Y7, Y8, Y7
+	ADDQ    $+32, R10
+	CMPQ    R10, R11
+	JLT     rows2main
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+
+rows2mainend:
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R10, R11
+	JGE  rows2loopend
+
+rows2loop:
+	MOVQ    R10, R12
+	ANDQ    $+31, R12
+	VMOVUPS (DX)(R10*4), Y0
+	VMOVUPS (SI)(R12*4), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (SI)(R12*4)
+	VMOVUPS (R9)(R10*4), Y0
+	VMOVUPS 128(SI)(R12*4), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, 128(SI)(R12*4)
+	ADDQ    $+8, R10
+	CMPQ    R10, R11
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ         AX, R11
+	SUBQ         R10, R11
+	JE           rows2done
+	VMOVD        R11, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	MOVQ         R10, R11
+	ANDQ         $+31, R11
+	VMASKMOVPS   (DX)(R10*4), Y0, Y1
+	VBROADCASTSS wordff7fffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VANDPS       Y0, Y1, Y1
+	VXORPS       Y2, Y1, Y1
+	VMOVUPS      (SI)(R11*4), Y2
+	VMAXPS       Y2, Y1, Y2
+	VMOVUPS      Y2, (SI)(R11*4)
+	VMASKMOVPS   (R9)(R10*4), Y0, Y1
+	VBROADCASTSS wordff7fffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VANDPS       Y0, Y1, Y0
+	VXORPS       Y2, Y0, Y0
+	VMOVUPS      128(SI)(R11*4), Y1
+	VMAXPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 128(SI)(R11*4)
+
+rows2done:
+	VMOVUPS      (SI), Y0
+	VMAXPS       64(SI), Y0, Y0
+	VMOVUPS      32(SI), Y1
+	VMAXPS       96(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, (CX)(DI*4)
+	VMOVUPS      128(SI), Y0
+	VMAXPS       192(SI), Y0, Y0
+	VMOVUPS      160(SI), Y1
+	VMAXPS       224(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, 4(CX)(DI*4)
+	LEAQ         (R9)(AX*4), DX
+	ADDQ         $+2, DI
+	CMPQ         DI, R8
+	JLE          rows2
+
+rows2end:
+	SUBQ $+1, BX
+	CMPQ DI, BX
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS wordff7fffff<>+0(SB), Y0
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y0, 64(SI)
+	VMOVUPS      Y0, 96(SI)
+	XORQ         R10, R10
+	MOVQ         AX, R8
+	ANDQ         $-32, R8
+	CMPQ         R10, R8
+	JGE          rows1mainend
+	VBROADCASTSS wordff7fffff<>+0(SB), Y0
+	VBROADCASTSS wordff7fffff<>+0(SB), Y1
+	VBROADCASTSS wordff7fffff<>+0(SB), Y2
+	VBROADCASTSS wordff7fffff<>+0(SB), Y3
+
+rows1main:
+	VMOVUPS (DX)(R10*4), Y4
+	VMAXPS  Y0, Y4, Y0
+	VMOVUPS 32(DX)(R10*4), Y4
+	VMAXPS  Y1, Y4, Y1
+	VMOVUPS 64(DX)(R10*4), Y4
+	VMAXPS  Y2, Y4, Y2
+	VMOVUPS 96(DX)(R10*4), Y4
+	VMAXPS  Y3, Y4, Y3
+	ADDQ    $+32, R10
+	CMPQ    R10, R8
+	JLT     rows1main
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+
+rows1mainend:
+	MOVQ AX, R8
+	ANDQ $-8, R8
+	CMPQ R10, R8
+	JGE  rows1loopend
+
+rows1loop:
+	MOVQ    R10, R9
+	ANDQ    $+31, R9
+	VMOVUPS (DX)(R10*4), Y0
+	VMOVUPS (SI)(R9*4), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (SI)(R9*4)
+	ADDQ    $+8, R10
+	CMPQ    R10, R8
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ         AX, R8
+	SUBQ         R10, R8
+	JE           rows1done
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	MOVQ         R10, R8
+	ANDQ         $+31, R8
+	VMASKMOVPS   (DX)(R10*4), Y0, Y1
+	VBROADCASTSS wordff7fffff<>+0(SB), Y2
+	VXORPS       Y2, Y1, Y1
+	VANDPS       Y0, Y1, Y0
+	VXORPS       Y2, Y0, Y0
+	VMOVUPS      (SI)(R8*4), Y1
+	VMAXPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (SI)(R8*4)
+
+rows1done:
+	VMOVUPS      (SI), Y0
+	VMAXPS       64(SI), Y0, Y0
+	VMOVUPS      32(SI), Y1
+	VMAXPS       96(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, (CX)(DI*4)
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $+1, DI
+	CMPQ         DI, BX
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	g ← g·a - w·b, row by row
+//
+// func RowScale(g []float32, a []float32, b []float32, w []float32)
+// Requires: AVX, AVX2
+TEXT ·RowScale(SB), NOSPLIT, $0-96
+	MOVQ w_len+80(FP), AX
+	MOVQ g_base+0(FP), CX
+	MOVQ a_base+24(FP), DX
+	MOVQ b_base+48(FP), BX
+	MOVQ w_base+72(FP), SI
+	MOVQ a_len+32(FP), DI
+	XORQ R8, R8
+	MOVQ DI, R9
+	SUBQ $+2, R9
+	CMPQ R8, R9
+	JG   rows2end
+
+rows2:
+	VBROADCASTSS (DX)(R8*4), Y0
+	VBROADCASTSS (BX)(R8*4), Y1
+	VBROADCASTSS 4(DX)(R8*4), Y2
+	VBROADCASTSS 4(BX)(R8*4), Y3
+	LEAQ         (CX)(AX*4), R10
+	XORQ         R11, R11
+	MOVQ         AX, R12
+	ANDQ         $-32, R12
+	CMPQ         R11, R12
+	JGE          rows2mainend
+
+rows2main:
+	VMULPS  (CX)(R11*4), Y0, Y4
+	VMOVUPS (SI)(R11*4), Y5
+	VMULPS  Y1, Y5, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, (CX)(R11*4)
+	VMULPS  (R10)(R11*4), Y2, Y4
+	VMULPS  Y3, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (R10)(R11*4)
+	VMULPS  32(CX)(R11*4), Y0, Y4
+	VMOVUPS 32(SI)(R11*4), Y5
+	VMULPS  Y1, Y5, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, 32(CX)(R11*4)
+	VMULPS  32(R10)(R11*4), Y2, Y4
+	VMULPS  Y3, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(R10)(R11*4)
+	VMULPS  64(CX)(R11*4), Y0, Y4
+	VMOVUPS 64(SI)(R11*4), Y5
+	VMULPS  Y1, Y5, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, 64(CX)(R11*4)
+	VMULPS  64(R10)(R11*4), Y2, Y4
+	VMULPS  Y3, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(R10)(R11*4)
+	VMULPS  96(CX)(R11*4), Y0, Y4
+	VMOVUPS 96(SI)(R11*4), Y5
+	VMULPS  Y1, Y5, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, 96(CX)(R11*4)
+	VMULPS  96(R10)(R11*4), Y2, Y4
+	VMULPS  Y3, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 96(R10)(R11*4)
+	ADDQ    $+32, R11
+	CMPQ    R11, R12
+	JLT     rows2main
+
+rows2mainend:
+	MOVQ AX, R12
+	ANDQ $-8, R12
+	CMPQ R11, R12
+	JGE  rows2loopend
+
+rows2loop:
+	VMULPS  (CX)(R11*4), Y0, Y4
+	VMOVUPS (SI)(R11*4), Y5
+	VMULPS  Y1, Y5, Y6
+	VSUBPS  Y6, Y4, Y4
+	VMOVUPS Y4, (CX)(R11*4)
+	VMULPS  (R10)(R11*4), Y2, Y4
+	VMULPS  Y3, Y5, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (R10)(R11*4)
+	ADDQ    $+8, R11
+	CMPQ    R11, R12
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ         AX, R12
+	SUBQ         R11, R12
+	JE           rows2done
+	VMOVD        R12, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     lanes<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX)(R11*4), Y4, Y5
+	VMULPS       Y0, Y5, Y0
+	VMASKMOVPS   (SI)(R11*4), Y4, Y5
+	VMULPS       Y1, Y5, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y4, (CX)(R11*4)
+	VMASKMOVPS   (R10)(R11*4), Y4, Y0
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y3, Y5, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y4, (R10)(R11*4)
+
+rows2done:
+	LEAQ (R10)(AX*4), CX
+	ADDQ $+2, R8
+	CMPQ R8, R9
+	JLE  rows2
+
+rows2end:
+	SUBQ $+1, DI
+	CMPQ R8, DI
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (DX)(R8*4), Y0
+	VBROADCASTSS (BX)(R8*4), Y1
+	XORQ         R11, R11
+	MOVQ         AX, R9
+	ANDQ         $-32, R9
+	CMPQ         R11, R9
+	JGE          rows1mainend
+
+rows1main:
+	VMULPS  (CX)(R11*4), Y0, Y2
+	VMULPS  (SI)(R11*4), Y1, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (CX)(R11*4)
+	VMULPS  32(CX)(R11*4), Y0, Y2
+	VMULPS  32(SI)(R11*4), Y1, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 32(CX)(R11*4)
+	VMULPS  64(CX)(R11*4), Y0, Y2
+	VMULPS  64(SI)(R11*4), Y1, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 64(CX)(R11*4)
+	VMULPS  96(CX)(R11*4), Y0, Y2
+	VMULPS  96(SI)(R11*4), Y1, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, 96(CX)(R11*4)
+	ADDQ    $+32, R11
+	CMPQ    R11, R9
+	JLT     rows1main
+
+rows1mainend:
+	MOVQ AX, R9
+	ANDQ $-8, R9
+	CMPQ R11, R9
+	JGE  rows1loopend
+
+rows1loop:
+	VMULPS  (CX)(R11*4), Y0, Y2
+	VMULPS  (SI)(R11*4), Y1, Y3
+	VSUBPS  Y3, Y2, Y2
+	VMOVUPS Y2, (CX)(R11*4)
+	ADDQ    $+8, R11
+	CMPQ    R11, R9
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ         AX, R9
+	SUBQ         R11, R9
+	JE           rows1done
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX)(R11*4), Y2, Y3
+	VMULPS       Y0, Y3, Y0
+	VMASKMOVPS   (SI)(R11*4), Y2, Y3
+	VMULPS       Y1, Y3, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y2, (CX)(R11*4)
+
+rows1done:
+	LEAQ (CX)(AX*4), CX
+	ADDQ $+1, R8
+	CMPQ R8, DI
+	JLE  rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	u = w·(y·keep + spread)
+//	weight ← Σ u, cost ← Σ u·(most - x), row by row
+//
+// func RowTargets(weight []float32, cost []float32, x []float32, y []float32, most []float32, w []float32, c *[2]float32)
+// Requires: AVX, AVX2
+TEXT ·RowTargets(SB), NOSPLIT, $320-152
+	MOVQ         c+144(FP), AX
+	MOVQ         w_len+128(FP), CX
+	MOVQ         weight_base+0(FP), DX
+	MOVQ         cost_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         y_base+72(FP), DI
+	MOVQ         most_base+96(FP), R8
+	MOVQ         w_base+120(FP), R9
+	VBROADCASTSS (AX), Y0
+	VBROADCASTSS 4(AX), Y1
+	VBROADCASTSS word00000000<>+0(SB), Y2
+	VCMPPS       $0x00, Y2, Y0, Y3
+	MOVQ         weight_len+8(FP), AX
+	LEAQ         63(SP), R10
+	ANDQ         $-64, R10
+	XORQ         R11, R11
+	SUBQ         $+1, AX
+	CMPQ         R11, AX
+	JG           rows1end
+
+rows1:
+	VBROADCASTSS (R8)(R11*4), Y4
+	VXORPS       Y5, Y5, Y5
+	VMOVUPS      Y5, (R10)
+	VMOVUPS      Y5, 32(R10)
+	VMOVUPS      Y5, 64(R10)
+	VMOVUPS      Y5, 96(R10)
+	VXORPS       Y5, Y5, Y5
+	VMOVUPS      Y5, 128(R10)
+	VMOVUPS      Y5, 160(R10)
+	VMOVUPS      Y5, 192(R10)
+	VMOVUPS      Y5, 224(R10)
+	XORQ         R12, R12
+	MOVQ         CX, R13
+	ANDQ         $-32, R13
+	CMPQ         R12, R13
+	JGE          rows1mainend
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+
+rows1main:
+	VMULPS    (DI)(R12*4), Y0, Y13
+	VBLENDVPS Y3, Y0, Y13, Y13
+	VADDPS    Y1, Y13, Y13
+	VMULPS    (R9)(R12*4), Y13, Y13
+	VADDPS    Y13, Y5, Y5
+	VSUBPS    (SI)(R12*4), Y4, Y14
+	VMULPS    Y14, Y13, Y14
+	VCMPPS    $0x00, Y2, Y13, Y15
+	VBLENDVPS Y15, Y13, Y14, Y13
+	VADDPS    Y13, Y9, Y9
+	VMULPS    32(DI)(R12*4), Y0, Y13
+	VBLENDVPS Y3, Y0, Y13, Y13
+	VADDPS    Y1, Y13, Y13
+	VMULPS    32(R9)(R12*4), Y13, Y13
+	VADDPS    Y13, Y6, Y6
+	VSUBPS    32(SI)(R12*4), Y4, Y14
+	VMULPS    Y14, Y13, Y14
+	VCMPPS    $0x00, Y2, Y13, Y15
+	VBLENDVPS Y15, Y13, Y14, Y13
+	VADDPS    Y13, Y10, Y10
+	VMULPS    64(DI)(R12*4), Y0, Y13
+	VBLENDVPS Y3, Y0, Y13, Y13
+	VADDPS    Y1, Y13, Y13
+	VMULPS    64(R9)(R12*4), Y13, Y13
+	VADDPS    Y13, Y7, Y7
+	VSUBPS    64(SI)(R12*4), Y4, Y14
+	VMULPS    Y14, Y13, Y14
+	VCMPPS    $0x00, Y2, Y13, Y15
+	VBLENDVPS Y15, Y13, Y14, Y13
+	VADDPS    Y13, Y11, Y11
+	VMULPS    96(DI)(R12*4), Y0, Y13
+	VBLENDVPS Y3, Y0, Y13, Y13
+	VADDPS    Y1, Y13, Y13
+	VMULPS    96(R9)(R12*4), Y13, Y13
+	VADDPS    Y13, Y8, Y8
+	VSUBPS    96(SI)(R12*4), Y4, Y14
+	VMULPS    Y14, Y13, Y14
+	VCMPPS    $0x00, Y2, Y13, Y15
+	VBLENDVPS Y15, Y13, Y14, Y13
+	VADDPS    Y13, Y12, Y12
+	ADDQ      $+32, R12
+	CMPQ      R12, R13
+	JLT       rows1main
+	VMOVUPS   Y5, (R10)
+	VMOVUPS   Y6, 32(R10)
+	VMOVUPS   Y7, 64(R10)
+	VMOVUPS   Y8, 96(R10)
+	VMOVUPS   Y9, 128(R10)
+	VMOVUPS   Y10, 160(R10)
+	VMOVUPS   Y11, 192(R10)
+	VMOVUPS   Y12, 224(R10)
+
+rows1mainend:
+	MOVQ CX, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  rows1loopend
+
+rows1loop:
+	MOVQ      R12, R14
+	ANDQ      $+31, R14
+	VMULPS    (DI)(R12*4), Y0, Y5
+	VBLENDVPS Y3, Y0, Y5, Y5
+	VADDPS    Y1, Y5, Y5
+	VMULPS    (R9)(R12*4), Y5, Y5
+	VMOVUPS   (R10)(R14*4), Y6
+	VADDPS    Y5, Y6, Y6
+	VMOVUPS   Y6, (R10)(R14*4)
+	VSUBPS    (SI)(R12*4), Y4, Y6
+	VMULPS    Y6, Y5, Y6
+	VCMPPS    $0x00, Y2, Y5, Y7
+	VBLENDVPS Y7, Y5, Y6, Y5
+	VMOVUPS   128(R10)(R14*4), Y6
+	VADDPS    Y5, Y6, Y6
+	VMOVUPS   Y6, 128(R10)(R14*4)
+	ADDQ      $+8, R12
+	CMPQ      R12, R13
+	JLT       rows1loop
+
+rows1loopend:
+	MOVQ         CX, R13
+	SUBQ         R12, R13
+	JE           rows1done
+	VMOVD        R13, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	MOVQ         R12, R13
+	ANDQ         $+31, R13
+	VMASKMOVPS   (R9)(R12*4), Y5, Y6
+	VMASKMOVPS   (DI)(R12*4), Y5, Y7
+	VMULPS       Y7, Y0, Y7
+	VBLENDVPS    Y3, Y0, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VANDPS       Y5, Y6, Y7
+	VMOVUPS      (R10)(R13*4), Y8
+	VADDPS       Y7, Y8, Y8
+	VMOVUPS      Y8, (R10)(R13*4)
+	VMASKMOVPS   (SI)(R12*4), Y5, Y7
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       Y4, Y6, Y4
+	VCMPPS       $0x00, Y2, Y6, Y7
+	VBLENDVPS    Y7, Y6, Y4, Y4
+	VANDPS       Y5, Y4, Y4
+	VMOVUPS      128(R10)(R13*4), Y5
+	VADDPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 128(R10)(R13*4)
+
+rows1done:
+	VMOVUPS      (R10), Y4
+	VADDPS       64(R10), Y4, Y4
+	VMOVUPS      32(R10), Y5
+	VADDPS       96(R10), Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VADDPS       X5, X4, X5
+	VMOVHLPS     X5, X5, X4
+	VADDPS       X4, X5, X5
+	VMOVSHDUP    X5, X4
+	VADDSS       X4, X5, X5
+	VMOVSS       X5, (DX)(R11*4)
+	VMOVUPS      128(R10), Y4
+	VADDPS       192(R10), Y4, Y4
+	VMOVUPS      160(R10), Y5
+	VADDPS       224(R10), Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VADDPS       X5, X4, X5
+	VMOVHLPS     X5, X5, X4
+	VADDPS       X4, X5, X5
+	VMOVSHDUP    X5, X4
+	VADDSS       X4, X5, X5
+	VMOVSS       X5, (BX)(R11*4)
+	LEAQ         (SI)(CX*4), SI
+	LEAQ         (DI)(CX*4), DI
+	ADDQ         $+1, R11
+	CMPQ         R11, AX
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	g ← g·a - w·(y·b + d), row by row
+//
+// func RowTargetsScale(g []float32, y []float32, a []float32, b []float32, d []float32, w []float32)
+// Requires: AVX, AVX2
+TEXT ·RowTargetsScale(SB), NOSPLIT, $0-144
+	MOVQ w_len+128(FP), AX
+	MOVQ g_base+0(FP), CX
+	MOVQ y_base+24(FP), DX
+	MOVQ a_base+48(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ d_base+96(FP), DI
+	MOVQ w_base+120(FP), R8
+	MOVQ a_len+56(FP), R9
+	XORQ R10, R10
+	MOVQ R9, R11
+	SUBQ $+2, R11
+	CMPQ R10, R11
+	JG   rows2end
+
+rows2:
+	VBROADCASTSS (BX)(R10*4), Y0
+	VBROADCASTSS (SI)(R10*4), Y1
+	VBROADCASTSS (DI)(R10*4), Y2
+	VBROADCASTSS 4(BX)(R10*4), Y3
+	VBROADCASTSS 4(SI)(R10*4), Y4
+	VBROADCASTSS 4(DI)(R10*4), Y5
+	LEAQ         (CX)(AX*4), R12
+	LEAQ         (DX)(AX*4), R13
+	XORQ         R14, R14
+	MOVQ         AX, R15
+	ANDQ         $-32, R15
+	CMPQ         R14, R15
+	JGE          rows2mainend
+
+rows2main:
+	VMULPS  (CX)(R14*4), Y0, Y6
+	VMOVUPS (R8)(R14*4), Y7
+	VMULPS  (DX)(R14*4), Y1, Y8
+	VADDPS  Y2, Y8, Y8
+	VMULPS  Y8, Y7, Y8
+	VSUBPS  Y8, Y6, Y6
+	VMOVUPS Y6, (CX)(R14*4)
+	VMULPS  (R12)(R14*4), Y3, Y6
+	VMULPS  (R13)(R14*4), Y4, Y8
+	VADDPS  Y5, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, (R12)(R14*4)
+	VMULPS  32(CX)(R14*4), Y0, Y6
+	VMOVUPS 32(R8)(R14*4), Y7
+	VMULPS  32(DX)(R14*4), Y1, Y8
+	VADDPS  Y2, Y8, Y8
+	VMULPS  Y8, Y7, Y8
+	VSUBPS  Y8, Y6, Y6
+	VMOVUPS Y6, 32(CX)(R14*4)
+	VMULPS  32(R12)(R14*4), Y3, Y6
+	VMULPS  32(R13)(R14*4), Y4, Y8
+	VADDPS  Y5, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 32(R12)(R14*4)
+	VMULPS  64(CX)(R14*4), Y0, Y6
+	VMOVUPS 64(R8)(R14*4), Y7
+	VMULPS  64(DX)(R14*4), Y1, Y8
+	VADDPS  Y2, Y8, Y8
+	VMULPS  Y8, Y7, Y8
+	VSUBPS  Y8, Y6, Y6
+	VMOVUPS Y6, 64(CX)(R14*4)
+	VMULPS  64(R12)(R14*4), Y3, Y6
+	VMULPS  64(R13)(R14*4), Y4, Y8
+	VADDPS  Y5, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 64(R12)(R14*4)
+	VMULPS  96(CX)(R14*4), Y0, Y6
+	VMOVUPS 96(R8)(R14*4), Y7
+	VMULPS  96(DX)(R14*4), Y1, Y8
+	VADDPS  Y2, Y8, Y8
+	VMULPS  Y8, Y7, Y8
+	VSUBPS  Y8, Y6, Y6
+	VMOVUPS Y6, 96(CX)(R14*4)
+	VMULPS  96(R12)(R14*4), Y3, Y6
+	VMULPS  96(R13)(R14*4), Y4, Y8
+	VADDPS  Y5, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, 96(R12)(R14*4)
+	ADDQ    $+32, R14
+	CMPQ    R14, R15
+	JLT     rows2main
+
+rows2mainend:
+	MOVQ AX, R15
+	ANDQ $-8, R15
+	CMPQ R14, R15
+	JGE  rows2loopend
+
+rows2loop:
+	VMULPS  (CX)(R14*4), Y0, Y6
+	VMOVUPS (R8)(R14*4), Y7
+	VMULPS  (DX)(R14*4), Y1, Y8
+	VADDPS  Y2, Y8, Y8
+	VMULPS  Y8, Y7, Y8
+	VSUBPS  Y8, Y6, Y6
+	VMOVUPS Y6, (CX)(R14*4)
+	VMULPS  (R12)(R14*4), Y3, Y6
+	VMULPS  (R13)(R14*4), Y4, Y8
+	VADDPS  Y5, Y8, Y8
+	VMULPS  Y8, Y7, Y7
+	VSUBPS  Y7, Y6, Y6
+	VMOVUPS Y6, (R12)(R14*4)
+	ADDQ    $+8, R14
+	CMPQ    R14, R15
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ         AX, R15
+	SUBQ         R14, R15
+	JE           rows2done
+	VMOVD        R15, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     lanes<>+0(SB), Y6, Y6
+	VMASKMOVPS   (CX)(R14*4), Y6, Y7
+	VMULPS       Y0, Y7, Y0
+	VMASKMOVPS   (R8)(R14*4), Y6, Y7
+	VMASKMOVPS   (DX)(R14*4), Y6, Y8
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y2, Y1, Y1
+	VMULPS       Y1, Y7, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y6, (CX)(R14*4)
+	VMASKMOVPS   (R12)(R14*4), Y6, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   (R13)(R14*4), Y6, Y1
+	VMULPS       Y4, Y1, Y1
+	VADDPS       Y5, Y1, Y1
+	VMULPS       Y1, Y7, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y6, (R12)(R14*4)
+
+rows2done:
+	LEAQ (R12)(AX*4), CX
+	LEAQ (R13)(AX*4), DX
+	ADDQ $+2, R10
+	CMPQ R10, R11
+	JLE  rows2
+
+rows2end:
+	SUBQ $+1, R9
+	CMPQ R10, R9
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (BX)(R10*4), Y0
+	VBROADCASTSS (SI)(R10*4), Y1
+	VBROADCASTSS (DI)(R10*4), Y2
+	XORQ         R14, R14
+	MOVQ         AX, R11
+	ANDQ         $-32, R11
+	CMPQ         R14, R11
+	JGE          rows1mainend
+
+rows1main:
+	VMULPS  (CX)(R14*4), Y0, Y3
+	VMULPS  (DX)(R14*4), Y1, Y4
+	VADDPS  Y2, Y4, Y4
+	VMULPS  (R8)(R14*4), Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, (CX)(R14*4)
+	VMULPS  32(CX)(R14*4), Y0, Y3
+	VMULPS  32(DX)(R14*4), Y1, Y4
+	VADDPS  Y2, Y4, Y4
+	VMULPS  32(R8)(R14*4), Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, 32(CX)(R14*4)
+	VMULPS  64(CX)(R14*4), Y0, Y3
+	VMULPS  64(DX)(R14*4), Y1, Y4
+	VADDPS  Y2, Y4, Y4
+	VMULPS  64(R8)(R14*4), Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, 64(CX)(R14*4)
+	VMULPS  96(CX)(R14*4), Y0, Y3
+	VMULPS  96(DX)(R14*4), Y1, Y4
+	VADDPS  Y2, Y4, Y4
+	VMULPS  96(R8)(R14*4), Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(CX)(R14*4)
+	ADDQ    $+32, R14
+	CMPQ    R14, R11
+	JLT     rows1main
+
+rows1mainend:
+	MOVQ AX, R11
+	ANDQ $-8, R11
+	CMPQ R14, R11
+	JGE  rows1loopend
+
+rows1loop:
+	VMULPS  (CX)(R14*4), Y0, Y3
+	VMULPS  (DX)(R14*4), Y1, Y4
+	VADDPS  Y2, Y4, Y4
+	VMULPS  (R8)(R14*4), Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS Y3, (CX)(R14*4)
+	ADDQ    $+8, R14
+	CMPQ    R14, R11
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ         AX, R11
+	SUBQ         R14, R11
+	JE           rows1done
+	VMOVD        R11, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     lanes<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX)(R14*4), Y3, Y4
+	VMULPS       Y0, Y4, Y0
+	VMASKMOVPS   (R8)(R14*4), Y3, Y4
+	VMASKMOVPS   (DX)(R14*4), Y3, Y5
+	VMULPS       Y1, Y5, Y1
+	VADDPS       Y2, Y1, Y1
+	VMULPS       Y1, Y4, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y3, (CX)(R14*4)
+
+rows1done:
+	LEAQ (CX)(AX*4), CX
+	LEAQ (DX)(AX*4), DX
+	ADDQ $+1, R10
+	CMPQ R10, R9
+	JLE  rows1
+
+rows1end:
 	VZEROUPPER
 	RET
 

@@ -253,6 +253,15 @@ GLOBL word0000ffff<>(SB), RODATA|NOPTR, $4
 DATA word7f7f0000<>+0(SB)/4, $0x7f7f0000
 GLOBL word7f7f0000<>(SB), RODATA|NOPTR, $4
 
+DATA word4b40007f<>+0(SB)/4, $0x4b40007f
+GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
+
+DATA wordc2b00000<>+0(SB)/4, $0xc2b00000
+GLOBL wordc2b00000<>(SB), RODATA|NOPTR, $4
+
+DATA wordff7fffff<>+0(SB)/4, $0xff7fffff
+GLOBL wordff7fffff<>(SB), RODATA|NOPTR, $4
+
 DATA word4b4000bf<>+0(SB)/4, $0x4b4000bf
 GLOBL word4b4000bf<>(SB), RODATA|NOPTR, $4
 
@@ -264,9 +273,6 @@ GLOBL word7f7fffff<>(SB), RODATA|NOPTR, $4
 
 DATA word00008000<>+0(SB)/4, $0x00008000
 GLOBL word00008000<>(SB), RODATA|NOPTR, $4
-
-DATA word4b40007f<>+0(SB)/4, $0x4b40007f
-GLOBL word4b40007f<>(SB), RODATA|NOPTR, $4
 
 DATA wordc1110000<>+0(SB)/4, $0xc1110000
 GLOBL wordc1110000<>(SB), RODATA|NOPTR, $4
@@ -24498,6 +24504,1327 @@ done:
 	JLT  entry
 
 end:
+	VZEROUPPER
+	RET
+
+//	e ← e^(x - most), sum ← Σ e of it, row by row
+//
+// func RowExp(e []float32, x []float32, most []float32, sum []float32, w []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·RowExp(SB), NOSPLIT, $320-120
+	MOVQ         w_len+104(FP), AX
+	MOVQ         e_base+0(FP), CX
+	MOVQ         x_base+24(FP), DX
+	MOVQ         most_base+48(FP), BX
+	MOVQ         sum_base+72(FP), SI
+	MOVQ         w_base+96(FP), DI
+	VBROADCASTSS word4b40007f<>+0(SB), Z0
+	VBROADCASTSS wordc2b00000<>+0(SB), Z1
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z2
+	VBROADCASTSS word3f317200<>+0(SB), Z3
+	VBROADCASTSS word35bfbe8e<>+0(SB), Z4
+	VBROADCASTSS word3f800000<>+0(SB), Z5
+	VBROADCASTSS word3ab50f6b<>+0(SB), Z6
+	VBROADCASTSS word3c091e90<>+0(SB), Z7
+	VBROADCASTSS word3d2aac83<>+0(SB), Z8
+	VBROADCASTSS word3e2aaa47<>+0(SB), Z9
+	VBROADCASTSS word3efffffe<>+0(SB), Z10
+	MOVQ         most_len+56(FP), DI
+	LEAQ         63(SP), R8
+	ANDQ         $-64, R8
+	XORQ         R9, R9
+	MOVQ         DI, R10
+	SUBQ         $+2, R10
+	CMPQ         R9, R10
+	JG           rows2end
+
+rows2:
+	VBROADCASTSS (BX)(R9*4), Z11
+	VBROADCASTSS 4(BX)(R9*4), Z12
+	LEAQ         (CX)(AX*4), R11
+	LEAQ         (DX)(AX*4), R12
+	VXORPS       Z13, Z13, Z13
+	VMOVUPS      Z13, (R8)
+	VMOVUPS      Z13, 64(R8)
+	VMOVUPS      Z13, 128(R8)
+	VMOVUPS      Z13, 192(R8)
+	XORQ         R13, R13
+	MOVQ         AX, R14
+	ANDQ         $-16, R14
+	CMPQ         R13, R14
+	JGE          rows2loopend
+
+rows2loop:
+	MOVQ    R13, R15
+	ANDQ    $+31, R15
+	VMOVUPS (DX)(R13*4), Z13
+	VSUBPS  Z11, Z13, Z13
+	VMAXPS  Z13, Z1, Z13
+	VMULPS  Z2, Z13, Z14
+	VADDPS  Z0, Z14, Z14
+	VSUBPS  Z0, Z14, Z15
+	VMULPS  Z3, Z15, Z16
+	VSUBPS  Z16, Z13, Z13
+	VMULPS  Z4, Z15, Z15
+	VSUBPS  Z15, Z13, Z16
+	VMULPS  Z16, Z6, Z17
+	VADDPS  Z7, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z8, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z9, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z10, Z17, Z17
+	VMULPS  Z16, Z16, Z18
+	VMULPS  Z18, Z17, Z17
+	VSUBPS  Z16, Z13, Z13
+	VSUBPS  Z15, Z13, Z13
+	VADDPS  Z13, Z17, Z13
+	VADDPS  Z13, Z16, Z13
+	VADDPS  Z13, Z5, Z13
+	VPSLLD  $0x17, Z14, Z14
+	VMULPS  Z14, Z13, Z13
+	VMOVUPS Z13, (CX)(R13*4)
+	VMOVUPS (R8)(R15*4), Z14
+	VADDPS  Z13, Z14, Z14
+	VMOVUPS Z14, (R8)(R15*4)
+	VMOVUPS (R12)(R13*4), Z13
+	VSUBPS  Z12, Z13, Z13
+	VMAXPS  Z13, Z1, Z13
+	VMULPS  Z2, Z13, Z14
+	VADDPS  Z0, Z14, Z14
+	VSUBPS  Z0, Z14, Z15
+	VMULPS  Z3, Z15, Z16
+	VSUBPS  Z16, Z13, Z13
+	VMULPS  Z4, Z15, Z15
+	VSUBPS  Z15, Z13, Z16
+	VMULPS  Z16, Z6, Z17
+	VADDPS  Z7, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z8, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z9, Z17, Z17
+	VMULPS  Z16, Z17, Z17
+	VADDPS  Z10, Z17, Z17
+	VMULPS  Z16, Z16, Z18
+	VMULPS  Z18, Z17, Z17
+	VSUBPS  Z16, Z13, Z13
+	VSUBPS  Z15, Z13, Z13
+	VADDPS  Z13, Z17, Z13
+	VADDPS  Z13, Z16, Z13
+	VADDPS  Z13, Z5, Z13
+	VPSLLD  $0x17, Z14, Z14
+	VMULPS  Z14, Z13, Z13
+	VMOVUPS Z13, (R11)(R13*4)
+	VMOVUPS 128(R8)(R15*4), Z14
+	VADDPS  Z13, Z14, Z14
+	VMOVUPS Z14, 128(R8)(R15*4)
+	ADDQ    $+16, R13
+	CMPQ    R13, R14
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ      AX, R14
+	SUBQ      R13, R14
+	JE        rows2done
+	MOVL      $0x0000ffff, R15
+	BZHIL     R14, R15, R15
+	KMOVW     R15, K1
+	MOVQ      R13, R14
+	ANDQ      $+31, R14
+	VMOVUPS.Z (DX)(R13*4), K1, Z13
+	VSUBPS    Z11, Z13, Z11
+	VMAXPS    Z11, Z1, Z11
+	VMULPS    Z2, Z11, Z13
+	VADDPS    Z0, Z13, Z13
+	VSUBPS    Z0, Z13, Z14
+	VMULPS    Z3, Z14, Z15
+	VSUBPS    Z15, Z11, Z11
+	VMULPS    Z4, Z14, Z14
+	VSUBPS    Z14, Z11, Z15
+	VMULPS    Z15, Z6, Z16
+	VADDPS    Z7, Z16, Z16
+	VMULPS    Z15, Z16, Z16
+	VADDPS    Z8, Z16, Z16
+	VMULPS    Z15, Z16, Z16
+	VADDPS    Z9, Z16, Z16
+	VMULPS    Z15, Z16, Z16
+	VADDPS    Z10, Z16, Z16
+	VMULPS    Z15, Z15, Z17
+	VMULPS    Z17, Z16, Z16
+	VSUBPS    Z15, Z11, Z11
+	VSUBPS    Z14, Z11, Z11
+	VADDPS    Z11, Z16, Z11
+	VADDPS    Z11, Z15, Z11
+	VADDPS    Z11, Z5, Z11
+	VPSLLD    $0x17, Z13, Z13
+	VMULPS    Z13, Z11, Z11
+	VMOVUPS   Z11, K1, (CX)(R13*4)
+	VMOVAPS.Z Z11, K1, Z11
+	VMOVUPS   (R8)(R14*4), Z13
+	VADDPS    Z11, Z13, Z13
+	VMOVUPS   Z13, (R8)(R14*4)
+	VMOVUPS.Z (R12)(R13*4), K1, Z11
+	VSUBPS    Z12, Z11, Z11
+	VMAXPS    Z11, Z1, Z11
+	VMULPS    Z2, Z11, Z12
+	VADDPS    Z0, Z12, Z12
+	VSUBPS    Z0, Z12, Z13
+	VMULPS    Z3, Z13, Z14
+	VSUBPS    Z14, Z11, Z11
+	VMULPS    Z4, Z13, Z13
+	VSUBPS    Z13, Z11, Z14
+	VMULPS    Z14, Z6, Z15
+	VADDPS    Z7, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z8, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z9, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z10, Z15, Z15
+	VMULPS    Z14, Z14, Z16
+	VMULPS    Z16, Z15, Z15
+	VSUBPS    Z14, Z11, Z11
+	VSUBPS    Z13, Z11, Z11
+	VADDPS    Z11, Z15, Z11
+	VADDPS    Z11, Z14, Z11
+	VADDPS    Z11, Z5, Z11
+	VPSLLD    $0x17, Z12, Z12
+	VMULPS    Z12, Z11, Z11
+	VMOVUPS   Z11, K1, (R11)(R13*4)
+	VMOVAPS.Z Z11, K1, Z11
+	VMOVUPS   128(R8)(R14*4), Z12
+	VADDPS    Z11, Z12, Z12
+	VMOVUPS   Z12, 128(R8)(R14*4)
+
+rows2done:
+	VMOVUPS      (R8), Y11
+	VADDPS       64(R8), Y11, Y11
+	VMOVUPS      32(R8), Y12
+	VADDPS       96(R8), Y12, Y12
+	VADDPS       Y12, Y11, Y11
+	VEXTRACTF128 $0x01, Y11, X12
+	VADDPS       X12, X11, X12
+	VMOVHLPS     X12, X12, X11
+	VADDPS       X11, X12, X12
+	VMOVSHDUP    X12, X11
+	VADDSS       X11, X12, X12
+	VMOVSS       X12, (SI)(R9*4)
+	VMOVUPS      128(R8), Y11
+	VADDPS       192(R8), Y11, Y11
+	VMOVUPS      160(R8), Y12
+	VADDPS       224(R8), Y12, Y12
+	VADDPS       Y12, Y11, Y11
+	VEXTRACTF128 $0x01, Y11, X12
+	VADDPS       X12, X11, X12
+	VMOVHLPS     X12, X12, X11
+	VADDPS       X11, X12, X12
+	VMOVSHDUP    X12, X11
+	VADDSS       X11, X12, X12
+	VMOVSS       X12, 4(SI)(R9*4)
+	LEAQ         (R11)(AX*4), CX
+	LEAQ         (R12)(AX*4), DX
+	ADDQ         $+2, R9
+	CMPQ         R9, R10
+	JLE          rows2
+
+rows2end:
+	SUBQ $+1, DI
+	CMPQ R9, DI
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (BX)(R9*4), Z11
+	VXORPS       Z12, Z12, Z12
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z12, 64(R8)
+	XORQ         R13, R13
+	MOVQ         AX, R10
+	ANDQ         $-16, R10
+	CMPQ         R13, R10
+	JGE          rows1loopend
+
+rows1loop:
+	MOVQ    R13, R11
+	ANDQ    $+31, R11
+	VMOVUPS (DX)(R13*4), Z12
+	VSUBPS  Z11, Z12, Z12
+	VMAXPS  Z12, Z1, Z12
+	VMULPS  Z2, Z12, Z13
+	VADDPS  Z0, Z13, Z13
+	VSUBPS  Z0, Z13, Z14
+	VMULPS  Z3, Z14, Z15
+	VSUBPS  Z15, Z12, Z12
+	VMULPS  Z4, Z14, Z14
+	VSUBPS  Z14, Z12, Z15
+	VMULPS  Z15, Z6, Z16
+	VADDPS  Z7, Z16, Z16
+	VMULPS  Z15, Z16, Z16
+	VADDPS  Z8, Z16, Z16
+	VMULPS  Z15, Z16, Z16
+	VADDPS  Z9, Z16, Z16
+	VMULPS  Z15, Z16, Z16
+	VADDPS  Z10, Z16, Z16
+	VMULPS  Z15, Z15, Z17
+	VMULPS  Z17, Z16, Z16
+	VSUBPS  Z15, Z12, Z12
+	VSUBPS  Z14, Z12, Z12
+	VADDPS  Z12, Z16, Z12
+	VADDPS  Z12, Z15, Z12
+	VADDPS  Z12, Z5, Z12
+	VPSLLD  $0x17, Z13, Z13
+	VMULPS  Z13, Z12, Z12
+	VMOVUPS Z12, (CX)(R13*4)
+	VMOVUPS (R8)(R11*4), Z13
+	VADDPS  Z12, Z13, Z13
+	VMOVUPS Z13, (R8)(R11*4)
+	ADDQ    $+16, R13
+	CMPQ    R13, R10
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ      AX, R10
+	SUBQ      R13, R10
+	JE        rows1done
+	MOVL      $0x0000ffff, R11
+	BZHIL     R10, R11, R11
+	KMOVW     R11, K1
+	MOVQ      R13, R10
+	ANDQ      $+31, R10
+	VMOVUPS.Z (DX)(R13*4), K1, Z12
+	VSUBPS    Z11, Z12, Z11
+	VMAXPS    Z11, Z1, Z11
+	VMULPS    Z2, Z11, Z12
+	VADDPS    Z0, Z12, Z12
+	VSUBPS    Z0, Z12, Z13
+	VMULPS    Z3, Z13, Z14
+	VSUBPS    Z14, Z11, Z11
+	VMULPS    Z4, Z13, Z13
+	VSUBPS    Z13, Z11, Z14
+	VMULPS    Z14, Z6, Z15
+	VADDPS    Z7, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z8, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z9, Z15, Z15
+	VMULPS    Z14, Z15, Z15
+	VADDPS    Z10, Z15, Z15
+	VMULPS    Z14, Z14, Z16
+	VMULPS    Z16, Z15, Z15
+	VSUBPS    Z14, Z11, Z11
+	VSUBPS    Z13, Z11, Z11
+	VADDPS    Z11, Z15, Z11
+	VADDPS    Z11, Z14, Z11
+	VADDPS    Z11, Z5, Z11
+	VPSLLD    $0x17, Z12, Z12
+	VMULPS    Z12, Z11, Z11
+	VMOVUPS   Z11, K1, (CX)(R13*4)
+	VMOVAPS.Z Z11, K1, Z11
+	VMOVUPS   (R8)(R10*4), Z12
+	VADDPS    Z11, Z12, Z12
+	VMOVUPS   Z12, (R8)(R10*4)
+
+rows1done:
+	VMOVUPS      (R8), Y11
+	VADDPS       64(R8), Y11, Y11
+	VMOVUPS      32(R8), Y12
+	VADDPS       96(R8), Y12, Y12
+	VADDPS       Y12, Y11, Y11
+	VEXTRACTF128 $0x01, Y11, X12
+	VADDPS       X12, X11, X12
+	VMOVHLPS     X12, X12, X11
+	VADDPS       X11, X12, X12
+	VMOVSHDUP    X12, X11
+	VADDSS       X11, X12, X12
+	VMOVSS       X12, (SI)(R9*4)
+	LEAQ         (CX)(AX*4), CX
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $+1, R9
+	CMPQ         R9, DI
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	most ← max(x, -MaxFloat32), row by row
+//
+// func RowMax(most []float32, x []float32, w []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·RowMax(SB), NOSPLIT, $576-72
+	MOVQ w_len+56(FP), AX
+	MOVQ most_base+0(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ w_base+48(FP), BX
+	MOVQ most_len+8(FP), BX
+	LEAQ 63(SP), SI
+	ANDQ $-64, SI
+	XORQ DI, DI
+	MOVQ BX, R8
+	SUBQ $+4, R8
+	CMPQ DI, R8
+	JG   rows4end
+
+rows4:
+	LEAQ         (DX)(AX*4), R9
+	LEAQ         (R9)(AX*4), R10
+	LEAQ         (R10)(AX*4), R11
+	VBROADCASTSS wordff7fffff<>+0(SB), Z0
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z0, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z0, 256(SI)
+	VMOVUPS      Z0, 320(SI)
+	VMOVUPS      Z0, 384(SI)
+	VMOVUPS      Z0, 448(SI)
+	XORQ         R12, R12
+	MOVQ         AX, R13
+	ANDQ         $-64, R13
+	CMPQ         R12, R13
+	JGE          rows4mainend
+	VBROADCASTSS wordff7fffff<>+0(SB), Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VBROADCASTSS wordff7fffff<>+0(SB), Z2
+	VBROADCASTSS wordff7fffff<>+0(SB), Z3
+	VBROADCASTSS wordff7fffff<>+0(SB), Z4
+	VBROADCASTSS wordff7fffff<>+0(SB), Z5
+	VBROADCASTSS wordff7fffff<>+0(SB), Z6
+	VBROADCASTSS wordff7fffff<>+0(SB), Z7
+
+rows4main:
+	VMOVUPS (DX)(R12*4), Z8
+	VMAXPS  Z0, Z8, Z0
+	VMOVUPS (R9)(R12*4), Z8
+	VMAXPS  Z2, Z8, Z2
+	VMOVUPS (R10)(R12*4), Z8
+	VMAXPS  Z4, Z8, Z4
+	VMOVUPS (R11)(R12*4), Z8
+	VMAXPS  Z6, Z8, Z6
+	VMOVUPS 64(DX)(R12*4), Z8
+	VMAXPS  Z1, Z8, Z1
+	VMOVUPS 64(R9)(R12*4), Z8
+	VMAXPS  Z3, Z8, Z3
+	VMOVUPS 64(R10)(R12*4), Z8
+	VMAXPS  Z5, Z8, Z5
+	VMOVUPS 64(R11)(R12*4), Z8
+	VMAXPS  Z7, Z8, Z7
+	VMOVUPS 128(DX)(R12*4), Z8
+	VMAXPS  Z0, Z8, Z0
+	VMOVUPS 128(R9)(R12*4), Z8
+	VMAXPS  Z2, Z8, Z2
+	VMOVUPS 128(R10)(R12*4), Z8
+	VMAXPS  Z4, Z8, Z4
+	VMOVUPS 128(R11)(R12*4), Z8
+	VMAXPS  Z6, Z8, Z6
+	VMOVUPS 192(DX)(R12*4), Z8
+	VMAXPS  Z1, Z8, Z1
+	VMOVUPS 192(R9)(R12*4), Z8
+	VMAXPS  Z3, Z8, Z3
+	VMOVUPS 192(R10)(R12*4), Z8
+	VMAXPS  Z5, Z8, Z5
+	VMOVUPS 192(R11)(R12*4), Z8
+	VMAXPS  Z7, Z8, Z7
+	ADDQ    $+64, R12
+	CMPQ    R12, R13
+	JLT     rows4main
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	VMOVUPS Z7, 448(SI)
+
+rows4mainend:
+	MOVQ AX, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  rows4loopend
+
+rows4loop:
+	MOVQ    R12, R14
+	ANDQ    $+31, R14
+	VMOVUPS (DX)(R12*4), Z0
+	VMOVUPS (SI)(R14*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (SI)(R14*4)
+	VMOVUPS (R9)(R12*4), Z0
+	VMOVUPS 128(SI)(R14*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 128(SI)(R14*4)
+	VMOVUPS (R10)(R12*4), Z0
+	VMOVUPS 256(SI)(R14*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 256(SI)(R14*4)
+	VMOVUPS (R11)(R12*4), Z0
+	VMOVUPS 384(SI)(R14*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 384(SI)(R14*4)
+	ADDQ    $+16, R12
+	CMPQ    R12, R13
+	JLT     rows4loop
+
+rows4loopend:
+	MOVQ         AX, R13
+	SUBQ         R12, R13
+	JE           rows4done
+	MOVL         $0x0000ffff, R14
+	BZHIL        R13, R14, R14
+	KMOVW        R14, K1
+	MOVQ         R12, R13
+	ANDQ         $+31, R13
+	VMOVUPS.Z    (DX)(R12*4), K1, Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      (SI)(R13*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (SI)(R13*4)
+	VMOVUPS.Z    (R9)(R12*4), K1, Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      128(SI)(R13*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, 128(SI)(R13*4)
+	VMOVUPS.Z    (R10)(R12*4), K1, Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      256(SI)(R13*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, 256(SI)(R13*4)
+	VMOVUPS.Z    (R11)(R12*4), K1, Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      384(SI)(R13*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, 384(SI)(R13*4)
+
+rows4done:
+	VMOVUPS      (SI), Y0
+	VMAXPS       64(SI), Y0, Y0
+	VMOVUPS      32(SI), Y1
+	VMAXPS       96(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, (CX)(DI*4)
+	VMOVUPS      128(SI), Y0
+	VMAXPS       192(SI), Y0, Y0
+	VMOVUPS      160(SI), Y1
+	VMAXPS       224(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, 4(CX)(DI*4)
+	VMOVUPS      256(SI), Y0
+	VMAXPS       320(SI), Y0, Y0
+	VMOVUPS      288(SI), Y1
+	VMAXPS       352(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, 8(CX)(DI*4)
+	VMOVUPS      384(SI), Y0
+	VMAXPS       448(SI), Y0, Y0
+	VMOVUPS      416(SI), Y1
+	VMAXPS       480(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, 12(CX)(DI*4)
+	LEAQ         (R11)(AX*4), DX
+	ADDQ         $+4, DI
+	CMPQ         DI, R8
+	JLE          rows4
+
+rows4end:
+	SUBQ $+1, BX
+	CMPQ DI, BX
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS wordff7fffff<>+0(SB), Z0
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z0, 64(SI)
+	XORQ         R12, R12
+	MOVQ         AX, R8
+	ANDQ         $-64, R8
+	CMPQ         R12, R8
+	JGE          rows1mainend
+	VBROADCASTSS wordff7fffff<>+0(SB), Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+
+rows1main:
+	VMOVUPS (DX)(R12*4), Z2
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS 64(DX)(R12*4), Z2
+	VMAXPS  Z1, Z2, Z1
+	VMOVUPS 128(DX)(R12*4), Z2
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS 192(DX)(R12*4), Z2
+	VMAXPS  Z1, Z2, Z1
+	ADDQ    $+64, R12
+	CMPQ    R12, R8
+	JLT     rows1main
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+
+rows1mainend:
+	MOVQ AX, R8
+	ANDQ $-16, R8
+	CMPQ R12, R8
+	JGE  rows1loopend
+
+rows1loop:
+	MOVQ    R12, R9
+	ANDQ    $+31, R9
+	VMOVUPS (DX)(R12*4), Z0
+	VMOVUPS (SI)(R9*4), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (SI)(R9*4)
+	ADDQ    $+16, R12
+	CMPQ    R12, R8
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ         AX, R8
+	SUBQ         R12, R8
+	JE           rows1done
+	MOVL         $0x0000ffff, R9
+	BZHIL        R8, R9, R9
+	KMOVW        R9, K1
+	MOVQ         R12, R8
+	ANDQ         $+31, R8
+	VMOVUPS.Z    (DX)(R12*4), K1, Z0
+	VBROADCASTSS wordff7fffff<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      (SI)(R8*4), Z1
+	VMAXPS       Z1, Z0, Z1
+	VMOVUPS      Z1, (SI)(R8*4)
+
+rows1done:
+	VMOVUPS      (SI), Y0
+	VMAXPS       64(SI), Y0, Y0
+	VMOVUPS      32(SI), Y1
+	VMAXPS       96(SI), Y1, Y1
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VMOVSS       X1, (CX)(DI*4)
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $+1, DI
+	CMPQ         DI, BX
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	g ← g·a - w·b, row by row
+//
+// func RowScale(g []float32, a []float32, b []float32, w []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·RowScale(SB), NOSPLIT, $0-96
+	MOVQ w_len+80(FP), AX
+	MOVQ g_base+0(FP), CX
+	MOVQ a_base+24(FP), DX
+	MOVQ b_base+48(FP), BX
+	MOVQ w_base+72(FP), SI
+	MOVQ a_len+32(FP), DI
+	XORQ R8, R8
+	MOVQ DI, R9
+	SUBQ $+4, R9
+	CMPQ R8, R9
+	JG   rows4end
+
+rows4:
+	VBROADCASTSS (DX)(R8*4), Z0
+	VBROADCASTSS (BX)(R8*4), Z1
+	VBROADCASTSS 4(DX)(R8*4), Z2
+	VBROADCASTSS 4(BX)(R8*4), Z3
+	VBROADCASTSS 8(DX)(R8*4), Z4
+	VBROADCASTSS 8(BX)(R8*4), Z5
+	VBROADCASTSS 12(DX)(R8*4), Z6
+	VBROADCASTSS 12(BX)(R8*4), Z7
+	LEAQ         (CX)(AX*4), R10
+	LEAQ         (R10)(AX*4), R11
+	LEAQ         (R11)(AX*4), R12
+	XORQ         R13, R13
+	MOVQ         AX, R14
+	ANDQ         $-64, R14
+	CMPQ         R13, R14
+	JGE          rows4mainend
+
+rows4main:
+	VMULPS  (CX)(R13*4), Z0, Z8
+	VMOVUPS (SI)(R13*4), Z9
+	VMULPS  Z1, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (CX)(R13*4)
+	VMULPS  (R10)(R13*4), Z2, Z8
+	VMULPS  Z3, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (R10)(R13*4)
+	VMULPS  (R11)(R13*4), Z4, Z8
+	VMULPS  Z5, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (R11)(R13*4)
+	VMULPS  (R12)(R13*4), Z6, Z8
+	VMULPS  Z7, Z9, Z9
+	VSUBPS  Z9, Z8, Z8
+	VMOVUPS Z8, (R12)(R13*4)
+	VMULPS  64(CX)(R13*4), Z0, Z8
+	VMOVUPS 64(SI)(R13*4), Z9
+	VMULPS  Z1, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 64(CX)(R13*4)
+	VMULPS  64(R10)(R13*4), Z2, Z8
+	VMULPS  Z3, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 64(R10)(R13*4)
+	VMULPS  64(R11)(R13*4), Z4, Z8
+	VMULPS  Z5, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 64(R11)(R13*4)
+	VMULPS  64(R12)(R13*4), Z6, Z8
+	VMULPS  Z7, Z9, Z9
+	VSUBPS  Z9, Z8, Z8
+	VMOVUPS Z8, 64(R12)(R13*4)
+	VMULPS  128(CX)(R13*4), Z0, Z8
+	VMOVUPS 128(SI)(R13*4), Z9
+	VMULPS  Z1, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 128(CX)(R13*4)
+	VMULPS  128(R10)(R13*4), Z2, Z8
+	VMULPS  Z3, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 128(R10)(R13*4)
+	VMULPS  128(R11)(R13*4), Z4, Z8
+	VMULPS  Z5, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 128(R11)(R13*4)
+	VMULPS  128(R12)(R13*4), Z6, Z8
+	VMULPS  Z7, Z9, Z9
+	VSUBPS  Z9, Z8, Z8
+	VMOVUPS Z8, 128(R12)(R13*4)
+	VMULPS  192(CX)(R13*4), Z0, Z8
+	VMOVUPS 192(SI)(R13*4), Z9
+	VMULPS  Z1, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 192(CX)(R13*4)
+	VMULPS  192(R10)(R13*4), Z2, Z8
+	VMULPS  Z3, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 192(R10)(R13*4)
+	VMULPS  192(R11)(R13*4), Z4, Z8
+	VMULPS  Z5, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, 192(R11)(R13*4)
+	VMULPS  192(R12)(R13*4), Z6, Z8
+	VMULPS  Z7, Z9, Z9
+	VSUBPS  Z9, Z8, Z8
+	VMOVUPS Z8, 192(R12)(R13*4)
+	ADDQ    $+64, R13
+	CMPQ    R13, R14
+	JLT     rows4main
+
+rows4mainend:
+	MOVQ AX, R14
+	ANDQ $-16, R14
+	CMPQ R13, R14
+	JGE  rows4loopend
+
+rows4loop:
+	VMULPS  (CX)(R13*4), Z0, Z8
+	VMOVUPS (SI)(R13*4), Z9
+	VMULPS  Z1, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (CX)(R13*4)
+	VMULPS  (R10)(R13*4), Z2, Z8
+	VMULPS  Z3, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (R10)(R13*4)
+	VMULPS  (R11)(R13*4), Z4, Z8
+	VMULPS  Z5, Z9, Z10
+	VSUBPS  Z10, Z8, Z8
+	VMOVUPS Z8, (R11)(R13*4)
+	VMULPS  (R12)(R13*4), Z6, Z8
+	VMULPS  Z7, Z9, Z9
+	VSUBPS  Z9, Z8, Z8
+	VMOVUPS Z8, (R12)(R13*4)
+	ADDQ    $+16, R13
+	CMPQ    R13, R14
+	JLT     rows4loop
+
+rows4loopend:
+	MOVQ      AX, R14
+	SUBQ      R13, R14
+	JE        rows4done
+	MOVL      $0x0000ffff, R15
+	BZHIL     R14, R15, R15
+	KMOVW     R15, K1
+	VMOVUPS.Z (CX)(R13*4), K1, Z8
+	VMULPS    Z0, Z8, Z0
+	VMOVUPS.Z (SI)(R13*4), K1, Z8
+	VMULPS    Z1, Z8, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(R13*4)
+	VMOVUPS.Z (R10)(R13*4), K1, Z0
+	VMULPS    Z2, Z0, Z0
+	VMULPS    Z3, Z8, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R10)(R13*4)
+	VMOVUPS.Z (R11)(R13*4), K1, Z0
+	VMULPS    Z4, Z0, Z0
+	VMULPS    Z5, Z8, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)(R13*4)
+	VMOVUPS.Z (R12)(R13*4), K1, Z0
+	VMULPS    Z6, Z0, Z0
+	VMULPS    Z7, Z8, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R12)(R13*4)
+
+rows4done:
+	LEAQ (R12)(AX*4), CX
+	ADDQ $+4, R8
+	CMPQ R8, R9
+	JLE  rows4
+
+rows4end:
+	SUBQ $+1, DI
+	CMPQ R8, DI
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (DX)(R8*4), Z0
+	VBROADCASTSS (BX)(R8*4), Z1
+	XORQ         R13, R13
+	MOVQ         AX, R9
+	ANDQ         $-64, R9
+	CMPQ         R13, R9
+	JGE          rows1mainend
+
+rows1main:
+	VMULPS  (CX)(R13*4), Z0, Z2
+	VMULPS  (SI)(R13*4), Z1, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (CX)(R13*4)
+	VMULPS  64(CX)(R13*4), Z0, Z2
+	VMULPS  64(SI)(R13*4), Z1, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 64(CX)(R13*4)
+	VMULPS  128(CX)(R13*4), Z0, Z2
+	VMULPS  128(SI)(R13*4), Z1, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 128(CX)(R13*4)
+	VMULPS  192(CX)(R13*4), Z0, Z2
+	VMULPS  192(SI)(R13*4), Z1, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, 192(CX)(R13*4)
+	ADDQ    $+64, R13
+	CMPQ    R13, R9
+	JLT     rows1main
+
+rows1mainend:
+	MOVQ AX, R9
+	ANDQ $-16, R9
+	CMPQ R13, R9
+	JGE  rows1loopend
+
+rows1loop:
+	VMULPS  (CX)(R13*4), Z0, Z2
+	VMULPS  (SI)(R13*4), Z1, Z3
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (CX)(R13*4)
+	ADDQ    $+16, R13
+	CMPQ    R13, R9
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ      AX, R9
+	SUBQ      R13, R9
+	JE        rows1done
+	MOVL      $0x0000ffff, R10
+	BZHIL     R9, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (CX)(R13*4), K1, Z2
+	VMULPS    Z0, Z2, Z0
+	VMOVUPS.Z (SI)(R13*4), K1, Z2
+	VMULPS    Z1, Z2, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(R13*4)
+
+rows1done:
+	LEAQ (CX)(AX*4), CX
+	ADDQ $+1, R8
+	CMPQ R8, DI
+	JLE  rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	u = w·(y·keep + spread)
+//	weight ← Σ u, cost ← Σ u·(most - x), row by row
+//
+// func RowTargets(weight []float32, cost []float32, x []float32, y []float32, most []float32, w []float32, c *[2]float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·RowTargets(SB), NOSPLIT, $320-152
+	MOVQ         c+144(FP), AX
+	MOVQ         w_len+128(FP), CX
+	MOVQ         weight_base+0(FP), DX
+	MOVQ         cost_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         y_base+72(FP), DI
+	MOVQ         most_base+96(FP), R8
+	MOVQ         w_base+120(FP), R9
+	VBROADCASTSS (AX), Z0
+	VBROADCASTSS 4(AX), Z1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VCMPPS       $0x00, Z2, Z0, K1
+	MOVQ         weight_len+8(FP), AX
+	LEAQ         63(SP), R10
+	ANDQ         $-64, R10
+	XORQ         R11, R11
+	SUBQ         $+1, AX
+	CMPQ         R11, AX
+	JG           rows1end
+
+rows1:
+	VBROADCASTSS (R8)(R11*4), Z3
+	VXORPS       Z4, Z4, Z4
+	VMOVUPS      Z4, (R10)
+	VMOVUPS      Z4, 64(R10)
+	VXORPS       Z4, Z4, Z4
+	VMOVUPS      Z4, 128(R10)
+	VMOVUPS      Z4, 192(R10)
+	XORQ         R12, R12
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	CMPQ         R12, R13
+	JGE          rows1mainend
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+
+rows1main:
+	VMULPS  (DI)(R12*4), Z0, Z8
+	VMOVAPS Z8, Z8
+	VMOVAPS Z0, K1, Z8
+	VADDPS  Z1, Z8, Z8
+	VMULPS  (R9)(R12*4), Z8, Z8
+	VADDPS  Z8, Z4, Z4
+	VSUBPS  (SI)(R12*4), Z3, Z9
+	VMULPS  Z9, Z8, Z9
+	VCMPPS  $0x00, Z2, Z8, K2
+	VMOVAPS Z9, Z9
+	VMOVAPS Z8, K2, Z9
+	VADDPS  Z9, Z6, Z6
+	VMULPS  64(DI)(R12*4), Z0, Z8
+	VMOVAPS Z8, Z8
+	VMOVAPS Z0, K1, Z8
+	VADDPS  Z1, Z8, Z8
+	VMULPS  64(R9)(R12*4), Z8, Z8
+	VADDPS  Z8, Z5, Z5
+	VSUBPS  64(SI)(R12*4), Z3, Z9
+	VMULPS  Z9, Z8, Z9
+	VCMPPS  $0x00, Z2, Z8, K2
+	VMOVAPS Z9, Z9
+	VMOVAPS Z8, K2, Z9
+	VADDPS  Z9, Z7, Z7
+	VMULPS  128(DI)(R12*4), Z0, Z8
+	VMOVAPS Z8, Z8
+	VMOVAPS Z0, K1, Z8
+	VADDPS  Z1, Z8, Z8
+	VMULPS  128(R9)(R12*4), Z8, Z8
+	VADDPS  Z8, Z4, Z4
+	VSUBPS  128(SI)(R12*4), Z3, Z9
+	VMULPS  Z9, Z8, Z9
+	VCMPPS  $0x00, Z2, Z8, K2
+	VMOVAPS Z9, Z9
+	VMOVAPS Z8, K2, Z9
+	VADDPS  Z9, Z6, Z6
+	VMULPS  192(DI)(R12*4), Z0, Z8
+	VMOVAPS Z8, Z8
+	VMOVAPS Z0, K1, Z8
+	VADDPS  Z1, Z8, Z8
+	VMULPS  192(R9)(R12*4), Z8, Z8
+	VADDPS  Z8, Z5, Z5
+	VSUBPS  192(SI)(R12*4), Z3, Z9
+	VMULPS  Z9, Z8, Z9
+	VCMPPS  $0x00, Z2, Z8, K2
+	VMOVAPS Z9, Z9
+	VMOVAPS Z8, K2, Z9
+	VADDPS  Z9, Z7, Z7
+	ADDQ    $+64, R12
+	CMPQ    R12, R13
+	JLT     rows1main
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	VMOVUPS Z6, 128(R10)
+	VMOVUPS Z7, 192(R10)
+
+rows1mainend:
+	MOVQ CX, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  rows1loopend
+
+rows1loop:
+	MOVQ    R12, R14
+	ANDQ    $+31, R14
+	VMULPS  (DI)(R12*4), Z0, Z4
+	VMOVAPS Z4, Z4
+	VMOVAPS Z0, K1, Z4
+	VADDPS  Z1, Z4, Z4
+	VMULPS  (R9)(R12*4), Z4, Z4
+	VMOVUPS (R10)(R14*4), Z5
+	VADDPS  Z4, Z5, Z5
+	VMOVUPS Z5, (R10)(R14*4)
+	VSUBPS  (SI)(R12*4), Z3, Z5
+	VMULPS  Z5, Z4, Z5
+	VCMPPS  $0x00, Z2, Z4, K2
+	VMOVAPS Z5, Z5
+	VMOVAPS Z4, K2, Z5
+	VMOVUPS 128(R10)(R14*4), Z4
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, 128(R10)(R14*4)
+	ADDQ    $+16, R12
+	CMPQ    R12, R13
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ      CX, R13
+	SUBQ      R12, R13
+	JE        rows1done
+	MOVL      $0x0000ffff, R14
+	BZHIL     R13, R14, R14
+	KMOVW     R14, K2
+	MOVQ      R12, R13
+	ANDQ      $+31, R13
+	VMOVUPS.Z (R9)(R12*4), K2, Z4
+	VMOVUPS.Z (DI)(R12*4), K2, Z5
+	VMULPS    Z5, Z0, Z5
+	VMOVAPS   Z5, Z5
+	VMOVAPS   Z0, K1, Z5
+	VADDPS    Z1, Z5, Z5
+	VMULPS    Z5, Z4, Z4
+	VMOVAPS.Z Z4, K2, Z5
+	VMOVUPS   (R10)(R13*4), Z6
+	VADDPS    Z5, Z6, Z6
+	VMOVUPS   Z6, (R10)(R13*4)
+	VMOVUPS.Z (SI)(R12*4), K2, Z5
+	VSUBPS    Z5, Z3, Z3
+	VMULPS    Z3, Z4, Z3
+	VCMPPS    $0x00, Z2, Z4, K3
+	VMOVAPS   Z3, Z3
+	VMOVAPS   Z4, K3, Z3
+	VMOVAPS.Z Z3, K2, Z3
+	VMOVUPS   128(R10)(R13*4), Z4
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, 128(R10)(R13*4)
+
+rows1done:
+	VMOVUPS      (R10), Y3
+	VADDPS       64(R10), Y3, Y3
+	VMOVUPS      32(R10), Y4
+	VADDPS       96(R10), Y4, Y4
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X4
+	VMOVHLPS     X4, X4, X3
+	VADDPS       X3, X4, X4
+	VMOVSHDUP    X4, X3
+	VADDSS       X3, X4, X4
+	VMOVSS       X4, (DX)(R11*4)
+	VMOVUPS      128(R10), Y3
+	VADDPS       192(R10), Y3, Y3
+	VMOVUPS      160(R10), Y4
+	VADDPS       224(R10), Y4, Y4
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X4
+	VMOVHLPS     X4, X4, X3
+	VADDPS       X3, X4, X4
+	VMOVSHDUP    X4, X3
+	VADDSS       X3, X4, X4
+	VMOVSS       X4, (BX)(R11*4)
+	LEAQ         (SI)(CX*4), SI
+	LEAQ         (DI)(CX*4), DI
+	ADDQ         $+1, R11
+	CMPQ         R11, AX
+	JLE          rows1
+
+rows1end:
+	VZEROUPPER
+	RET
+
+//	g ← g·a - w·(y·b + d), row by row
+//
+// func RowTargetsScale(g []float32, y []float32, a []float32, b []float32, d []float32, w []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·RowTargetsScale(SB), NOSPLIT, $8-144
+	MOVQ w_len+128(FP), AX
+	MOVQ g_base+0(FP), CX
+	MOVQ y_base+24(FP), DX
+	MOVQ a_base+48(FP), BX
+	MOVQ b_base+72(FP), SI
+	MOVQ d_base+96(FP), DI
+	MOVQ w_base+120(FP), R8
+	MOVQ a_len+56(FP), R9
+	XORQ R10, R10
+	MOVQ R9, R11
+	SUBQ $+2, R11
+	CMPQ R10, R11
+	JG   rows2end
+
+rows2:
+	VBROADCASTSS (BX)(R10*4), Z0
+	VBROADCASTSS (SI)(R10*4), Z1
+	VBROADCASTSS (DI)(R10*4), Z2
+	VBROADCASTSS 4(BX)(R10*4), Z3
+	VBROADCASTSS 4(SI)(R10*4), Z4
+	VBROADCASTSS 4(DI)(R10*4), Z5
+	LEAQ         (CX)(AX*4), R12
+	LEAQ         (DX)(AX*4), R13
+	XORQ         R14, R14
+	MOVQ         AX, R15
+	ANDQ         $-64, R15
+	CMPQ         R14, R15
+	JGE          rows2mainend
+
+rows2main:
+	VMULPS  (CX)(R14*4), Z0, Z6
+	VMOVUPS (R8)(R14*4), Z7
+	VMULPS  (DX)(R14*4), Z1, Z8
+	VADDPS  Z2, Z8, Z8
+	VMULPS  Z8, Z7, Z8
+	VSUBPS  Z8, Z6, Z6
+	VMOVUPS Z6, (CX)(R14*4)
+	VMULPS  (R12)(R14*4), Z3, Z6
+	VMULPS  (R13)(R14*4), Z4, Z8
+	VADDPS  Z5, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VSUBPS  Z7, Z6, Z6
+	VMOVUPS Z6, (R12)(R14*4)
+	VMULPS  64(CX)(R14*4), Z0, Z6
+	VMOVUPS 64(R8)(R14*4), Z7
+	VMULPS  64(DX)(R14*4), Z1, Z8
+	VADDPS  Z2, Z8, Z8
+	VMULPS  Z8, Z7, Z8
+	VSUBPS  Z8, Z6, Z6
+	VMOVUPS Z6, 64(CX)(R14*4)
+	VMULPS  64(R12)(R14*4), Z3, Z6
+	VMULPS  64(R13)(R14*4), Z4, Z8
+	VADDPS  Z5, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VSUBPS  Z7, Z6, Z6
+	VMOVUPS Z6, 64(R12)(R14*4)
+	VMULPS  128(CX)(R14*4), Z0, Z6
+	VMOVUPS 128(R8)(R14*4), Z7
+	VMULPS  128(DX)(R14*4), Z1, Z8
+	VADDPS  Z2, Z8, Z8
+	VMULPS  Z8, Z7, Z8
+	VSUBPS  Z8, Z6, Z6
+	VMOVUPS Z6, 128(CX)(R14*4)
+	VMULPS  128(R12)(R14*4), Z3, Z6
+	VMULPS  128(R13)(R14*4), Z4, Z8
+	VADDPS  Z5, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VSUBPS  Z7, Z6, Z6
+	VMOVUPS Z6, 128(R12)(R14*4)
+	VMULPS  192(CX)(R14*4), Z0, Z6
+	VMOVUPS 192(R8)(R14*4), Z7
+	VMULPS  192(DX)(R14*4), Z1, Z8
+	VADDPS  Z2, Z8, Z8
+	VMULPS  Z8, Z7, Z8
+	VSUBPS  Z8, Z6, Z6
+	VMOVUPS Z6, 192(CX)(R14*4)
+	VMULPS  192(R12)(R14*4), Z3, Z6
+	VMULPS  192(R13)(R14*4), Z4, Z8
+	VADDPS  Z5, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VSUBPS  Z7, Z6, Z6
+	VMOVUPS Z6, 192(R12)(R14*4)
+	ADDQ    $+64, R14
+	CMPQ    R14, R15
+	JLT     rows2main
+
+rows2mainend:
+	MOVQ AX, R15
+	ANDQ $-16, R15
+	CMPQ R14, R15
+	JGE  rows2loopend
+
+rows2loop:
+	VMULPS  (CX)(R14*4), Z0, Z6
+	VMOVUPS (R8)(R14*4), Z7
+	VMULPS  (DX)(R14*4), Z1, Z8
+	VADDPS  Z2, Z8, Z8
+	VMULPS  Z8, Z7, Z8
+	VSUBPS  Z8, Z6, Z6
+	VMOVUPS Z6, (CX)(R14*4)
+	VMULPS  (R12)(R14*4), Z3, Z6
+	VMULPS  (R13)(R14*4), Z4, Z8
+	VADDPS  Z5, Z8, Z8
+	VMULPS  Z8, Z7, Z7
+	VSUBPS  Z7, Z6, Z6
+	VMOVUPS Z6, (R12)(R14*4)
+	ADDQ    $+16, R14
+	CMPQ    R14, R15
+	JLT     rows2loop
+
+rows2loopend:
+	MOVQ      AX, R15
+	SUBQ      R14, R15
+	JE        rows2done
+	MOVL      $0x0000ffff, BP
+	BZHIL     R15, BP, BP
+	KMOVW     BP, K1
+	VMOVUPS.Z (CX)(R14*4), K1, Z6
+	VMULPS    Z0, Z6, Z0
+	VMOVUPS.Z (R8)(R14*4), K1, Z6
+	VMOVUPS.Z (DX)(R14*4), K1, Z7
+	VMULPS    Z1, Z7, Z1
+	VADDPS    Z2, Z1, Z1
+	VMULPS    Z1, Z6, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(R14*4)
+	VMOVUPS.Z (R12)(R14*4), K1, Z0
+	VMULPS    Z3, Z0, Z0
+	VMOVUPS.Z (R13)(R14*4), K1, Z1
+	VMULPS    Z4, Z1, Z1
+	VADDPS    Z5, Z1, Z1
+	VMULPS    Z1, Z6, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R12)(R14*4)
+
+rows2done:
+	LEAQ (R12)(AX*4), CX
+	LEAQ (R13)(AX*4), DX
+	ADDQ $+2, R10
+	CMPQ R10, R11
+	JLE  rows2
+
+rows2end:
+	SUBQ $+1, R9
+	CMPQ R10, R9
+	JG   rows1end
+
+rows1:
+	VBROADCASTSS (BX)(R10*4), Z0
+	VBROADCASTSS (SI)(R10*4), Z1
+	VBROADCASTSS (DI)(R10*4), Z2
+	XORQ         R14, R14
+	MOVQ         AX, R11
+	ANDQ         $-64, R11
+	CMPQ         R14, R11
+	JGE          rows1mainend
+
+rows1main:
+	VMULPS  (CX)(R14*4), Z0, Z3
+	VMULPS  (DX)(R14*4), Z1, Z4
+	VADDPS  Z2, Z4, Z4
+	VMULPS  (R8)(R14*4), Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z3, (CX)(R14*4)
+	VMULPS  64(CX)(R14*4), Z0, Z3
+	VMULPS  64(DX)(R14*4), Z1, Z4
+	VADDPS  Z2, Z4, Z4
+	VMULPS  64(R8)(R14*4), Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z3, 64(CX)(R14*4)
+	VMULPS  128(CX)(R14*4), Z0, Z3
+	VMULPS  128(DX)(R14*4), Z1, Z4
+	VADDPS  Z2, Z4, Z4
+	VMULPS  128(R8)(R14*4), Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z3, 128(CX)(R14*4)
+	VMULPS  192(CX)(R14*4), Z0, Z3
+	VMULPS  192(DX)(R14*4), Z1, Z4
+	VADDPS  Z2, Z4, Z4
+	VMULPS  192(R8)(R14*4), Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(CX)(R14*4)
+	ADDQ    $+64, R14
+	CMPQ    R14, R11
+	JLT     rows1main
+
+rows1mainend:
+	MOVQ AX, R11
+	ANDQ $-16, R11
+	CMPQ R14, R11
+	JGE  rows1loopend
+
+rows1loop:
+	VMULPS  (CX)(R14*4), Z0, Z3
+	VMULPS  (DX)(R14*4), Z1, Z4
+	VADDPS  Z2, Z4, Z4
+	VMULPS  (R8)(R14*4), Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z3, (CX)(R14*4)
+	ADDQ    $+16, R14
+	CMPQ    R14, R11
+	JLT     rows1loop
+
+rows1loopend:
+	MOVQ      AX, R11
+	SUBQ      R14, R11
+	JE        rows1done
+	MOVL      $0x0000ffff, R12
+	BZHIL     R11, R12, R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (CX)(R14*4), K1, Z3
+	VMULPS    Z0, Z3, Z0
+	VMOVUPS.Z (R8)(R14*4), K1, Z3
+	VMOVUPS.Z (DX)(R14*4), K1, Z4
+	VMULPS    Z1, Z4, Z1
+	VADDPS    Z2, Z1, Z1
+	VMULPS    Z1, Z3, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(R14*4)
+
+rows1done:
+	LEAQ (CX)(AX*4), CX
+	LEAQ (DX)(AX*4), DX
+	ADDQ $+1, R10
+	CMPQ R10, R9
+	JLE  rows1
+
+rows1end:
 	VZEROUPPER
 	RET
 

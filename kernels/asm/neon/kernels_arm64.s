@@ -32671,6 +32671,2278 @@ singleend:
 end:
 	RET
 
+DATA constantsOfRowExp<>+0(SB)/8, $0x4b40007f4b40007f
+DATA constantsOfRowExp<>+8(SB)/8, $0x4b40007f4b40007f
+DATA constantsOfRowExp<>+16(SB)/8, $0xc2b00000c2b00000
+DATA constantsOfRowExp<>+24(SB)/8, $0xc2b00000c2b00000
+DATA constantsOfRowExp<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfRowExp<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfRowExp<>+48(SB)/8, $0x3f3172003f317200
+DATA constantsOfRowExp<>+56(SB)/8, $0x3f3172003f317200
+DATA constantsOfRowExp<>+64(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfRowExp<>+72(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfRowExp<>+80(SB)/8, $0x3f8000003f800000
+DATA constantsOfRowExp<>+88(SB)/8, $0x3f8000003f800000
+DATA constantsOfRowExp<>+96(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfRowExp<>+104(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfRowExp<>+112(SB)/8, $0x3c091e903c091e90
+DATA constantsOfRowExp<>+120(SB)/8, $0x3c091e903c091e90
+DATA constantsOfRowExp<>+128(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfRowExp<>+136(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfRowExp<>+144(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfRowExp<>+152(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfRowExp<>+160(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfRowExp<>+168(SB)/8, $0x3efffffe3efffffe
+GLOBL constantsOfRowExp<>(SB), RODATA|NOPTR, $176
+
+//	e ← e^(x - most), sum ← Σ e of it, row by row
+//
+// func RowExp(e, x, most, sum, w []float32)
+// Requires: ASIMD
+TEXT ·RowExp(SB), NOSPLIT, $576-120
+	MOVD $constantsOfRowExp<>(SB), R0
+	MOVD $locals-576(SP), R1
+	ADD $63, R1, R1
+	AND $-64, R1, R1
+	MOVD w_len+104(FP), R2
+	MOVD e_base+0(FP), R3
+	MOVD x_base+24(FP), R4
+	MOVD most_base+48(FP), R5
+	MOVD sum_base+72(FP), R6
+	MOVD w_base+96(FP), R7
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	MOVD most_len+56(FP), R0
+	ADD $0, R1, R1
+	MOVD $0, R8
+	MOVD R0, R9
+	SUB $4, R9, R9
+	CMP R9, R8
+	BGT rows4end
+
+rows4:
+	ADD R8<<2, R5, R10
+	FMOVS 0(R10), F11
+	VDUP V11.S[0], V11.S4
+	ADD R8<<2, R5, R10
+	FMOVS 4(R10), F12
+	VDUP V12.S[0], V12.S4
+	ADD R8<<2, R5, R10
+	FMOVS 8(R10), F13
+	VDUP V13.S[0], V13.S4
+	ADD R8<<2, R5, R10
+	FMOVS 12(R10), F14
+	VDUP V14.S[0], V14.S4
+	ADD R2<<2, R3, R10
+	ADD R2<<2, R4, R11
+	ADD R2<<2, R10, R12
+	ADD R2<<2, R11, R13
+	ADD R2<<2, R12, R14
+	ADD R2<<2, R13, R15
+	VEOR V15.B16, V15.B16, V15.B16
+	FSTPQ (F15, F15), 0(R1)
+	FSTPQ (F15, F15), 32(R1)
+	FSTPQ (F15, F15), 64(R1)
+	FSTPQ (F15, F15), 96(R1)
+	FSTPQ (F15, F15), 128(R1)
+	FSTPQ (F15, F15), 160(R1)
+	FSTPQ (F15, F15), 192(R1)
+	FSTPQ (F15, F15), 224(R1)
+	FSTPQ (F15, F15), 256(R1)
+	FSTPQ (F15, F15), 288(R1)
+	FSTPQ (F15, F15), 320(R1)
+	FSTPQ (F15, F15), 352(R1)
+	FSTPQ (F15, F15), 384(R1)
+	FSTPQ (F15, F15), 416(R1)
+	FSTPQ (F15, F15), 448(R1)
+	FSTPQ (F15, F15), 480(R1)
+	MOVD R2, R16
+	MOVD $0, R17
+	MOVD R7, R19
+	MOVD R14, R19
+	MOVD R15, R20
+	SUBS $8, R16, R16
+	BLT rows4mainend
+
+rows4main:
+	FLDPQ.P 32(R4), (F15, F16)
+	WORD $0x4eabd5ef // fsub v15.4s, v15.4s, v11.4s
+	WORD $0x4eabd610 // fsub v16.4s, v16.4s, v11.4s
+	WORD $0x6eafe431 // fcmgt v17.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c31 // bsl v17.16b, v1.16b, v15.16b
+	WORD $0x6eb0e42f // fcmgt v15.4s, v1.4s, v16.4s
+	WORD $0x6e701c2f // bsl v15.16b, v1.16b, v16.16b
+	WORD $0x6e22de30 // fmul v16.4s, v17.4s, v2.4s
+	WORD $0x6e22ddf2 // fmul v18.4s, v15.4s, v2.4s
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4ea0d613 // fsub v19.4s, v16.4s, v0.4s
+	WORD $0x4ea0d654 // fsub v20.4s, v18.4s, v0.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x6e23de96 // fmul v22.4s, v20.4s, v3.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4eb3d635 // fsub v21.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5f6 // fsub v22.4s, v15.4s, v20.4s
+	WORD $0x6e35dcd7 // fmul v23.4s, v6.4s, v21.4s
+	WORD $0x6e36dcd8 // fmul v24.4s, v6.4s, v22.4s
+	WORD $0x4e27d6f7 // fadd v23.4s, v23.4s, v7.4s
+	WORD $0x4e27d718 // fadd v24.4s, v24.4s, v7.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x4e28d718 // fadd v24.4s, v24.4s, v8.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e29d6f7 // fadd v23.4s, v23.4s, v9.4s
+	WORD $0x4e29d718 // fadd v24.4s, v24.4s, v9.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e2ad6f7 // fadd v23.4s, v23.4s, v10.4s
+	WORD $0x4e2ad718 // fadd v24.4s, v24.4s, v10.4s
+	WORD $0x6e35deb9 // fmul v25.4s, v21.4s, v21.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e31d4b1 // fadd v17.4s, v5.4s, v17.4s
+	WORD $0x4e2fd4af // fadd v15.4s, v5.4s, v15.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e30de30 // fmul v16.4s, v17.4s, v16.4s
+	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	FSTPQ.P (F16, F15), 32(R3)
+	ADD R17<<2, R1, R21
+	FMOVQ 0(R21), F17
+	WORD $0x4e30d631 // fadd v17.4s, v17.4s, v16.4s
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R11), (F15, F16)
+	WORD $0x4eacd5ef // fsub v15.4s, v15.4s, v12.4s
+	WORD $0x4eacd610 // fsub v16.4s, v16.4s, v12.4s
+	WORD $0x6eafe431 // fcmgt v17.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c31 // bsl v17.16b, v1.16b, v15.16b
+	WORD $0x6eb0e42f // fcmgt v15.4s, v1.4s, v16.4s
+	WORD $0x6e701c2f // bsl v15.16b, v1.16b, v16.16b
+	WORD $0x6e22de30 // fmul v16.4s, v17.4s, v2.4s
+	WORD $0x6e22ddf2 // fmul v18.4s, v15.4s, v2.4s
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4ea0d613 // fsub v19.4s, v16.4s, v0.4s
+	WORD $0x4ea0d654 // fsub v20.4s, v18.4s, v0.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x6e23de96 // fmul v22.4s, v20.4s, v3.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4eb3d635 // fsub v21.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5f6 // fsub v22.4s, v15.4s, v20.4s
+	WORD $0x6e35dcd7 // fmul v23.4s, v6.4s, v21.4s
+	WORD $0x6e36dcd8 // fmul v24.4s, v6.4s, v22.4s
+	WORD $0x4e27d6f7 // fadd v23.4s, v23.4s, v7.4s
+	WORD $0x4e27d718 // fadd v24.4s, v24.4s, v7.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x4e28d718 // fadd v24.4s, v24.4s, v8.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e29d6f7 // fadd v23.4s, v23.4s, v9.4s
+	WORD $0x4e29d718 // fadd v24.4s, v24.4s, v9.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e2ad6f7 // fadd v23.4s, v23.4s, v10.4s
+	WORD $0x4e2ad718 // fadd v24.4s, v24.4s, v10.4s
+	WORD $0x6e35deb9 // fmul v25.4s, v21.4s, v21.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e31d4b1 // fadd v17.4s, v5.4s, v17.4s
+	WORD $0x4e2fd4af // fadd v15.4s, v5.4s, v15.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e30de30 // fmul v16.4s, v17.4s, v16.4s
+	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	FSTPQ.P (F16, F15), 32(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVQ 0(R21), F17
+	WORD $0x4e30d631 // fadd v17.4s, v17.4s, v16.4s
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R13), (F15, F16)
+	WORD $0x4eadd5ef // fsub v15.4s, v15.4s, v13.4s
+	WORD $0x4eadd610 // fsub v16.4s, v16.4s, v13.4s
+	WORD $0x6eafe431 // fcmgt v17.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c31 // bsl v17.16b, v1.16b, v15.16b
+	WORD $0x6eb0e42f // fcmgt v15.4s, v1.4s, v16.4s
+	WORD $0x6e701c2f // bsl v15.16b, v1.16b, v16.16b
+	WORD $0x6e22de30 // fmul v16.4s, v17.4s, v2.4s
+	WORD $0x6e22ddf2 // fmul v18.4s, v15.4s, v2.4s
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4ea0d613 // fsub v19.4s, v16.4s, v0.4s
+	WORD $0x4ea0d654 // fsub v20.4s, v18.4s, v0.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x6e23de96 // fmul v22.4s, v20.4s, v3.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4eb3d635 // fsub v21.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5f6 // fsub v22.4s, v15.4s, v20.4s
+	WORD $0x6e35dcd7 // fmul v23.4s, v6.4s, v21.4s
+	WORD $0x6e36dcd8 // fmul v24.4s, v6.4s, v22.4s
+	WORD $0x4e27d6f7 // fadd v23.4s, v23.4s, v7.4s
+	WORD $0x4e27d718 // fadd v24.4s, v24.4s, v7.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x4e28d718 // fadd v24.4s, v24.4s, v8.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e29d6f7 // fadd v23.4s, v23.4s, v9.4s
+	WORD $0x4e29d718 // fadd v24.4s, v24.4s, v9.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e2ad6f7 // fadd v23.4s, v23.4s, v10.4s
+	WORD $0x4e2ad718 // fadd v24.4s, v24.4s, v10.4s
+	WORD $0x6e35deb9 // fmul v25.4s, v21.4s, v21.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e31d4b1 // fadd v17.4s, v5.4s, v17.4s
+	WORD $0x4e2fd4af // fadd v15.4s, v5.4s, v15.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e30de30 // fmul v16.4s, v17.4s, v16.4s
+	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	FSTPQ.P (F16, F15), 32(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVQ 0(R21), F17
+	WORD $0x4e30d631 // fadd v17.4s, v17.4s, v16.4s
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R20), (F15, F16)
+	WORD $0x4eaed5ef // fsub v15.4s, v15.4s, v14.4s
+	WORD $0x4eaed610 // fsub v16.4s, v16.4s, v14.4s
+	WORD $0x6eafe431 // fcmgt v17.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c31 // bsl v17.16b, v1.16b, v15.16b
+	WORD $0x6eb0e42f // fcmgt v15.4s, v1.4s, v16.4s
+	WORD $0x6e701c2f // bsl v15.16b, v1.16b, v16.16b
+	WORD $0x6e22de30 // fmul v16.4s, v17.4s, v2.4s
+	WORD $0x6e22ddf2 // fmul v18.4s, v15.4s, v2.4s
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4ea0d613 // fsub v19.4s, v16.4s, v0.4s
+	WORD $0x4ea0d654 // fsub v20.4s, v18.4s, v0.4s
+	WORD $0x6e23de75 // fmul v21.4s, v19.4s, v3.4s
+	WORD $0x6e23de96 // fmul v22.4s, v20.4s, v3.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4eb3d635 // fsub v21.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5f6 // fsub v22.4s, v15.4s, v20.4s
+	WORD $0x6e35dcd7 // fmul v23.4s, v6.4s, v21.4s
+	WORD $0x6e36dcd8 // fmul v24.4s, v6.4s, v22.4s
+	WORD $0x4e27d6f7 // fadd v23.4s, v23.4s, v7.4s
+	WORD $0x4e27d718 // fadd v24.4s, v24.4s, v7.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e28d6f7 // fadd v23.4s, v23.4s, v8.4s
+	WORD $0x4e28d718 // fadd v24.4s, v24.4s, v8.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e29d6f7 // fadd v23.4s, v23.4s, v9.4s
+	WORD $0x4e29d718 // fadd v24.4s, v24.4s, v9.4s
+	WORD $0x6e35def7 // fmul v23.4s, v23.4s, v21.4s
+	WORD $0x6e36df18 // fmul v24.4s, v24.4s, v22.4s
+	WORD $0x4e2ad6f7 // fadd v23.4s, v23.4s, v10.4s
+	WORD $0x4e2ad718 // fadd v24.4s, v24.4s, v10.4s
+	WORD $0x6e35deb9 // fmul v25.4s, v21.4s, v21.4s
+	WORD $0x6e36deda // fmul v26.4s, v22.4s, v22.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x6e3adf18 // fmul v24.4s, v24.4s, v26.4s
+	WORD $0x4eb5d631 // fsub v17.4s, v17.4s, v21.4s
+	WORD $0x4eb6d5ef // fsub v15.4s, v15.4s, v22.4s
+	WORD $0x4eb3d631 // fsub v17.4s, v17.4s, v19.4s
+	WORD $0x4eb4d5ef // fsub v15.4s, v15.4s, v20.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
+	WORD $0x4e2fd6cf // fadd v15.4s, v22.4s, v15.4s
+	WORD $0x4e31d4b1 // fadd v17.4s, v5.4s, v17.4s
+	WORD $0x4e2fd4af // fadd v15.4s, v5.4s, v15.4s
+	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
+	WORD $0x4f375652 // shl v18.4s, v18.4s, #23
+	WORD $0x6e30de30 // fmul v16.4s, v17.4s, v16.4s
+	WORD $0x6e32ddef // fmul v15.4s, v15.4s, v18.4s
+	FSTPQ.P (F16, F15), 32(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVQ 0(R21), F17
+	WORD $0x4e30d631 // fadd v17.4s, v17.4s, v16.4s
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 16(R21)
+	ADD $8, R17, R17
+	AND $31, R17, R17
+	SUBS $8, R16, R16
+	BGE rows4main
+
+rows4mainend:
+	ADD $8, R16, R16
+	SUBS $4, R16, R16
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R4), F15
+	WORD $0x4eabd5ef // fsub v15.4s, v15.4s, v11.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ.P F15, 16(R3)
+	ADD R17<<2, R1, R21
+	FMOVQ 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R11), F15
+	WORD $0x4eacd5ef // fsub v15.4s, v15.4s, v12.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ.P F15, 16(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVQ 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R13), F15
+	WORD $0x4eadd5ef // fsub v15.4s, v15.4s, v13.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ.P F15, 16(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVQ 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R20), F15
+	WORD $0x4eaed5ef // fsub v15.4s, v15.4s, v14.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVQ.P F15, 16(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVQ 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVQ F16, 0(R21)
+	ADD $4, R17, R17
+	AND $31, R17, R17
+	SUBS $4, R16, R16
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R16, R16
+	SUBS $1, R16, R16
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R4), F15
+	WORD $0x4eabd5ef // fsub v15.4s, v15.4s, v11.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVS.P F15, 4(R3)
+	ADD R17<<2, R1, R21
+	FMOVS 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R11), F15
+	WORD $0x4eacd5ef // fsub v15.4s, v15.4s, v12.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVS.P F15, 4(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVS 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R13), F15
+	WORD $0x4eadd5ef // fsub v15.4s, v15.4s, v13.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVS.P F15, 4(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVS 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R20), F15
+	WORD $0x4eaed5ef // fsub v15.4s, v15.4s, v14.4s
+	WORD $0x6eafe430 // fcmgt v16.4s, v1.4s, v15.4s
+	WORD $0x6e6f1c30 // bsl v16.16b, v1.16b, v15.16b
+	WORD $0x6e22de0f // fmul v15.4s, v16.4s, v2.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de32 // fmul v18.4s, v17.4s, v3.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb1d612 // fsub v18.4s, v16.4s, v17.4s
+	WORD $0x6e32dcd3 // fmul v19.4s, v6.4s, v18.4s
+	WORD $0x4e27d673 // fadd v19.4s, v19.4s, v7.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e28d673 // fadd v19.4s, v19.4s, v8.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e29d673 // fadd v19.4s, v19.4s, v9.4s
+	WORD $0x6e32de73 // fmul v19.4s, v19.4s, v18.4s
+	WORD $0x4e2ad673 // fadd v19.4s, v19.4s, v10.4s
+	WORD $0x6e32de54 // fmul v20.4s, v18.4s, v18.4s
+	WORD $0x6e34de73 // fmul v19.4s, v19.4s, v20.4s
+	WORD $0x4eb2d610 // fsub v16.4s, v16.4s, v18.4s
+	WORD $0x4eb1d610 // fsub v16.4s, v16.4s, v17.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e30d650 // fadd v16.4s, v18.4s, v16.4s
+	WORD $0x4e30d4b0 // fadd v16.4s, v5.4s, v16.4s
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2fde0f // fmul v15.4s, v16.4s, v15.4s
+	FMOVS.P F15, 4(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVS 0(R21), F16
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	FMOVS F16, 0(R21)
+	ADD $1, R17, R17
+	AND $31, R17, R17
+	SUBS $1, R16, R16
+	BGE rows4single
+
+rows4singleend:
+	FLDPQ 0(R1), (F11, F12)
+	FLDPQ 32(R1), (F13, F14)
+	FLDPQ 64(R1), (F15, F16)
+	FLDPQ 96(R1), (F17, F18)
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	ADD R8<<2, R6, R3
+	FMOVS F11, 0(R3)
+	FLDPQ 128(R1), (F11, F12)
+	FLDPQ 160(R1), (F13, F14)
+	FLDPQ 192(R1), (F15, F16)
+	FLDPQ 224(R1), (F17, F18)
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	ADD R8<<2, R6, R3
+	FMOVS F11, 4(R3)
+	FLDPQ 256(R1), (F11, F12)
+	FLDPQ 288(R1), (F13, F14)
+	FLDPQ 320(R1), (F15, F16)
+	FLDPQ 352(R1), (F17, F18)
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	ADD R8<<2, R6, R3
+	FMOVS F11, 8(R3)
+	FLDPQ 384(R1), (F11, F12)
+	FLDPQ 416(R1), (F13, F14)
+	FLDPQ 448(R1), (F15, F16)
+	FLDPQ 480(R1), (F17, F18)
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	ADD R8<<2, R6, R3
+	FMOVS F11, 12(R3)
+	ADD R2<<2, R14, R3
+	ADD R2<<2, R15, R4
+	ADD $4, R8, R8
+	CMP R9, R8
+	BLE rows4
+
+rows4end:
+	SUB $1, R0, R0
+	CMP R0, R8
+	BGT rows1end
+
+rows1:
+	ADD R8<<2, R5, R9
+	FMOVS 0(R9), F11
+	VDUP V11.S[0], V11.S4
+	VEOR V12.B16, V12.B16, V12.B16
+	FSTPQ (F12, F12), 0(R1)
+	FSTPQ (F12, F12), 32(R1)
+	FSTPQ (F12, F12), 64(R1)
+	FSTPQ (F12, F12), 96(R1)
+	MOVD R2, R9
+	MOVD $0, R10
+	MOVD R3, R11
+	MOVD R4, R12
+	MOVD R7, R13
+	SUBS $8, R9, R9
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 32(R12), (F12, F13)
+	WORD $0x4eabd58c // fsub v12.4s, v12.4s, v11.4s
+	WORD $0x4eabd5ad // fsub v13.4s, v13.4s, v11.4s
+	WORD $0x6eace42e // fcmgt v14.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c2e // bsl v14.16b, v1.16b, v12.16b
+	WORD $0x6eade42c // fcmgt v12.4s, v1.4s, v13.4s
+	WORD $0x6e6d1c2c // bsl v12.16b, v1.16b, v13.16b
+	WORD $0x6e22ddcd // fmul v13.4s, v14.4s, v2.4s
+	WORD $0x6e22dd8f // fmul v15.4s, v12.4s, v2.4s
+	WORD $0x4e20d5ad // fadd v13.4s, v13.4s, v0.4s
+	WORD $0x4e20d5ef // fadd v15.4s, v15.4s, v0.4s
+	WORD $0x4ea0d5b0 // fsub v16.4s, v13.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x6e23de12 // fmul v18.4s, v16.4s, v3.4s
+	WORD $0x6e23de33 // fmul v19.4s, v17.4s, v3.4s
+	WORD $0x4eb2d5ce // fsub v14.4s, v14.4s, v18.4s
+	WORD $0x4eb3d58c // fsub v12.4s, v12.4s, v19.4s
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4eb0d5d2 // fsub v18.4s, v14.4s, v16.4s
+	WORD $0x4eb1d593 // fsub v19.4s, v12.4s, v17.4s
+	WORD $0x6e32dcd4 // fmul v20.4s, v6.4s, v18.4s
+	WORD $0x6e33dcd5 // fmul v21.4s, v6.4s, v19.4s
+	WORD $0x4e27d694 // fadd v20.4s, v20.4s, v7.4s
+	WORD $0x4e27d6b5 // fadd v21.4s, v21.4s, v7.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x4e28d694 // fadd v20.4s, v20.4s, v8.4s
+	WORD $0x4e28d6b5 // fadd v21.4s, v21.4s, v8.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x4e29d694 // fadd v20.4s, v20.4s, v9.4s
+	WORD $0x4e29d6b5 // fadd v21.4s, v21.4s, v9.4s
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x4e2ad694 // fadd v20.4s, v20.4s, v10.4s
+	WORD $0x4e2ad6b5 // fadd v21.4s, v21.4s, v10.4s
+	WORD $0x6e32de56 // fmul v22.4s, v18.4s, v18.4s
+	WORD $0x6e33de77 // fmul v23.4s, v19.4s, v19.4s
+	WORD $0x6e36de94 // fmul v20.4s, v20.4s, v22.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x4eb2d5ce // fsub v14.4s, v14.4s, v18.4s
+	WORD $0x4eb3d58c // fsub v12.4s, v12.4s, v19.4s
+	WORD $0x4eb0d5ce // fsub v14.4s, v14.4s, v16.4s
+	WORD $0x4eb1d58c // fsub v12.4s, v12.4s, v17.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	WORD $0x4e2cd6ac // fadd v12.4s, v21.4s, v12.4s
+	WORD $0x4e2ed64e // fadd v14.4s, v18.4s, v14.4s
+	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
+	WORD $0x4e2ed4ae // fadd v14.4s, v5.4s, v14.4s
+	WORD $0x4e2cd4ac // fadd v12.4s, v5.4s, v12.4s
+	WORD $0x4f3755ad // shl v13.4s, v13.4s, #23
+	WORD $0x4f3755ef // shl v15.4s, v15.4s, #23
+	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+	FSTPQ.P (F13, F12), 32(R11)
+	ADD R10<<2, R1, R13
+	FMOVQ 0(R13), F14
+	WORD $0x4e2dd5ce // fadd v14.4s, v14.4s, v13.4s
+	FMOVQ F14, 0(R13)
+	FMOVQ 16(R13), F13
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	FMOVQ F13, 16(R13)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R9, R9
+	BGE rows1main
+
+rows1mainend:
+	ADD $8, R9, R9
+	SUBS $4, R9, R9
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R12), F12
+	WORD $0x4eabd58c // fsub v12.4s, v12.4s, v11.4s
+	WORD $0x6eace42d // fcmgt v13.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c2d // bsl v13.16b, v1.16b, v12.16b
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4ea0d58e // fsub v14.4s, v12.4s, v0.4s
+	WORD $0x6e23ddcf // fmul v15.4s, v14.4s, v3.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4eaed5af // fsub v15.4s, v13.4s, v14.4s
+	WORD $0x6e2fdcd0 // fmul v16.4s, v6.4s, v15.4s
+	WORD $0x4e27d610 // fadd v16.4s, v16.4s, v7.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e2fddf1 // fmul v17.4s, v15.4s, v15.4s
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x4e2dd4ad // fadd v13.4s, v5.4s, v13.4s
+	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
+	WORD $0x6e2cddac // fmul v12.4s, v13.4s, v12.4s
+	FMOVQ.P F12, 16(R11)
+	ADD R10<<2, R1, R13
+	FMOVQ 0(R13), F13
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	FMOVQ F13, 0(R13)
+	ADD $4, R10, R10
+	AND $31, R10, R10
+	SUBS $4, R9, R9
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R12), F12
+	WORD $0x4eabd58c // fsub v12.4s, v12.4s, v11.4s
+	WORD $0x6eace42d // fcmgt v13.4s, v1.4s, v12.4s
+	WORD $0x6e6c1c2d // bsl v13.16b, v1.16b, v12.16b
+	WORD $0x6e22ddac // fmul v12.4s, v13.4s, v2.4s
+	WORD $0x4e20d58c // fadd v12.4s, v12.4s, v0.4s
+	WORD $0x4ea0d58e // fsub v14.4s, v12.4s, v0.4s
+	WORD $0x6e23ddcf // fmul v15.4s, v14.4s, v3.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4eaed5af // fsub v15.4s, v13.4s, v14.4s
+	WORD $0x6e2fdcd0 // fmul v16.4s, v6.4s, v15.4s
+	WORD $0x4e27d610 // fadd v16.4s, v16.4s, v7.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e29d610 // fadd v16.4s, v16.4s, v9.4s
+	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ad610 // fadd v16.4s, v16.4s, v10.4s
+	WORD $0x6e2fddf1 // fmul v17.4s, v15.4s, v15.4s
+	WORD $0x6e31de10 // fmul v16.4s, v16.4s, v17.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+	WORD $0x4e2dd4ad // fadd v13.4s, v5.4s, v13.4s
+	WORD $0x4f37558c // shl v12.4s, v12.4s, #23
+	WORD $0x6e2cddac // fmul v12.4s, v13.4s, v12.4s
+	FMOVS.P F12, 4(R11)
+	ADD R10<<2, R1, R13
+	FMOVS 0(R13), F13
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	FMOVS F13, 0(R13)
+	ADD $1, R10, R10
+	AND $31, R10, R10
+	SUBS $1, R9, R9
+	BGE rows1single
+
+rows1singleend:
+	FLDPQ 0(R1), (F11, F12)
+	FLDPQ 32(R1), (F13, F14)
+	FLDPQ 64(R1), (F15, F16)
+	FLDPQ 96(R1), (F17, F18)
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
+	WORD $0x4e31d5ad // fadd v13.4s, v13.4s, v17.4s
+	WORD $0x4e32d5ce // fadd v14.4s, v14.4s, v18.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	ADD R8<<2, R6, R9
+	FMOVS F11, 0(R9)
+	ADD R2<<2, R3, R3
+	ADD R2<<2, R4, R4
+	ADD $1, R8, R8
+	CMP R0, R8
+	BLE rows1
+
+rows1end:
+	RET
+
+DATA constantsOfRowMax<>+0(SB)/8, $0xff7fffffff7fffff
+DATA constantsOfRowMax<>+8(SB)/8, $0xff7fffffff7fffff
+GLOBL constantsOfRowMax<>(SB), RODATA|NOPTR, $16
+
+//	most ← max(x, -MaxFloat32), row by row
+//
+// func RowMax(most, x, w []float32)
+// Requires: ASIMD
+TEXT ·RowMax(SB), NOSPLIT, $448-72
+	MOVD $constantsOfRowMax<>(SB), R0
+	MOVD $locals-448(SP), R1
+	ADD $63, R1, R1
+	AND $-64, R1, R1
+	MOVD w_len+56(FP), R2
+	MOVD most_base+0(FP), R3
+	MOVD x_base+24(FP), R4
+	MOVD w_base+48(FP), R5
+	MOVD most_len+8(FP), R6
+	ADD $0, R1, R1
+	MOVD $0, R7
+	MOVD R6, R8
+	SUB $3, R8, R8
+	CMP R8, R7
+	BGT rows3end
+
+rows3:
+	ADD R2<<2, R4, R9
+	ADD R2<<2, R9, R10
+	FMOVQ 0(R0), F0
+	FSTPQ (F0, F0), 0(R1)
+	FSTPQ (F0, F0), 32(R1)
+	FSTPQ (F0, F0), 64(R1)
+	FSTPQ (F0, F0), 96(R1)
+	FSTPQ (F0, F0), 128(R1)
+	FSTPQ (F0, F0), 160(R1)
+	FSTPQ (F0, F0), 192(R1)
+	FSTPQ (F0, F0), 224(R1)
+	FSTPQ (F0, F0), 256(R1)
+	FSTPQ (F0, F0), 288(R1)
+	FSTPQ (F0, F0), 320(R1)
+	FSTPQ (F0, F0), 352(R1)
+	MOVD R2, R11
+	MOVD $0, R12
+	MOVD R5, R13
+	MOVD R10, R13
+	SUBS $32, R11, R11
+	BLT rows3mainend
+	FMOVQ 0(R0), F0
+	FMOVQ 0(R0), F1
+	FMOVQ 0(R0), F2
+	FMOVQ 0(R0), F3
+	FMOVQ 0(R0), F4
+	FMOVQ 0(R0), F5
+	FMOVQ 0(R0), F6
+	FMOVQ 0(R0), F7
+	FMOVQ 0(R0), F8
+	FMOVQ 0(R0), F9
+	FMOVQ 0(R0), F10
+	FMOVQ 0(R0), F11
+	FMOVQ 0(R0), F12
+	FMOVQ 0(R0), F13
+	FMOVQ 0(R0), F14
+	FMOVQ 0(R0), F15
+	FMOVQ 0(R0), F16
+	FMOVQ 0(R0), F17
+	FMOVQ 0(R0), F18
+	FMOVQ 0(R0), F19
+	FMOVQ 0(R0), F20
+	FMOVQ 0(R0), F21
+	FMOVQ 0(R0), F22
+	FMOVQ 0(R0), F23
+
+rows3main:
+	FLDPQ.P 128(R4), (F24, F25)
+	WORD $0x6ea0e71a // fcmgt v26.4s, v24.4s, v0.4s
+	WORD $0x6eba1f00 // bit v0.16b, v24.16b, v26.16b
+	WORD $0x6ea1e738 // fcmgt v24.4s, v25.4s, v1.4s
+	WORD $0x6eb81f21 // bit v1.16b, v25.16b, v24.16b
+	FLDPQ.P 128(R9), (F24, F25)
+	WORD $0x6ea8e71a // fcmgt v26.4s, v24.4s, v8.4s
+	WORD $0x6eba1f08 // bit v8.16b, v24.16b, v26.16b
+	WORD $0x6ea9e738 // fcmgt v24.4s, v25.4s, v9.4s
+	WORD $0x6eb81f29 // bit v9.16b, v25.16b, v24.16b
+	FLDPQ.P 128(R13), (F24, F25)
+	WORD $0x6eb0e71a // fcmgt v26.4s, v24.4s, v16.4s
+	WORD $0x6eba1f10 // bit v16.16b, v24.16b, v26.16b
+	WORD $0x6eb1e738 // fcmgt v24.4s, v25.4s, v17.4s
+	WORD $0x6eb81f31 // bit v17.16b, v25.16b, v24.16b
+	FLDPQ -96(R4), (F24, F25)
+	WORD $0x6ea2e71a // fcmgt v26.4s, v24.4s, v2.4s
+	WORD $0x6eba1f02 // bit v2.16b, v24.16b, v26.16b
+	WORD $0x6ea3e738 // fcmgt v24.4s, v25.4s, v3.4s
+	WORD $0x6eb81f23 // bit v3.16b, v25.16b, v24.16b
+	FLDPQ -96(R9), (F24, F25)
+	WORD $0x6eaae71a // fcmgt v26.4s, v24.4s, v10.4s
+	WORD $0x6eba1f0a // bit v10.16b, v24.16b, v26.16b
+	WORD $0x6eabe738 // fcmgt v24.4s, v25.4s, v11.4s
+	WORD $0x6eb81f2b // bit v11.16b, v25.16b, v24.16b
+	FLDPQ -96(R13), (F24, F25)
+	WORD $0x6eb2e71a // fcmgt v26.4s, v24.4s, v18.4s
+	WORD $0x6eba1f12 // bit v18.16b, v24.16b, v26.16b
+	WORD $0x6eb3e738 // fcmgt v24.4s, v25.4s, v19.4s
+	WORD $0x6eb81f33 // bit v19.16b, v25.16b, v24.16b
+	FLDPQ -64(R4), (F24, F25)
+	WORD $0x6ea4e71a // fcmgt v26.4s, v24.4s, v4.4s
+	WORD $0x6eba1f04 // bit v4.16b, v24.16b, v26.16b
+	WORD $0x6ea5e738 // fcmgt v24.4s, v25.4s, v5.4s
+	WORD $0x6eb81f25 // bit v5.16b, v25.16b, v24.16b
+	FLDPQ -64(R9), (F24, F25)
+	WORD $0x6eace71a // fcmgt v26.4s, v24.4s, v12.4s
+	WORD $0x6eba1f0c // bit v12.16b, v24.16b, v26.16b
+	WORD $0x6eade738 // fcmgt v24.4s, v25.4s, v13.4s
+	WORD $0x6eb81f2d // bit v13.16b, v25.16b, v24.16b
+	FLDPQ -64(R13), (F24, F25)
+	WORD $0x6eb4e71a // fcmgt v26.4s, v24.4s, v20.4s
+	WORD $0x6eba1f14 // bit v20.16b, v24.16b, v26.16b
+	WORD $0x6eb5e738 // fcmgt v24.4s, v25.4s, v21.4s
+	WORD $0x6eb81f35 // bit v21.16b, v25.16b, v24.16b
+	FLDPQ -32(R4), (F24, F25)
+	WORD $0x6ea6e71a // fcmgt v26.4s, v24.4s, v6.4s
+	WORD $0x6eba1f06 // bit v6.16b, v24.16b, v26.16b
+	WORD $0x6ea7e738 // fcmgt v24.4s, v25.4s, v7.4s
+	WORD $0x6eb81f27 // bit v7.16b, v25.16b, v24.16b
+	FLDPQ -32(R9), (F24, F25)
+	WORD $0x6eaee71a // fcmgt v26.4s, v24.4s, v14.4s
+	WORD $0x6eba1f0e // bit v14.16b, v24.16b, v26.16b
+	WORD $0x6eafe738 // fcmgt v24.4s, v25.4s, v15.4s
+	WORD $0x6eb81f2f // bit v15.16b, v25.16b, v24.16b
+	FLDPQ -32(R13), (F24, F25)
+	WORD $0x6eb6e71a // fcmgt v26.4s, v24.4s, v22.4s
+	WORD $0x6eba1f16 // bit v22.16b, v24.16b, v26.16b
+	WORD $0x6eb7e738 // fcmgt v24.4s, v25.4s, v23.4s
+	WORD $0x6eb81f37 // bit v23.16b, v25.16b, v24.16b
+	SUBS $32, R11, R11
+	BGE rows3main
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 64(R1)
+	FSTPQ (F6, F7), 96(R1)
+	FSTPQ (F8, F9), 128(R1)
+	FSTPQ (F10, F11), 160(R1)
+	FSTPQ (F12, F13), 192(R1)
+	FSTPQ (F14, F15), 224(R1)
+	FSTPQ (F16, F17), 256(R1)
+	FSTPQ (F18, F19), 288(R1)
+	FSTPQ (F20, F21), 320(R1)
+	FSTPQ (F22, F23), 352(R1)
+
+rows3mainend:
+	ADD $32, R11, R11
+	SUBS $4, R11, R11
+	BLT rows3loopend
+
+rows3loop:
+	FMOVQ.P 16(R4), F0
+	ADD R12<<2, R1, R14
+	FMOVQ 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVQ F1, 0(R14)
+	FMOVQ.P 16(R9), F0
+	ADD R12<<2, R1, R14
+	ADD $128, R14, R14
+	FMOVQ 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVQ F1, 0(R14)
+	FMOVQ.P 16(R13), F0
+	ADD R12<<2, R1, R14
+	ADD $256, R14, R14
+	FMOVQ 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVQ F1, 0(R14)
+	ADD $4, R12, R12
+	AND $31, R12, R12
+	SUBS $4, R11, R11
+	BGE rows3loop
+
+rows3loopend:
+	ADD $4, R11, R11
+	SUBS $1, R11, R11
+	BLT rows3singleend
+
+rows3single:
+	FMOVS.P 4(R4), F0
+	ADD R12<<2, R1, R14
+	FMOVS 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVS F1, 0(R14)
+	FMOVS.P 4(R9), F0
+	ADD R12<<2, R1, R14
+	ADD $128, R14, R14
+	FMOVS 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVS F1, 0(R14)
+	FMOVS.P 4(R13), F0
+	ADD R12<<2, R1, R14
+	ADD $256, R14, R14
+	FMOVS 0(R14), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVS F1, 0(R14)
+	ADD $1, R12, R12
+	AND $31, R12, R12
+	SUBS $1, R11, R11
+	BGE rows3single
+
+rows3singleend:
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 64(R1), (F4, F5)
+	FLDPQ 96(R1), (F6, F7)
+	WORD $0x6ea4e408 // fcmgt v8.4s, v0.4s, v4.4s
+	WORD $0x6ee81c80 // bif v0.16b, v4.16b, v8.16b
+	WORD $0x6ea5e424 // fcmgt v4.4s, v1.4s, v5.4s
+	WORD $0x6ee41ca1 // bif v1.16b, v5.16b, v4.16b
+	WORD $0x6ea6e444 // fcmgt v4.4s, v2.4s, v6.4s
+	WORD $0x6ee41cc2 // bif v2.16b, v6.16b, v4.16b
+	WORD $0x6ea7e464 // fcmgt v4.4s, v3.4s, v7.4s
+	WORD $0x6ee41ce3 // bif v3.16b, v7.16b, v4.16b
+	WORD $0x6ea2e404 // fcmgt v4.4s, v0.4s, v2.4s
+	WORD $0x6ee41c40 // bif v0.16b, v2.16b, v4.16b
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ee21c61 // bif v1.16b, v3.16b, v2.16b
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	ADD R7<<2, R3, R4
+	FMOVS F0, 0(R4)
+	FLDPQ 128(R1), (F0, F1)
+	FLDPQ 160(R1), (F2, F3)
+	FLDPQ 192(R1), (F4, F5)
+	FLDPQ 224(R1), (F6, F7)
+	WORD $0x6ea4e408 // fcmgt v8.4s, v0.4s, v4.4s
+	WORD $0x6ee81c80 // bif v0.16b, v4.16b, v8.16b
+	WORD $0x6ea5e424 // fcmgt v4.4s, v1.4s, v5.4s
+	WORD $0x6ee41ca1 // bif v1.16b, v5.16b, v4.16b
+	WORD $0x6ea6e444 // fcmgt v4.4s, v2.4s, v6.4s
+	WORD $0x6ee41cc2 // bif v2.16b, v6.16b, v4.16b
+	WORD $0x6ea7e464 // fcmgt v4.4s, v3.4s, v7.4s
+	WORD $0x6ee41ce3 // bif v3.16b, v7.16b, v4.16b
+	WORD $0x6ea2e404 // fcmgt v4.4s, v0.4s, v2.4s
+	WORD $0x6ee41c40 // bif v0.16b, v2.16b, v4.16b
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ee21c61 // bif v1.16b, v3.16b, v2.16b
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	ADD R7<<2, R3, R4
+	FMOVS F0, 4(R4)
+	FLDPQ 256(R1), (F0, F1)
+	FLDPQ 288(R1), (F2, F3)
+	FLDPQ 320(R1), (F4, F5)
+	FLDPQ 352(R1), (F6, F7)
+	WORD $0x6ea4e408 // fcmgt v8.4s, v0.4s, v4.4s
+	WORD $0x6ee81c80 // bif v0.16b, v4.16b, v8.16b
+	WORD $0x6ea5e424 // fcmgt v4.4s, v1.4s, v5.4s
+	WORD $0x6ee41ca1 // bif v1.16b, v5.16b, v4.16b
+	WORD $0x6ea6e444 // fcmgt v4.4s, v2.4s, v6.4s
+	WORD $0x6ee41cc2 // bif v2.16b, v6.16b, v4.16b
+	WORD $0x6ea7e464 // fcmgt v4.4s, v3.4s, v7.4s
+	WORD $0x6ee41ce3 // bif v3.16b, v7.16b, v4.16b
+	WORD $0x6ea2e404 // fcmgt v4.4s, v0.4s, v2.4s
+	WORD $0x6ee41c40 // bif v0.16b, v2.16b, v4.16b
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ee21c61 // bif v1.16b, v3.16b, v2.16b
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	ADD R7<<2, R3, R4
+	FMOVS F0, 8(R4)
+	ADD R2<<2, R10, R4
+	ADD $3, R7, R7
+	CMP R8, R7
+	BLE rows3
+
+rows3end:
+	SUB $1, R6, R6
+	CMP R6, R7
+	BGT rows1end
+
+rows1:
+	FMOVQ 0(R0), F0
+	FSTPQ (F0, F0), 0(R1)
+	FSTPQ (F0, F0), 32(R1)
+	FSTPQ (F0, F0), 64(R1)
+	FSTPQ (F0, F0), 96(R1)
+	MOVD R2, R8
+	MOVD $0, R9
+	MOVD R4, R10
+	MOVD R5, R11
+	SUBS $32, R8, R8
+	BLT rows1mainend
+	FMOVQ 0(R0), F0
+	FMOVQ 0(R0), F1
+	FMOVQ 0(R0), F2
+	FMOVQ 0(R0), F3
+	FMOVQ 0(R0), F4
+	FMOVQ 0(R0), F5
+	FMOVQ 0(R0), F6
+	FMOVQ 0(R0), F7
+
+rows1main:
+	FLDPQ.P 128(R10), (F8, F9)
+	WORD $0x6ea0e50a // fcmgt v10.4s, v8.4s, v0.4s
+	WORD $0x6eaa1d00 // bit v0.16b, v8.16b, v10.16b
+	WORD $0x6ea1e528 // fcmgt v8.4s, v9.4s, v1.4s
+	WORD $0x6ea81d21 // bit v1.16b, v9.16b, v8.16b
+	FLDPQ -96(R10), (F8, F9)
+	WORD $0x6ea2e50a // fcmgt v10.4s, v8.4s, v2.4s
+	WORD $0x6eaa1d02 // bit v2.16b, v8.16b, v10.16b
+	WORD $0x6ea3e528 // fcmgt v8.4s, v9.4s, v3.4s
+	WORD $0x6ea81d23 // bit v3.16b, v9.16b, v8.16b
+	FLDPQ -64(R10), (F8, F9)
+	WORD $0x6ea4e50a // fcmgt v10.4s, v8.4s, v4.4s
+	WORD $0x6eaa1d04 // bit v4.16b, v8.16b, v10.16b
+	WORD $0x6ea5e528 // fcmgt v8.4s, v9.4s, v5.4s
+	WORD $0x6ea81d25 // bit v5.16b, v9.16b, v8.16b
+	FLDPQ -32(R10), (F8, F9)
+	WORD $0x6ea6e50a // fcmgt v10.4s, v8.4s, v6.4s
+	WORD $0x6eaa1d06 // bit v6.16b, v8.16b, v10.16b
+	WORD $0x6ea7e528 // fcmgt v8.4s, v9.4s, v7.4s
+	WORD $0x6ea81d27 // bit v7.16b, v9.16b, v8.16b
+	SUBS $32, R8, R8
+	BGE rows1main
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 64(R1)
+	FSTPQ (F6, F7), 96(R1)
+
+rows1mainend:
+	ADD $32, R8, R8
+	SUBS $4, R8, R8
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R10), F0
+	ADD R9<<2, R1, R11
+	FMOVQ 0(R11), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVQ F1, 0(R11)
+	ADD $4, R9, R9
+	AND $31, R9, R9
+	SUBS $4, R8, R8
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R10), F0
+	ADD R9<<2, R1, R11
+	FMOVS 0(R11), F1
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ea21c01 // bit v1.16b, v0.16b, v2.16b
+	FMOVS F1, 0(R11)
+	ADD $1, R9, R9
+	AND $31, R9, R9
+	SUBS $1, R8, R8
+	BGE rows1single
+
+rows1singleend:
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 64(R1), (F4, F5)
+	FLDPQ 96(R1), (F6, F7)
+	WORD $0x6ea4e408 // fcmgt v8.4s, v0.4s, v4.4s
+	WORD $0x6ee81c80 // bif v0.16b, v4.16b, v8.16b
+	WORD $0x6ea5e424 // fcmgt v4.4s, v1.4s, v5.4s
+	WORD $0x6ee41ca1 // bif v1.16b, v5.16b, v4.16b
+	WORD $0x6ea6e444 // fcmgt v4.4s, v2.4s, v6.4s
+	WORD $0x6ee41cc2 // bif v2.16b, v6.16b, v4.16b
+	WORD $0x6ea7e464 // fcmgt v4.4s, v3.4s, v7.4s
+	WORD $0x6ee41ce3 // bif v3.16b, v7.16b, v4.16b
+	WORD $0x6ea2e404 // fcmgt v4.4s, v0.4s, v2.4s
+	WORD $0x6ee41c40 // bif v0.16b, v2.16b, v4.16b
+	WORD $0x6ea3e422 // fcmgt v2.4s, v1.4s, v3.4s
+	WORD $0x6ee21c61 // bif v1.16b, v3.16b, v2.16b
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	WORD $0x6ea1e402 // fcmgt v2.4s, v0.4s, v1.4s
+	WORD $0x6ee21c20 // bif v0.16b, v1.16b, v2.16b
+	ADD R7<<2, R3, R8
+	FMOVS F0, 0(R8)
+	ADD R2<<2, R4, R4
+	ADD $1, R7, R7
+	CMP R6, R7
+	BLE rows1
+
+rows1end:
+	RET
+
+//	g ← g·a - w·b, row by row
+//
+// func RowScale(g, a, b, w []float32)
+// Requires: ASIMD
+TEXT ·RowScale(SB), NOSPLIT, $0-96
+	MOVD w_len+80(FP), R0
+	MOVD g_base+0(FP), R1
+	MOVD a_base+24(FP), R2
+	MOVD b_base+48(FP), R3
+	MOVD w_base+72(FP), R4
+	MOVD a_len+32(FP), R5
+	MOVD $0, R6
+	MOVD R5, R7
+	SUB $4, R7, R7
+	CMP R7, R6
+	BGT rows4end
+
+rows4:
+	ADD R6<<2, R2, R8
+	FMOVS 0(R8), F0
+	VDUP V0.S[0], V0.S4
+	ADD R6<<2, R3, R8
+	FMOVS 0(R8), F1
+	VDUP V1.S[0], V1.S4
+	ADD R6<<2, R2, R8
+	FMOVS 4(R8), F2
+	VDUP V2.S[0], V2.S4
+	ADD R6<<2, R3, R8
+	FMOVS 4(R8), F3
+	VDUP V3.S[0], V3.S4
+	ADD R6<<2, R2, R8
+	FMOVS 8(R8), F4
+	VDUP V4.S[0], V4.S4
+	ADD R6<<2, R3, R8
+	FMOVS 8(R8), F5
+	VDUP V5.S[0], V5.S4
+	ADD R6<<2, R2, R8
+	FMOVS 12(R8), F6
+	VDUP V6.S[0], V6.S4
+	ADD R6<<2, R3, R8
+	FMOVS 12(R8), F7
+	VDUP V7.S[0], V7.S4
+	ADD R0<<2, R1, R8
+	ADD R0<<2, R8, R9
+	ADD R0<<2, R9, R10
+	MOVD R0, R11
+	MOVD R4, R12
+	MOVD R10, R13
+	SUBS $16, R11, R11
+	BLT rows4mainend
+
+rows4main:
+	FLDPQ.P 64(R1), (F8, F9)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FLDPQ.P 64(R12), (F10, F11)
+	WORD $0x6e21dd4c // fmul v12.4s, v10.4s, v1.4s
+	WORD $0x6e21dd6d // fmul v13.4s, v11.4s, v1.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -64(R1)
+	FLDPQ.P 64(R8), (F8, F9)
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6d // fmul v13.4s, v11.4s, v3.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -64(R8)
+	FLDPQ.P 64(R9), (F8, F9)
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x6e24dd29 // fmul v9.4s, v9.4s, v4.4s
+	WORD $0x6e25dd4c // fmul v12.4s, v10.4s, v5.4s
+	WORD $0x6e25dd6d // fmul v13.4s, v11.4s, v5.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -64(R9)
+	FLDPQ.P 64(R13), (F8, F9)
+	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD $0x6e26dd29 // fmul v9.4s, v9.4s, v6.4s
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	FSTPQ (F8, F9), -64(R13)
+	FLDPQ -32(R1), (F8, F9)
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	FLDPQ -32(R12), (F10, F11)
+	WORD $0x6e21dd4c // fmul v12.4s, v10.4s, v1.4s
+	WORD $0x6e21dd6d // fmul v13.4s, v11.4s, v1.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R1)
+	FLDPQ -32(R8), (F8, F9)
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
+	WORD $0x6e23dd6d // fmul v13.4s, v11.4s, v3.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R8)
+	FLDPQ -32(R9), (F8, F9)
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x6e24dd29 // fmul v9.4s, v9.4s, v4.4s
+	WORD $0x6e25dd4c // fmul v12.4s, v10.4s, v5.4s
+	WORD $0x6e25dd6d // fmul v13.4s, v11.4s, v5.4s
+	WORD $0x4eacd508 // fsub v8.4s, v8.4s, v12.4s
+	WORD $0x4eadd529 // fsub v9.4s, v9.4s, v13.4s
+	FSTPQ (F8, F9), -32(R9)
+	FLDPQ -32(R13), (F8, F9)
+	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD $0x6e26dd29 // fmul v9.4s, v9.4s, v6.4s
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x6e27dd6b // fmul v11.4s, v11.4s, v7.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	WORD $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	FSTPQ (F8, F9), -32(R13)
+	SUBS $16, R11, R11
+	BGE rows4main
+
+rows4mainend:
+	ADD $16, R11, R11
+	SUBS $4, R11, R11
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R1), F8
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVQ.P 16(R12), F9
+	WORD $0x6e21dd2a // fmul v10.4s, v9.4s, v1.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R1)
+	FMOVQ.P 16(R8), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R8)
+	FMOVQ.P 16(R9), F8
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x6e25dd2a // fmul v10.4s, v9.4s, v5.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVQ F8, -16(R9)
+	FMOVQ.P 16(R13), F8
+	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4ea9d508 // fsub v8.4s, v8.4s, v9.4s
+	FMOVQ F8, -16(R13)
+	SUBS $4, R11, R11
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R11, R11
+	SUBS $1, R11, R11
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R1), F8
+	WORD $0x6e20dd08 // fmul v8.4s, v8.4s, v0.4s
+	FMOVS.P 4(R12), F9
+	WORD $0x6e21dd2a // fmul v10.4s, v9.4s, v1.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R1)
+	FMOVS.P 4(R8), F8
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	WORD $0x6e23dd2a // fmul v10.4s, v9.4s, v3.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R8)
+	FMOVS.P 4(R9), F8
+	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
+	WORD $0x6e25dd2a // fmul v10.4s, v9.4s, v5.4s
+	WORD $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	FMOVS F8, -4(R9)
+	FMOVS.P 4(R13), F8
+	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD $0x4ea9d508 // fsub v8.4s, v8.4s, v9.4s
+	FMOVS F8, -4(R13)
+	SUBS $1, R11, R11
+	BGE rows4single
+
+rows4singleend:
+	ADD R0<<2, R10, R1
+	ADD $4, R6, R6
+	CMP R7, R6
+	BLE rows4
+
+rows4end:
+	SUB $1, R5, R5
+	CMP R5, R6
+	BGT rows1end
+
+rows1:
+	ADD R6<<2, R2, R7
+	FMOVS 0(R7), F0
+	VDUP V0.S[0], V0.S4
+	ADD R6<<2, R3, R7
+	FMOVS 0(R7), F1
+	VDUP V1.S[0], V1.S4
+	MOVD R0, R7
+	MOVD R1, R8
+	MOVD R4, R9
+	SUBS $16, R7, R7
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 64(R8), (F2, F3)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FLDPQ.P 64(R9), (F4, F5)
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	FSTPQ (F2, F3), -64(R8)
+	FLDPQ -32(R8), (F2, F3)
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FLDPQ -32(R9), (F4, F5)
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4ea4d442 // fsub v2.4s, v2.4s, v4.4s
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	FSTPQ (F2, F3), -32(R8)
+	SUBS $16, R7, R7
+	BGE rows1main
+
+rows1mainend:
+	ADD $16, R7, R7
+	SUBS $4, R7, R7
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R8), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVQ.P 16(R9), F3
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	FMOVQ F2, -16(R8)
+	SUBS $4, R7, R7
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R7, R7
+	SUBS $1, R7, R7
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R8), F2
+	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
+	FMOVS.P 4(R9), F3
+	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
+	WORD $0x4ea3d442 // fsub v2.4s, v2.4s, v3.4s
+	FMOVS F2, -4(R8)
+	SUBS $1, R7, R7
+	BGE rows1single
+
+rows1singleend:
+	ADD R0<<2, R1, R1
+	ADD $1, R6, R6
+	CMP R5, R6
+	BLE rows1
+
+rows1end:
+	RET
+
+DATA constantsOfRowTargets<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfRowTargets<>+8(SB)/8, $0x0000000000000000
+GLOBL constantsOfRowTargets<>(SB), RODATA|NOPTR, $16
+
+//	u = w·(y·keep + spread)
+//	weight ← Σ u, cost ← Σ u·(most - x), row by row
+//
+// func RowTargets(weight, cost, x, y, most, w []float32, c *[2]float32)
+// Requires: ASIMD
+TEXT ·RowTargets(SB), NOSPLIT, $320-152
+	MOVD $constantsOfRowTargets<>(SB), R0
+	MOVD $locals-320(SP), R1
+	ADD $63, R1, R1
+	AND $-64, R1, R1
+	MOVD c+144(FP), R2
+	MOVD w_len+128(FP), R3
+	MOVD weight_base+0(FP), R4
+	MOVD cost_base+24(FP), R5
+	MOVD x_base+48(FP), R6
+	MOVD y_base+72(FP), R7
+	MOVD most_base+96(FP), R8
+	MOVD w_base+120(FP), R9
+	FMOVS 0(R2), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R0), F2
+	WORD $0x4e22e403 // fcmeq v3.4s, v0.4s, v2.4s
+	MOVD weight_len+8(FP), R0
+	ADD $0, R1, R1
+	MOVD $0, R2
+	SUB $1, R0, R0
+	CMP R0, R2
+	BGT rows1end
+
+rows1:
+	ADD R2<<2, R8, R10
+	FMOVS 0(R10), F4
+	VDUP V4.S[0], V4.S4
+	VEOR V5.B16, V5.B16, V5.B16
+	FSTPQ (F5, F5), 0(R1)
+	FSTPQ (F5, F5), 32(R1)
+	FSTPQ (F5, F5), 64(R1)
+	FSTPQ (F5, F5), 96(R1)
+	VEOR V5.B16, V5.B16, V5.B16
+	FSTPQ (F5, F5), 128(R1)
+	FSTPQ (F5, F5), 160(R1)
+	FSTPQ (F5, F5), 192(R1)
+	FSTPQ (F5, F5), 224(R1)
+	MOVD R3, R10
+	MOVD $0, R11
+	MOVD R6, R12
+	MOVD R7, R13
+	MOVD R9, R14
+	SUBS $32, R10, R10
+	BLT rows1mainend
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+
+rows1main:
+	FLDPQ.P 128(R14), (F21, F22)
+	FLDPQ.P 128(R13), (F23, F24)
+	WORD $0x6e37dc17 // fmul v23.4s, v0.4s, v23.4s
+	WORD $0x6e38dc18 // fmul v24.4s, v0.4s, v24.4s
+	WORD $0x6ea31c17 // bit v23.16b, v0.16b, v3.16b
+	WORD $0x6ea31c18 // bit v24.16b, v0.16b, v3.16b
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e21d718 // fadd v24.4s, v24.4s, v1.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4e35d4a5 // fadd v5.4s, v5.4s, v21.4s
+	WORD $0x4e36d4c6 // fadd v6.4s, v6.4s, v22.4s
+	FLDPQ.P 128(R12), (F23, F24)
+	WORD $0x4eb7d497 // fsub v23.4s, v4.4s, v23.4s
+	WORD $0x4eb8d498 // fsub v24.4s, v4.4s, v24.4s
+	WORD $0x6e37deb7 // fmul v23.4s, v21.4s, v23.4s
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x4e22e6b9 // fcmeq v25.4s, v21.4s, v2.4s
+	WORD $0x4e22e6da // fcmeq v26.4s, v22.4s, v2.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x4e39d5ad // fadd v13.4s, v13.4s, v25.4s
+	WORD $0x4e3ad5ce // fadd v14.4s, v14.4s, v26.4s
+	FLDPQ -96(R14), (F21, F22)
+	FLDPQ -96(R13), (F23, F24)
+	WORD $0x6e37dc17 // fmul v23.4s, v0.4s, v23.4s
+	WORD $0x6e38dc18 // fmul v24.4s, v0.4s, v24.4s
+	WORD $0x6ea31c17 // bit v23.16b, v0.16b, v3.16b
+	WORD $0x6ea31c18 // bit v24.16b, v0.16b, v3.16b
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e21d718 // fadd v24.4s, v24.4s, v1.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4e35d4e7 // fadd v7.4s, v7.4s, v21.4s
+	WORD $0x4e36d508 // fadd v8.4s, v8.4s, v22.4s
+	FLDPQ -96(R12), (F23, F24)
+	WORD $0x4eb7d497 // fsub v23.4s, v4.4s, v23.4s
+	WORD $0x4eb8d498 // fsub v24.4s, v4.4s, v24.4s
+	WORD $0x6e37deb7 // fmul v23.4s, v21.4s, v23.4s
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x4e22e6b9 // fcmeq v25.4s, v21.4s, v2.4s
+	WORD $0x4e22e6da // fcmeq v26.4s, v22.4s, v2.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x4e39d5ef // fadd v15.4s, v15.4s, v25.4s
+	WORD $0x4e3ad610 // fadd v16.4s, v16.4s, v26.4s
+	FLDPQ -64(R14), (F21, F22)
+	FLDPQ -64(R13), (F23, F24)
+	WORD $0x6e37dc17 // fmul v23.4s, v0.4s, v23.4s
+	WORD $0x6e38dc18 // fmul v24.4s, v0.4s, v24.4s
+	WORD $0x6ea31c17 // bit v23.16b, v0.16b, v3.16b
+	WORD $0x6ea31c18 // bit v24.16b, v0.16b, v3.16b
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e21d718 // fadd v24.4s, v24.4s, v1.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4e35d529 // fadd v9.4s, v9.4s, v21.4s
+	WORD $0x4e36d54a // fadd v10.4s, v10.4s, v22.4s
+	FLDPQ -64(R12), (F23, F24)
+	WORD $0x4eb7d497 // fsub v23.4s, v4.4s, v23.4s
+	WORD $0x4eb8d498 // fsub v24.4s, v4.4s, v24.4s
+	WORD $0x6e37deb7 // fmul v23.4s, v21.4s, v23.4s
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x4e22e6b9 // fcmeq v25.4s, v21.4s, v2.4s
+	WORD $0x4e22e6da // fcmeq v26.4s, v22.4s, v2.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x4e39d631 // fadd v17.4s, v17.4s, v25.4s
+	WORD $0x4e3ad652 // fadd v18.4s, v18.4s, v26.4s
+	FLDPQ -32(R14), (F21, F22)
+	FLDPQ -32(R13), (F23, F24)
+	WORD $0x6e37dc17 // fmul v23.4s, v0.4s, v23.4s
+	WORD $0x6e38dc18 // fmul v24.4s, v0.4s, v24.4s
+	WORD $0x6ea31c17 // bit v23.16b, v0.16b, v3.16b
+	WORD $0x6ea31c18 // bit v24.16b, v0.16b, v3.16b
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0x4e21d718 // fadd v24.4s, v24.4s, v1.4s
+	WORD $0x6e37deb5 // fmul v21.4s, v21.4s, v23.4s
+	WORD $0x6e38ded6 // fmul v22.4s, v22.4s, v24.4s
+	WORD $0x4e35d56b // fadd v11.4s, v11.4s, v21.4s
+	WORD $0x4e36d58c // fadd v12.4s, v12.4s, v22.4s
+	FLDPQ -32(R12), (F23, F24)
+	WORD $0x4eb7d497 // fsub v23.4s, v4.4s, v23.4s
+	WORD $0x4eb8d498 // fsub v24.4s, v4.4s, v24.4s
+	WORD $0x6e37deb7 // fmul v23.4s, v21.4s, v23.4s
+	WORD $0x6e38ded8 // fmul v24.4s, v22.4s, v24.4s
+	WORD $0x4e22e6b9 // fcmeq v25.4s, v21.4s, v2.4s
+	WORD $0x4e22e6da // fcmeq v26.4s, v22.4s, v2.4s
+	WORD $0x6e771eb9 // bsl v25.16b, v21.16b, v23.16b
+	WORD $0x6e781eda // bsl v26.16b, v22.16b, v24.16b
+	WORD $0x4e39d673 // fadd v19.4s, v19.4s, v25.4s
+	WORD $0x4e3ad694 // fadd v20.4s, v20.4s, v26.4s
+	SUBS $32, R10, R10
+	BGE rows1main
+	FSTPQ (F5, F6), 0(R1)
+	FSTPQ (F7, F8), 32(R1)
+	FSTPQ (F9, F10), 64(R1)
+	FSTPQ (F11, F12), 96(R1)
+	FSTPQ (F13, F14), 128(R1)
+	FSTPQ (F15, F16), 160(R1)
+	FSTPQ (F17, F18), 192(R1)
+	FSTPQ (F19, F20), 224(R1)
+
+rows1mainend:
+	ADD $32, R10, R10
+	SUBS $4, R10, R10
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R14), F5
+	FMOVQ.P 16(R13), F6
+	WORD $0x6e26dc06 // fmul v6.4s, v0.4s, v6.4s
+	WORD $0x6ea31c06 // bit v6.16b, v0.16b, v3.16b
+	WORD $0x4e21d4c6 // fadd v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	ADD R11<<2, R1, R15
+	FMOVQ 0(R15), F6
+	WORD $0x4e25d4c6 // fadd v6.4s, v6.4s, v5.4s
+	FMOVQ F6, 0(R15)
+	FMOVQ.P 16(R12), F6
+	WORD $0x4ea6d486 // fsub v6.4s, v4.4s, v6.4s
+	WORD $0x6e26dca6 // fmul v6.4s, v5.4s, v6.4s
+	WORD $0x4e22e4a7 // fcmeq v7.4s, v5.4s, v2.4s
+	WORD $0x6e661ca7 // bsl v7.16b, v5.16b, v6.16b
+	ADD R11<<2, R1, R15
+	ADD $128, R15, R15
+	FMOVQ 0(R15), F5
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FMOVQ F5, 0(R15)
+	ADD $4, R11, R11
+	AND $31, R11, R11
+	SUBS $4, R10, R10
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R10, R10
+	SUBS $1, R10, R10
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R14), F5
+	FMOVS.P 4(R13), F6
+	WORD $0x6e26dc06 // fmul v6.4s, v0.4s, v6.4s
+	WORD $0x6ea31c06 // bit v6.16b, v0.16b, v3.16b
+	WORD $0x4e21d4c6 // fadd v6.4s, v6.4s, v1.4s
+	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
+	ADD R11<<2, R1, R15
+	FMOVS 0(R15), F6
+	WORD $0x4e25d4c6 // fadd v6.4s, v6.4s, v5.4s
+	FMOVS F6, 0(R15)
+	FMOVS.P 4(R12), F6
+	WORD $0x4ea6d486 // fsub v6.4s, v4.4s, v6.4s
+	WORD $0x6e26dca6 // fmul v6.4s, v5.4s, v6.4s
+	WORD $0x4e22e4a7 // fcmeq v7.4s, v5.4s, v2.4s
+	WORD $0x6e661ca7 // bsl v7.16b, v5.16b, v6.16b
+	ADD R11<<2, R1, R15
+	ADD $128, R15, R15
+	FMOVS 0(R15), F5
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	FMOVS F5, 0(R15)
+	ADD $1, R11, R11
+	AND $31, R11, R11
+	SUBS $1, R10, R10
+	BGE rows1single
+
+rows1singleend:
+	FLDPQ 0(R1), (F4, F5)
+	FLDPQ 32(R1), (F6, F7)
+	FLDPQ 64(R1), (F8, F9)
+	FLDPQ 96(R1), (F10, F11)
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	VEXT $8, V4.B16, V4.B16, V5.B16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	VEXT $4, V4.B16, V4.B16, V5.B16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	ADD R2<<2, R4, R10
+	FMOVS F4, 0(R10)
+	FLDPQ 128(R1), (F4, F5)
+	FLDPQ 160(R1), (F6, F7)
+	FLDPQ 192(R1), (F8, F9)
+	FLDPQ 224(R1), (F10, F11)
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	VEXT $8, V4.B16, V4.B16, V5.B16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	VEXT $4, V4.B16, V4.B16, V5.B16
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	ADD R2<<2, R5, R10
+	FMOVS F4, 0(R10)
+	ADD R3<<2, R6, R6
+	ADD R3<<2, R7, R7
+	ADD $1, R2, R2
+	CMP R0, R2
+	BLE rows1
+
+rows1end:
+	RET
+
+//	g ← g·a - w·(y·b + d), row by row
+//
+// func RowTargetsScale(g, y, a, b, d, w []float32)
+// Requires: ASIMD
+TEXT ·RowTargetsScale(SB), NOSPLIT, $0-144
+	MOVD w_len+128(FP), R0
+	MOVD g_base+0(FP), R1
+	MOVD y_base+24(FP), R2
+	MOVD a_base+48(FP), R3
+	MOVD b_base+72(FP), R4
+	MOVD d_base+96(FP), R5
+	MOVD w_base+120(FP), R6
+	MOVD a_len+56(FP), R7
+	MOVD $0, R8
+	MOVD R7, R9
+	SUB $4, R9, R9
+	CMP R9, R8
+	BGT rows4end
+
+rows4:
+	ADD R8<<2, R3, R10
+	FMOVS 0(R10), F0
+	VDUP V0.S[0], V0.S4
+	ADD R8<<2, R4, R10
+	FMOVS 0(R10), F1
+	VDUP V1.S[0], V1.S4
+	ADD R8<<2, R5, R10
+	FMOVS 0(R10), F2
+	VDUP V2.S[0], V2.S4
+	ADD R8<<2, R3, R10
+	FMOVS 4(R10), F3
+	VDUP V3.S[0], V3.S4
+	ADD R8<<2, R4, R10
+	FMOVS 4(R10), F4
+	VDUP V4.S[0], V4.S4
+	ADD R8<<2, R5, R10
+	FMOVS 4(R10), F5
+	VDUP V5.S[0], V5.S4
+	ADD R8<<2, R3, R10
+	FMOVS 8(R10), F6
+	VDUP V6.S[0], V6.S4
+	ADD R8<<2, R4, R10
+	FMOVS 8(R10), F7
+	VDUP V7.S[0], V7.S4
+	ADD R8<<2, R5, R10
+	FMOVS 8(R10), F8
+	VDUP V8.S[0], V8.S4
+	ADD R8<<2, R3, R10
+	FMOVS 12(R10), F9
+	VDUP V9.S[0], V9.S4
+	ADD R8<<2, R4, R10
+	FMOVS 12(R10), F10
+	VDUP V10.S[0], V10.S4
+	ADD R8<<2, R5, R10
+	FMOVS 12(R10), F11
+	VDUP V11.S[0], V11.S4
+	ADD R0<<2, R1, R10
+	ADD R0<<2, R2, R11
+	ADD R0<<2, R10, R12
+	ADD R0<<2, R11, R13
+	ADD R0<<2, R12, R14
+	ADD R0<<2, R13, R15
+	MOVD R0, R16
+	MOVD R6, R17
+	MOVD R14, R19
+	MOVD R15, R20
+	SUBS $16, R16, R16
+	BLT rows4mainend
+
+rows4main:
+	FLDPQ.P 64(R1), (F12, F13)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FLDPQ.P 64(R17), (F14, F15)
+	FLDPQ.P 64(R2), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x4e22d610 // fadd v16.4s, v16.4s, v2.4s
+	WORD $0x4e22d631 // fadd v17.4s, v17.4s, v2.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -64(R1)
+	FLDPQ.P 64(R10), (F12, F13)
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	FLDPQ.P 64(R11), (F16, F17)
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4e25d610 // fadd v16.4s, v16.4s, v5.4s
+	WORD $0x4e25d631 // fadd v17.4s, v17.4s, v5.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -64(R10)
+	FLDPQ.P 64(R12), (F12, F13)
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FLDPQ.P 64(R13), (F16, F17)
+	WORD $0x6e27de10 // fmul v16.4s, v16.4s, v7.4s
+	WORD $0x6e27de31 // fmul v17.4s, v17.4s, v7.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -64(R12)
+	FLDPQ.P 64(R19), (F12, F13)
+	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	FLDPQ.P 64(R20), (F16, F17)
+	WORD $0x6e2ade10 // fmul v16.4s, v16.4s, v10.4s
+	WORD $0x6e2ade31 // fmul v17.4s, v17.4s, v10.4s
+	WORD $0x4e2bd610 // fadd v16.4s, v16.4s, v11.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	FSTPQ (F12, F13), -64(R19)
+	FLDPQ -32(R1), (F12, F13)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20ddad // fmul v13.4s, v13.4s, v0.4s
+	FLDPQ -32(R17), (F14, F15)
+	FLDPQ -32(R2), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x4e22d610 // fadd v16.4s, v16.4s, v2.4s
+	WORD $0x4e22d631 // fadd v17.4s, v17.4s, v2.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -32(R1)
+	FLDPQ -32(R10), (F12, F13)
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	WORD $0x6e23ddad // fmul v13.4s, v13.4s, v3.4s
+	FLDPQ -32(R11), (F16, F17)
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4e25d610 // fadd v16.4s, v16.4s, v5.4s
+	WORD $0x4e25d631 // fadd v17.4s, v17.4s, v5.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -32(R10)
+	FLDPQ -32(R12), (F12, F13)
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FLDPQ -32(R13), (F16, F17)
+	WORD $0x6e27de10 // fmul v16.4s, v16.4s, v7.4s
+	WORD $0x6e27de31 // fmul v17.4s, v17.4s, v7.4s
+	WORD $0x4e28d610 // fadd v16.4s, v16.4s, v8.4s
+	WORD $0x4e28d631 // fadd v17.4s, v17.4s, v8.4s
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FSTPQ (F12, F13), -32(R12)
+	FLDPQ -32(R19), (F12, F13)
+	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	FLDPQ -32(R20), (F16, F17)
+	WORD $0x6e2ade10 // fmul v16.4s, v16.4s, v10.4s
+	WORD $0x6e2ade31 // fmul v17.4s, v17.4s, v10.4s
+	WORD $0x4e2bd610 // fadd v16.4s, v16.4s, v11.4s
+	WORD $0x4e2bd631 // fadd v17.4s, v17.4s, v11.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	WORD $0x4eafd5ad // fsub v13.4s, v13.4s, v15.4s
+	FSTPQ (F12, F13), -32(R19)
+	SUBS $16, R16, R16
+	BGE rows4main
+
+rows4mainend:
+	ADD $16, R16, R16
+	SUBS $4, R16, R16
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R1), F12
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVQ.P 16(R17), F13
+	FMOVQ.P 16(R2), F14
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVQ F12, -16(R1)
+	FMOVQ.P 16(R10), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	FMOVQ.P 16(R11), F14
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4e25d5ce // fadd v14.4s, v14.4s, v5.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVQ F12, -16(R10)
+	FMOVQ.P 16(R12), F12
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	FMOVQ.P 16(R13), F14
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	WORD $0x4e28d5ce // fadd v14.4s, v14.4s, v8.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVQ F12, -16(R12)
+	FMOVQ.P 16(R19), F12
+	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
+	FMOVQ.P 16(R20), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	FMOVQ F12, -16(R19)
+	SUBS $4, R16, R16
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R16, R16
+	SUBS $1, R16, R16
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R1), F12
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	FMOVS.P 4(R17), F13
+	FMOVS.P 4(R2), F14
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x4e22d5ce // fadd v14.4s, v14.4s, v2.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVS F12, -4(R1)
+	FMOVS.P 4(R10), F12
+	WORD $0x6e23dd8c // fmul v12.4s, v12.4s, v3.4s
+	FMOVS.P 4(R11), F14
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4e25d5ce // fadd v14.4s, v14.4s, v5.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVS F12, -4(R10)
+	FMOVS.P 4(R12), F12
+	WORD $0x6e26dd8c // fmul v12.4s, v12.4s, v6.4s
+	FMOVS.P 4(R13), F14
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	WORD $0x4e28d5ce // fadd v14.4s, v14.4s, v8.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	WORD $0x4eaed58c // fsub v12.4s, v12.4s, v14.4s
+	FMOVS F12, -4(R12)
+	FMOVS.P 4(R19), F12
+	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
+	FMOVS.P 4(R20), F14
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
+	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
+	FMOVS F12, -4(R19)
+	SUBS $1, R16, R16
+	BGE rows4single
+
+rows4singleend:
+	ADD R0<<2, R14, R1
+	ADD R0<<2, R15, R2
+	ADD $4, R8, R8
+	CMP R9, R8
+	BLE rows4
+
+rows4end:
+	SUB $1, R7, R7
+	CMP R7, R8
+	BGT rows1end
+
+rows1:
+	ADD R8<<2, R3, R9
+	FMOVS 0(R9), F0
+	VDUP V0.S[0], V0.S4
+	ADD R8<<2, R4, R9
+	FMOVS 0(R9), F1
+	VDUP V1.S[0], V1.S4
+	ADD R8<<2, R5, R9
+	FMOVS 0(R9), F2
+	VDUP V2.S[0], V2.S4
+	MOVD R0, R9
+	MOVD R1, R10
+	MOVD R2, R11
+	MOVD R6, R12
+	SUBS $16, R9, R9
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 64(R10), (F3, F4)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FLDPQ.P 64(R12), (F5, F6)
+	FLDPQ.P 64(R11), (F7, F8)
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e22d4e7 // fadd v7.4s, v7.4s, v2.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	FSTPQ (F3, F4), -64(R10)
+	FLDPQ -32(R10), (F3, F4)
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FLDPQ -32(R12), (F5, F6)
+	FLDPQ -32(R11), (F7, F8)
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e22d4e7 // fadd v7.4s, v7.4s, v2.4s
+	WORD $0x4e22d508 // fadd v8.4s, v8.4s, v2.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	WORD $0x4ea5d463 // fsub v3.4s, v3.4s, v5.4s
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	FSTPQ (F3, F4), -32(R10)
+	SUBS $16, R9, R9
+	BGE rows1main
+
+rows1mainend:
+	ADD $16, R9, R9
+	SUBS $4, R9, R9
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R10), F3
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ.P 16(R12), F4
+	FMOVQ.P 16(R11), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e22d4a5 // fadd v5.4s, v5.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
+	FMOVQ F3, -16(R10)
+	SUBS $4, R9, R9
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R9, R9
+	SUBS $1, R9, R9
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R10), F3
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVS.P 4(R12), F4
+	FMOVS.P 4(R11), F5
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e22d4a5 // fadd v5.4s, v5.4s, v2.4s
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+	WORD $0x4ea4d463 // fsub v3.4s, v3.4s, v4.4s
+	FMOVS F3, -4(R10)
+	SUBS $1, R9, R9
+	BGE rows1single
+
+rows1singleend:
+	ADD R0<<2, R1, R1
+	ADD R0<<2, R2, R2
+	ADD $1, R8, R8
+	CMP R7, R8
+	BLE rows1
+
+rows1end:
+	RET
+
 DATA constantsOfRprop<>+0(SB)/8, $0x0000000000000000
 DATA constantsOfRprop<>+8(SB)/8, $0x0000000000000000
 DATA constantsOfRprop<>+16(SB)/8, $0x3f8000003f800000

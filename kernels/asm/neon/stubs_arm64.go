@@ -730,6 +730,42 @@ func RankOne(g, x, z []float32)
 //go:noescape
 func Regularize(list [][]float32, c *fallback.RegularizeScalars)
 
+// RowExp is
+//
+//	e ← e^(x - most), sum ← Σ e of it, row by row
+//
+//go:noescape
+func RowExp(e, x, most, sum, w []float32)
+
+// RowMax is
+//
+//	most ← max(x, -MaxFloat32), row by row
+//
+//go:noescape
+func RowMax(most, x, w []float32)
+
+// RowScale is
+//
+//	g ← g·a - w·b, row by row
+//
+//go:noescape
+func RowScale(g, a, b, w []float32)
+
+// RowTargets is
+//
+//	u = w·(y·keep + spread)
+//	weight ← Σ u, cost ← Σ u·(most - x), row by row
+//
+//go:noescape
+func RowTargets(weight, cost, x, y, most, w []float32, c *fallback.RowTargetsScalars)
+
+// RowTargetsScale is
+//
+//	g ← g·a - w·(y·b + d), row by row
+//
+//go:noescape
+func RowTargetsScale(g, y, a, b, d, w []float32)
+
 // Rprop is
 //
 //	same = sign(prev)·sign(x)

@@ -141,6 +141,35 @@ class Predictions(Structure):
     ]
 
 
+class CrossEntropyOptions(Structure):
+    """Which cross-entropy of rows it is."""
+
+    _fields_ = [
+        ("reduction", c_int),
+        ("class_weights", c_void_p),
+        ("ignores", c_int),
+        ("ignored", c_int64),
+        ("smoothing", c_double),
+        ("z_loss", c_double),
+        ("empty_is_zero", c_int),
+    ]
+
+
+class LossRows(Structure):
+    """Rows of logits, what is right, and where the gradient and the losses go."""
+
+    _fields_ = [
+        ("logits", c_void_p),
+        ("rows", c_size_t),
+        ("classes", c_size_t),
+        ("labels", c_void_p),
+        ("targets", c_void_p),
+        ("weights", c_void_p),
+        ("grad", c_void_p),
+        ("each", c_void_p),
+    ]
+
+
 class Matrix(Structure):
     """Where the elements of a matrix are: strides count elements."""
 
@@ -293,6 +322,17 @@ _penalty = _function(
 )
 _matmul_room = _function("lockstep_matmul_room", c_size_t, _P, c_size_t, c_size_t, c_size_t)
 _matmul = _function("lockstep_matmul", c_int, _P, POINTER(_Product), _P, c_size_t, _P, POINTER(_Error))
+_cross_entropy = _function(
+    "lockstep_loss_cross_entropy",
+    c_int,
+    _P,
+    POINTER(CrossEntropyOptions),
+    POINTER(LossRows),
+    c_double,
+    _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
 _linear_new = _function("lockstep_linear_new", c_int, c_int, c_size_t, c_int, c_int, POINTER(_P), POINTER(_Error))
 _linear_free = _function("lockstep_linear_free", None, _P)
 _linear_gradient = _function(
@@ -1123,6 +1163,14 @@ def loss(name: str, p: Predictions, *option: Any) -> float:
     """The value of a loss; an option is a number or an address as ctypes passes it."""
     value, error = c_double(), _Error()
     _check(getattr(_dll, name)(None, byref(p), *option, byref(value), byref(error)), error)
+    return value.value
+
+
+def cross_entropy(options: CrossEntropyOptions, rows: LossRows, scale: float, pool: Pool | None = None) -> float:
+    """The value of a cross-entropy of rows, whose gradient is multiplied by the scale."""
+    value, error = c_double(), _Error()
+    handle = None if pool is None else pool.handle
+    _check(_cross_entropy(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
     return value.value
 
 

@@ -39,6 +39,7 @@ from ._loss import (
     squared_hinge,
 )
 from ._optimizer import Group, Optimizer, TypedState
+from ._row_loss import cross_entropy
 
 __all__ = [
     "AdaptiveClip",
@@ -53,6 +54,7 @@ __all__ = [
     "add_rows",
     "bce",
     "bce_with_logits",
+    "cross_entropy",
     "dots",
     "exp",
     "expm1",

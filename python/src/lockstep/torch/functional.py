@@ -24,7 +24,23 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from .._library import ArgumentError
+from ._functional_rows import cross_entropy
 from ._tensors import UnsupportedError, refusal
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "poisson_nll_loss",
+    "sigmoid_focal_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+]
 
 Reduction = Literal["none", "mean", "sum"]
 

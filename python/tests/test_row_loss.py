@@ -1,0 +1,102 @@
+"""Losses of rows beside their formula in float64, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import lockstep.numpy as ln
+from lockstep import ArgumentError, Pool
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+def data(rows: int, classes: int) -> tuple[Floats, npt.NDArray[np.int64], Floats]:
+    rng = np.random.default_rng(classes)
+    logits = 3 * rng.standard_normal((rows, classes), np.float32)
+    targets = rng.random((rows, classes), np.float32) / np.float32(classes)
+    return logits, rng.integers(0, classes, rows), targets
+
+
+def formula(z: Floats, t: Doubles, w: Doubles, z_loss: float) -> tuple[Doubles, Doubles]:
+    """The losses of rows and their gradient."""
+    x = z.astype(np.float64)
+    lse = np.log(np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True)) + x.max(1, keepdims=True)
+    t = t * w
+    each = (t * (lse - x)).sum(1) + z_loss * lse[:, 0] ** 2
+    return each, np.exp(x - lse) * (t.sum(1, keepdims=True) + 2 * z_loss * lse) - t
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"class_weights": True, "smoothing": 0.2}])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(("rows", "classes"), [(40, 10), (6, 1000), (3, 9001), (1, 1)])
+def test_formula(rows: int, classes: int, soft: bool, options: dict[str, Any], reduction: Any) -> None:
+    logits, labels, targets = data(rows, classes)
+    options = dict(options)
+    if options.get("class_weights"):
+        options["class_weights"] = np.linspace(0.5, 2, classes, dtype=np.float32)
+    w = np.asarray(options.get("class_weights", np.ones(classes, np.float32))).astype(np.float64)
+    t = targets.astype(np.float64) if soft else np.eye(classes)[labels]
+    s = options.get("smoothing", 0)
+    each, grad = formula(logits, (1 - s) * t + s / classes, w, options.get("z_loss", 0))
+    divisor = 1.0 if reduction != "mean" else rows if soft else w[labels].sum()
+    got, losses = np.full_like(logits, np.nan), np.full(rows, np.nan, np.float32)
+    target = targets if soft else labels
+    value = ln.cross_entropy(logits, target, reduction=reduction, grad=got, each=losses, scale=4, **options)
+    assert value == pytest.approx(each.sum() / divisor, rel=2e-6)
+    np.testing.assert_allclose(losses, each, rtol=4e-6, atol=1e-7)
+    np.testing.assert_allclose(got, 4 * grad / divisor, rtol=2e-5, atol=1e-6 / divisor)
+    place = logits.copy()
+    assert ln.cross_entropy(place, target, reduction=reduction, grad=place, each=losses, scale=4, **options) == value
+    np.testing.assert_array_equal(place, got)
+
+
+def test_threads_change_no_bit() -> None:
+    logits, labels, _ = data(600, 1000)
+    one, two = np.empty_like(logits), np.empty_like(logits)
+    value = ln.cross_entropy(logits, labels, grad=one)
+    assert ln.cross_entropy(logits, labels, grad=two, pool=Pool(2)) == value
+    np.testing.assert_array_equal(one, two)
+
+
+def test_ignored_and_weighted_rows() -> None:
+    logits, labels, _ = data(4, 5)
+    labels[1], weights = -100, np.array([1, 1, 0, 3], np.float32)
+    grad, each = np.full_like(logits, np.nan), np.full(4, np.nan, np.float32)
+    value = ln.cross_entropy(logits, labels, ignore_index=-100, weights=weights, grad=grad, each=each)
+    whole = np.empty(1, np.float32)
+    alone = [ln.cross_entropy(logits[i : i + 1], labels[i : i + 1], each=whole) for i in (0, 3)]
+    assert value == pytest.approx((alone[0] + 3 * alone[1]) / 3)
+    assert not grad[1:3].any()
+    assert not each[1:3].any()
+    none = np.full(4, -100)
+    assert np.isnan(ln.cross_entropy(logits, none, ignore_index=-100))
+    assert ln.cross_entropy(logits, none, ignore_index=-100, empty="zero") == 0
+
+
+def test_refused() -> None:
+    logits, labels, targets = data(4, 5)
+    grad = np.full_like(logits, 7)
+    for message, arguments in {
+        "target is an array of int32": (logits, labels.astype(np.int32)),
+        "target has the shape (3,)": (logits, labels[:3]),
+        "target has the shape (3, 5)": (logits, targets[:3]),
+        "logits has the shape (20,)": (logits.ravel(), labels),
+        "labels[0] is 5": (logits, np.array([5, 0, 0, 0])),
+        "labels[3] is -1": (logits, np.array([0, 0, 0, -1])),
+    }.items():
+        with pytest.raises(ArgumentError) as e:
+            ln.cross_entropy(*arguments, grad=grad)  # type: ignore[arg-type]
+        assert message in str(e.value)
+    with pytest.raises(ArgumentError, match="empty is 'no'"):
+        ln.cross_entropy(logits, labels, empty="no", grad=grad)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="smoothing is 2"):
+        ln.cross_entropy(logits, labels, smoothing=2, grad=grad)
+    with pytest.raises(ArgumentError, match="want a buffer apart from logits"):
+        ln.cross_entropy(logits[:3], labels[:3], grad=logits[1:])
+    assert (grad == 7).all()

@@ -1,0 +1,53 @@
+"""Losses of rows of logits as PyTorch has them, with their gradients.
+
+rows.json has the logits, labels, targets and class weights, in rows, and of each case its options,
+value and gradient, and for the reduction "none" the losses of the rows.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common import SEED, write_json
+
+ROWS, CLASSES, IGNORED = 6, 7, -100
+
+
+def make_inputs() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(SEED + 3)
+    logits = (3 * rng.normal(size=(ROWS, CLASSES))).astype(np.float32)
+    logits[1] *= 10
+    logits[2, 3] = -np.inf
+    labels = rng.integers(0, CLASSES, ROWS)
+    labels[1] = int(logits[1].argmax())
+    labels[4] = IGNORED
+    targets = rng.random(size=(ROWS, CLASSES)).astype(np.float32)
+    return {"logits": logits, "labels": labels, "targets": targets / targets.sum(1, keepdims=True),
+            "weights": rng.uniform(0.25, 2, size=CLASSES).astype(np.float32)}
+
+
+def case(data, reduction, smoothing, weighted, soft):
+    # An infinite logit has no smoothed or soft loss.
+    x = torch.tensor(data["logits"] if not soft and smoothing == 0 else np.nan_to_num(data["logits"], neginf=-4), requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        x, torch.tensor(data["targets"] if soft else data["labels"]),
+        torch.tensor(data["weights"]) if weighted else None,
+        ignore_index=IGNORED, reduction=reduction, label_smoothing=smoothing)
+    loss.sum().backward()
+    return {"reduction": reduction, "smoothing": smoothing, "weighted": weighted, "soft": soft,
+            "value": loss.sum().item(), "each": loss.tolist() if reduction == "none" else [], "gradient": x.grad.flatten().tolist()}
+
+
+def write(folder: Path) -> None:
+    data = make_inputs()
+    cases = [case(data, r, s, w, t) for r in ("mean", "sum", "none") for s in (0.0, 0.1) for w in (False, True) for t in (False, True)]
+    lists = {name: values.flatten().tolist() for name, values in data.items()}
+    lists["logits"] = [x if np.isfinite(x) else None for x in lists["logits"]]  # minus infinity
+    write_json(folder / "rows.json", {"framework": f"pytorch {torch.__version__.split('+')[0]}", **lists, "cases": cases})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write(Path(sys.argv[1]))
