@@ -45,7 +45,11 @@ func (s *screen) curves(runs []*Run) string {
 		asciigraph.XAxisRange(0, float64(width-1)),
 		asciigraph.XAxisValueFormatter(func(x float64) string { return fmt.Sprintf("%.0f", at(int(x+.5))) }),
 	}
-	style, legend := s.curveStyles(runs)
+	var names []string
+	for _, r := range runs {
+		names = append(names, r.Optimizer)
+	}
+	style, legend := s.curveStyles(names)
 	return trimLines(asciigraph.PlotMany(data, append(options, style)...)) + "\n" + s.wrap("The relative gap to the optimum after so many epochs: "+legend)
 }
 
@@ -58,23 +62,23 @@ func wholeDecade(y float64) string {
 }
 
 // curveStyles tells curves apart, by colours or by letters.
-func (s *screen) curveStyles(runs []*Run) (style asciigraph.Option, legend string) {
-	var names []string
+func (s *screen) curveStyles(names []string) (style asciigraph.Option, legend string) {
+	var marked []string
 	var letters []asciigraph.CharSet
-	for k, r := range runs {
+	for k, name := range names {
 		letter := string(rune('a' + k))
 		letters = append(letters, asciigraph.CreateCharSet(letter))
 		if s.colours {
 			letter = curveColours[k].String() + "■" + asciigraph.Default.String()
 		}
-		names = append(names, letter+" "+r.Optimizer)
+		marked = append(marked, letter+" "+name)
 	}
 	if s.colours {
-		style = asciigraph.SeriesColors(curveColours[:len(runs)]...)
+		style = asciigraph.SeriesColors(curveColours[:len(names)]...)
 	} else {
 		style = asciigraph.SeriesChars(letters...)
 	}
-	return style, strings.Join(names, ", ")
+	return style, strings.Join(marked, ", ")
 }
 
 // decadeAt is the decimal logarithm of the relative gap after an epoch, on the

@@ -194,5 +194,17 @@ func (t *Train) section() report.Section {
 		}
 		s.Tables = append(s.Tables, table)
 	}
+	if len(t.Networks) > 0 {
+		table := report.Table{
+			Caption: strings.ToUpper(networkTitle[:1]) + networkTitle[1:] + ": " + networkText,
+			Head:    []string{"model", "types", "weights", "epochs", "seconds", "loss", "beside float32", "accuracy held back", "result"},
+			Numbers: []int{2, 3, 4, 5, 6, 7},
+		}
+		for _, r := range t.Networks {
+			cells := r.cells()
+			table.Rows = append(table.Rows, append(texts(cells[:len(cells)-1]...), report.Verdict(r.OK, "ok", "FAILED")))
+		}
+		s.Tables = append(s.Tables, table)
+	}
 	return s
 }

@@ -372,7 +372,33 @@ func (t *Train) curves() report.Section {
 		}
 		s.Charts = append(s.Charts, c)
 	}
+	if len(t.Networks) > 0 {
+		s.Charts = append(s.Charts, networkChart(t.Networks))
+	}
 	return s
+}
+
+func networkChart(runs []*NetworkRun) report.Chart {
+	c := report.Chart{
+		Title:   networkTitle,
+		Caption: networkText,
+		X:       report.Axis{Label: "epochs", Scale: report.Epochs},
+		Y:       report.Axis{Label: "mean loss of the epoch's batches", Scale: report.Decimal, Least: 1e-3},
+	}
+	var names []string
+	for _, r := range runs {
+		names = append(names, r.Model+", "+r.Types)
+	}
+	styles := newPalette(names...)
+	for k, r := range runs {
+		series := report.Series{Name: names[k], Style: styles.of(names[k])}
+		series.Style.Bare = true
+		for epoch, p := range r.Curve {
+			series.Points = append(series.Points, report.Point{X: float64(epoch + 1), Y: p.Loss})
+		}
+		c.Series = append(c.Series, series)
+	}
+	return c
 }
 
 func (s *Speed) section() report.Section {

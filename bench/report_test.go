@@ -32,6 +32,10 @@ func synthetic() *Report {
 			{Problem: "first", Optimizer: "Momentum, lr inside", Optimum: 2, Curve: []Point{{0, 9}, {100, 2.1}}},
 			{Problem: "second", Optimizer: "Adam", Optimum: 2, Curve: []Point{{0, 9}, {100, 2.1}}},
 		},
+		Networks: []*NetworkRun{
+			{Model: "regression", Types: "float32", Epochs: 2, Curve: []NetworkPoint{{2, .5}, {.1, .9}}, OK: true},
+			{Model: "two layers", Types: "state in 8 bits", Epochs: 3, Curve: []NetworkPoint{{2, .5}, {.1, .9}, {.01, .98}}, Beside: 1.01},
+		},
 	}
 	r.Speed = &Speed{Rounds: 3, Pause: &Pause{Optimizer: "SGD", N: 1 << 20, Steps: 8, Stops: 9, Tries: 3, Worst: 4e-3, Plain: 1e-3, Bound: 1e-3}}
 	for _, isa := range []string{"go", "avx2"} {
@@ -124,7 +128,7 @@ func TestReport(t *testing.T) {
 	want := []string{"SGD", "Momentum", "AdaGrad", "AdamW",
 		"avx2: updates", "avx2: losses", "avx2: functions", "avx2: sums and matrices",
 		"go, the reference: updates", "go, the reference: losses", "go, the reference: functions", "go, the reference: sums and matrices",
-		"Times one worker, by size", "Speed, by size", "AdamW, 1 thread", "first", "second"}
+		"Times one worker, by size", "Speed, by size", "AdamW, 1 thread", "first", "second", "digits, networks"}
 	if got := titles(s); !slices.Equal(got, want) {
 		t.Errorf("charts are %q\nwant %q", got, want)
 	}
@@ -151,22 +155,22 @@ func TestReportOfParts(t *testing.T) {
 		charts int
 	}{
 		"nothing":      {func(r *Report) { *r = Report{} }, 0},
-		"no machine":   {func(r *Report) { r.Machine = nil }, 16},
+		"no machine":   {func(r *Report) { r.Machine = nil }, 17},
 		"check alone":  {func(r *Report) { r.Train, r.Speed = nil, nil }, 0},
-		"train alone":  {func(r *Report) { r.Check, r.Speed = nil, nil }, 2},
+		"train alone":  {func(r *Report) { r.Check, r.Speed = nil, nil }, 3},
 		"speed alone":  {func(r *Report) { r.Check, r.Train = nil, nil }, 14},
-		"no claims":    {func(r *Report) { r.Speed.Claims = nil }, 14},
-		"no pause":     {func(r *Report) { r.Speed.Pause = nil }, 16},
-		"no figures":   {func(r *Report) { r.Speed.Figures = nil }, 4},
-		"no limits":    {func(r *Report) { r.Speed.Figures = byTable(r.Speed.Figures, "go") }, 12},
-		"two workers":  {func(r *Report) { r.Speed.Claims = r.Speed.Claims[:2] }, 16},
-		"no reference": {func(r *Report) { r.Check.Kernels = 0 }, 16},
-		"unknown op":   {func(r *Report) { r.Speed.Figures = []Figure{{Kernel: "New", Table: "avx9", N: 5}} }, 4},
+		"no claims":    {func(r *Report) { r.Speed.Claims = nil }, 15},
+		"no pause":     {func(r *Report) { r.Speed.Pause = nil }, 17},
+		"no figures":   {func(r *Report) { r.Speed.Figures = nil }, 5},
+		"no limits":    {func(r *Report) { r.Speed.Figures = byTable(r.Speed.Figures, "go") }, 13},
+		"two workers":  {func(r *Report) { r.Speed.Claims = r.Speed.Claims[:2] }, 17},
+		"no reference": {func(r *Report) { r.Check.Kernels = 0 }, 17},
+		"unknown op":   {func(r *Report) { r.Speed.Figures = []Figure{{Kernel: "New", Table: "avx9", N: 5}} }, 5},
 		"zeros": {func(r *Report) {
 			for k := range r.Speed.Figures {
 				r.Speed.Figures[k] = Figure{Kernel: r.Speed.Figures[k].Kernel}
 			}
-			r.Train.Runs = []*Run{{}}
+			r.Train.Runs, r.Train.Networks = []*Run{{}}, nil
 			r.Speed.Claims = make([]Claim, 3)
 		}, 0},
 	} {

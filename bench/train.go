@@ -15,8 +15,9 @@ import (
 
 // Train says where training ended.
 type Train struct {
-	Example []ExampleRow
-	Runs    []*Run
+	Example  []ExampleRow
+	Runs     []*Run
+	Networks []*NetworkRun
 }
 
 // OK reports whether all of it ended where it should.
@@ -27,6 +28,11 @@ func (t *Train) OK() bool {
 		}
 	}
 	for _, r := range t.Runs {
+		if !r.OK {
+			return false
+		}
+	}
+	for _, r := range t.Networks {
 		if !r.OK {
 			return false
 		}
@@ -210,6 +216,7 @@ func train() *Train {
 		t.Runs = append(t.Runs, list[k].runAll(bar)...)
 	}
 	bar.Finish()
+	t.Networks = networks()
 	return t
 }
 
@@ -235,6 +242,7 @@ func (t *Train) print(s *screen) {
 	for _, runs := range t.byProblem() {
 		s.printRuns(runs)
 	}
+	s.printNetworks(t.Networks)
 }
 
 func (s *screen) printRuns(runs []*Run) {
