@@ -43,9 +43,11 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("%s, %s: loss %g, %g of float32's, accuracy %g", r.Model, r.Types, r.last().Loss, r.Beside, r.last().Accuracy)
 		}
 	}
-	for k, r := range runs[2:] {
-		if slices.Equal(r.Curve, runs[k+1].Curve) {
-			t.Errorf("%s goes the way of %s", r.Types, runs[k+1].Types)
+	for k, r := range runs {
+		for _, before := range runs[:k] {
+			if slices.Equal(r.Curve, before.Curve) {
+				t.Errorf("%s goes the way of %s", r.Types, before.Types)
+			}
 		}
 	}
 }
