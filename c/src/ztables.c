@@ -67,13 +67,13 @@ static const lockstep_parameter agree_lanes[] = {{"agree", LOCKSTEP_LANES_DOUBLE
 static const lockstep_parameter average_buffers[] = {{"a", LOCKSTEP_STREAM}, {"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter average_scalars[] = {{"weight", LOCKSTEP_FLOAT}};
 static const lockstep_parameter bce_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
-static const lockstep_parameter bce_scalars[] = {{"scale", LOCKSTEP_FLOAT}};
+static const lockstep_parameter bce_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter bce_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter bce_clip_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
-static const lockstep_parameter bce_clip_scalars[] = {{"scale", LOCKSTEP_FLOAT}};
+static const lockstep_parameter bce_clip_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter bce_clip_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter bce_with_logits_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
-static const lockstep_parameter bce_with_logits_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"positive", LOCKSTEP_FLOAT}};
+static const lockstep_parameter bce_with_logits_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"positive", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter bce_with_logits_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter cautious_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"d", LOCKSTEP_STREAM}};
 static const lockstep_parameter cautious_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"trust", LOCKSTEP_FLOAT}, {"distrust", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"growth", LOCKSTEP_FLOAT}};
@@ -88,8 +88,7 @@ static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}};
-static const lockstep_parameter dequantize_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
-static const lockstep_parameter dequantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}};
+static const lockstep_parameter dequantize_scalars[] = {{"scale0", LOCKSTEP_FLOAT}, {"scale1", LOCKSTEP_FLOAT}, {"scale2", LOCKSTEP_FLOAT}, {"scale3", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter expm1_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
@@ -99,13 +98,26 @@ static const lockstep_parameter fade_buffers[] = {{"x", LOCKSTEP_STREAM}, {"g", 
 static const lockstep_parameter fade_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"small", LOCKSTEP_MASK}};
 static const lockstep_parameter flush_buffers[] = {{"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter flush_scalars[] = {{"small", LOCKSTEP_MASK}};
+static const lockstep_parameter focal_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}, {"wrong", LOCKSTEP_STREAM}, {"bend", LOCKSTEP_STREAM}};
+static const lockstep_parameter focal_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"gamma", LOCKSTEP_FLOAT}, {"alpha_yes", LOCKSTEP_FLOAT}, {"alpha_no", LOCKSTEP_FLOAT}};
+static const lockstep_parameter focal_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter focal_parts_buffers[] = {{"wrong", LOCKSTEP_STREAM}, {"bend", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
+static const lockstep_parameter gaussian_nll_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"gradVar", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}, {"variance", LOCKSTEP_STREAM}, {"log", LOCKSTEP_STREAM}};
+static const lockstep_parameter gaussian_nll_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"log_least", LOCKSTEP_FLOAT}, {"constant", LOCKSTEP_FLOAT}};
+static const lockstep_parameter gaussian_nll_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter grad_norm_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter grad_norm_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}};
 static const lockstep_parameter grad_norm_lanes[] = {{"grads", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter hinge_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
 static const lockstep_parameter hinge_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"label_scale", LOCKSTEP_FLOAT}, {"label_shift", LOCKSTEP_FLOAT}};
 static const lockstep_parameter hinge_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter huber_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
+static const lockstep_parameter huber_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"limit", LOCKSTEP_FLOAT}, {"slope", LOCKSTEP_FLOAT}, {"ceiling", LOCKSTEP_FLOAT}, {"up", LOCKSTEP_FLOAT}, {"down", LOCKSTEP_FLOAT}};
+static const lockstep_parameter huber_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter join_bf16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}};
+static const lockstep_parameter kl_divergence_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}, {"log", LOCKSTEP_STREAM}};
+static const lockstep_parameter kl_divergence_scalars[] = {{"scale", LOCKSTEP_FLOAT}};
+static const lockstep_parameter kl_divergence_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter lamb_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter lamb_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter lamb_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"updates", LOCKSTEP_LANES_DOUBLE}};
@@ -119,6 +131,9 @@ static const lockstep_parameter lion_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {
 static const lockstep_parameter lion_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"weight2", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter log_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter log1p_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
+static const lockstep_parameter log_cosh_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
+static const lockstep_parameter log_cosh_scalars[] = {{"scale", LOCKSTEP_FLOAT}};
+static const lockstep_parameter log_cosh_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter madgrad_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"a", LOCKSTEP_STREAM}, {"origin", LOCKSTEP_STREAM}};
 static const lockstep_parameter madgrad_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"root", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"lambda", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}};
 static const lockstep_parameter mse_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}};
@@ -144,13 +159,16 @@ static const lockstep_parameter noise_scalars[] = {{"std", LOCKSTEP_FLOAT}, {"ba
 static const lockstep_parameter penalty_buffers[] = {{"g", LOCKSTEP_STREAM}, {"p", LOCKSTEP_STREAM}};
 static const lockstep_parameter penalty_scalars[] = {{"l2", LOCKSTEP_FLOAT}, {"l1", LOCKSTEP_FLOAT}};
 static const lockstep_parameter penalty_lanes[] = {{"absolute", LOCKSTEP_LANES_DOUBLE}, {"squares", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter poisson_nll_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"rate", LOCKSTEP_STREAM}, {"y", LOCKSTEP_STREAM}, {"log", LOCKSTEP_STREAM}, {"logY", LOCKSTEP_STREAM}};
+static const lockstep_parameter poisson_nll_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"divide", LOCKSTEP_FLOAT}, {"above", LOCKSTEP_FLOAT}};
+static const lockstep_parameter poisson_nll_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"p0", LOCKSTEP_STREAM}, {"s", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_scalars[] = {{"up", LOCKSTEP_FLOAT}, {"inverse", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
-static const lockstep_parameter quantize_bf16_buffers[] = {{"q0", LOCKSTEP_STREAM}, {"q1", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"high", LOCKSTEP_MASK}, {"key1", LOCKSTEP_MASK}, {"key2", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_scalars[] = {{"inverse0", LOCKSTEP_FLOAT}, {"inverse1", LOCKSTEP_FLOAT}, {"inverse2", LOCKSTEP_FLOAT}, {"inverse3", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"base", LOCKSTEP_MASK}, {"key", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_bf16_buffers[] = {{"h0", LOCKSTEP_STREAM_BF16}, {"h1", LOCKSTEP_STREAM_BF16}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"index", LOCKSTEP_STREAM}};
+static const lockstep_parameter quantize_bf16_scalars[] = {{"base", LOCKSTEP_MASK}, {"key", LOCKSTEP_MASK}};
 static const lockstep_parameter radam_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter radam_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"direct", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"adapts", LOCKSTEP_FLOAT}};
 static const lockstep_parameter rmsprop_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -206,6 +224,8 @@ static const lockstep_parameter tanh_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", 
 static const lockstep_parameter tensor_norms_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}};
 static const lockstep_parameter tensor_norms_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}};
 static const lockstep_parameter tensor_norms_lanes[] = {{"params", LOCKSTEP_LANES_DOUBLE}, {"grads", LOCKSTEP_LANES_DOUBLE}};
+static const lockstep_parameter weigh_buffers[] = {{"grad", LOCKSTEP_STREAM}, {"each", LOCKSTEP_STREAM}, {"w", LOCKSTEP_STREAM}};
+static const lockstep_parameter weigh_lanes[] = {{"sum", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter widen_bf16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_BF16}};
 static const lockstep_parameter widen_f16_buffers[] = {{"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM_F16}};
 static const lockstep_parameter yogi_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -242,25 +262,29 @@ const lockstep_kernel lockstep_all[] = {
 	{"AddSign", add_sign_buffers, 3, add_sign_scalars, 9, NULL, 0},
 	{"Agree", agree_buffers, 2, agree_scalars, 1, agree_lanes, 1},
 	{"Average", average_buffers, 2, average_scalars, 1, NULL, 0},
-	{"BCE", bce_buffers, 4, bce_scalars, 1, bce_lanes, 1},
-	{"BCEClip", bce_clip_buffers, 4, bce_clip_scalars, 1, bce_clip_lanes, 1},
-	{"BCEWithLogits", bce_with_logits_buffers, 4, bce_with_logits_scalars, 2, bce_with_logits_lanes, 1},
+	{"BCE", bce_buffers, 4, bce_scalars, 3, bce_lanes, 1},
+	{"BCEClip", bce_clip_buffers, 4, bce_clip_scalars, 3, bce_clip_lanes, 1},
+	{"BCEWithLogits", bce_with_logits_buffers, 4, bce_with_logits_scalars, 4, bce_with_logits_lanes, 1},
 	{"Cautious", cautious_buffers, 3, cautious_scalars, 5, NULL, 0},
 	{"Center", center_buffers, 2, center_scalars, 1, NULL, 0},
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
-	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 3, NULL, 0},
-	{"DequantizeBF16", dequantize_bf16_buffers, 6, NULL, 0, NULL, 0},
+	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 6, NULL, 0},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
 	{"Expm1", expm1_buffers, 2, NULL, 0, NULL, 0},
 	{"FTRL", ftrl_buffers, 4, ftrl_scalars, 11, NULL, 0},
 	{"Fade", fade_buffers, 2, fade_scalars, 3, NULL, 0},
 	{"Flush", flush_buffers, 1, flush_scalars, 1, NULL, 0},
+	{"Focal", focal_buffers, 5, focal_scalars, 4, focal_lanes, 1},
+	{"FocalParts", focal_parts_buffers, 4, NULL, 0, NULL, 0},
+	{"GaussianNLL", gaussian_nll_buffers, 7, gaussian_nll_scalars, 4, gaussian_nll_lanes, 1},
 	{"GradNorm", grad_norm_buffers, 2, grad_norm_scalars, 5, grad_norm_lanes, 1},
 	{"Hinge", hinge_buffers, 4, hinge_scalars, 3, hinge_lanes, 1},
+	{"Huber", huber_buffers, 4, huber_scalars, 6, huber_lanes, 1},
 	{"JoinBF16", join_bf16_buffers, 3, NULL, 0, NULL, 0},
+	{"KLDivergence", kl_divergence_buffers, 5, kl_divergence_scalars, 1, kl_divergence_lanes, 1},
 	{"LAMB", lamb_buffers, 4, lamb_scalars, 11, lamb_lanes, 2},
 	{"LAMBMove", lamb_move_buffers, 3, lamb_move_scalars, 8, NULL, 0},
 	{"LaProp", laprop_buffers, 4, laprop_scalars, 12, NULL, 0},
@@ -268,6 +292,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"LionBF16", lion_bf16_buffers, 4, lion_bf16_scalars, 8, NULL, 0},
 	{"Log", log_buffers, 2, NULL, 0, NULL, 0},
 	{"Log1p", log1p_buffers, 2, NULL, 0, NULL, 0},
+	{"LogCosh", log_cosh_buffers, 4, log_cosh_scalars, 1, log_cosh_lanes, 1},
 	{"MADGRAD", madgrad_buffers, 5, madgrad_scalars, 10, NULL, 0},
 	{"MSE", mse_buffers, 4, mse_scalars, 1, mse_lanes, 1},
 	{"MaxAbs", max_abs_buffers, 1, NULL, 0, max_abs_lanes, 1},
@@ -280,9 +305,10 @@ const lockstep_kernel lockstep_all[] = {
 	{"Nesterov", nesterov_buffers, 3, nesterov_scalars, 9, NULL, 0},
 	{"Noise", noise_buffers, 2, noise_scalars, 5, NULL, 0},
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
+	{"PoissonNLL", poisson_nll_buffers, 6, poisson_nll_scalars, 4, poisson_nll_lanes, 1},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
 	{"Quantize", quantize_buffers, 6, quantize_scalars, 10, NULL, 0},
-	{"QuantizeBF16", quantize_bf16_buffers, 7, quantize_bf16_scalars, 4, NULL, 0},
+	{"QuantizeBF16", quantize_bf16_buffers, 5, quantize_bf16_scalars, 2, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},
 	{"RMSprop", rmsprop_buffers, 3, rmsprop_scalars, 11, NULL, 0},
 	{"RMSpropCentered", rmsprop_centered_buffers, 4, rmsprop_centered_scalars, 12, NULL, 0},
@@ -314,11 +340,12 @@ const lockstep_kernel lockstep_all[] = {
 	{"SumSquares", sum_squares_buffers, 1, NULL, 0, sum_squares_lanes, 1},
 	{"Tanh", tanh_buffers, 2, NULL, 0, NULL, 0},
 	{"TensorNorms", tensor_norms_buffers, 2, tensor_norms_scalars, 5, tensor_norms_lanes, 2},
+	{"Weigh", weigh_buffers, 3, NULL, 0, weigh_lanes, 1},
 	{"WidenBF16", widen_bf16_buffers, 2, NULL, 0, NULL, 0},
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 106;
+const size_t lockstep_all_count = 113;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -360,16 +387,20 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dequantize,
-	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
+	lockstep_portable_focal,
+	lockstep_portable_focal_parts,
+	lockstep_portable_gaussian_nll,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_huber,
 	lockstep_portable_join_bf16,
+	lockstep_portable_kl_divergence,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
@@ -377,6 +408,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_lion_bf16,
 	lockstep_portable_log,
 	lockstep_portable_log1p,
+	lockstep_portable_log_cosh,
 	lockstep_portable_madgrad,
 	lockstep_portable_mse,
 	lockstep_portable_max_abs,
@@ -389,6 +421,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_nesterov,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
+	lockstep_portable_poisson_nll,
 	lockstep_portable_prodigy,
 	lockstep_portable_quantize,
 	lockstep_portable_quantize_bf16,
@@ -423,6 +456,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_sum_squares,
 	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
+	lockstep_portable_weigh,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
 	lockstep_portable_yogi;
@@ -467,16 +501,20 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_count_beyond,
 	lockstep_portable_d_adapt_adamw,
 	lockstep_portable_dequantize,
-	lockstep_portable_dequantize_bf16,
 	lockstep_portable_dots,
 	lockstep_portable_exp,
 	lockstep_portable_expm1,
 	lockstep_portable_ftrl,
 	lockstep_portable_fade,
 	lockstep_portable_flush,
+	lockstep_portable_focal,
+	lockstep_portable_focal_parts,
+	lockstep_portable_gaussian_nll,
 	lockstep_portable_grad_norm,
 	lockstep_portable_hinge,
+	lockstep_portable_huber,
 	lockstep_portable_join_bf16,
+	lockstep_portable_kl_divergence,
 	lockstep_portable_lamb,
 	lockstep_portable_lamb_move,
 	lockstep_portable_laprop,
@@ -484,6 +522,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_lion_bf16,
 	lockstep_portable_log,
 	lockstep_portable_log1p,
+	lockstep_portable_log_cosh,
 	lockstep_portable_madgrad,
 	lockstep_portable_mse,
 	lockstep_portable_max_abs,
@@ -496,6 +535,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_nesterov,
 	lockstep_portable_noise,
 	lockstep_portable_penalty,
+	lockstep_portable_poisson_nll,
 	lockstep_portable_prodigy,
 	lockstep_portable_quantize,
 	lockstep_portable_quantize_bf16,
@@ -530,6 +570,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_sum_squares,
 	lockstep_portable_tanh,
 	lockstep_portable_tensor_norms,
+	lockstep_portable_weigh,
 	lockstep_portable_widen_bf16,
 	lockstep_portable_widen_f16,
 	lockstep_portable_yogi,
@@ -580,16 +621,20 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
+	lockstep_avx512_focal,
+	lockstep_avx512_focal_parts,
+	lockstep_avx512_gaussian_nll,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_huber,
 	lockstep_avx512_join_bf16,
+	lockstep_avx512_kl_divergence,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -597,6 +642,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
+	lockstep_avx512_log_cosh,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
@@ -609,6 +655,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
+	lockstep_avx512_poisson_nll,
 	lockstep_avx512_prodigy,
 	lockstep_avx512_quantize,
 	lockstep_avx512_quantize_bf16,
@@ -643,6 +690,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_weigh,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi;
@@ -687,16 +735,20 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
+	lockstep_avx512_focal,
+	lockstep_avx512_focal_parts,
+	lockstep_avx512_gaussian_nll,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_huber,
 	lockstep_avx512_join_bf16,
+	lockstep_avx512_kl_divergence,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -704,6 +756,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
+	lockstep_avx512_log_cosh,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
@@ -716,6 +769,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
+	lockstep_avx512_poisson_nll,
 	lockstep_avx512_prodigy,
 	lockstep_avx512_quantize,
 	lockstep_avx512_quantize_bf16,
@@ -750,6 +804,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_weigh,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi,
@@ -802,16 +857,20 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
+	lockstep_avx2_focal,
+	lockstep_avx2_focal_parts,
+	lockstep_avx2_gaussian_nll,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_huber,
 	lockstep_avx2_join_bf16,
+	lockstep_avx2_kl_divergence,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -819,6 +878,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
+	lockstep_avx2_log_cosh,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
@@ -831,6 +891,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
+	lockstep_avx2_poisson_nll,
 	lockstep_avx2_prodigy,
 	lockstep_avx2_quantize,
 	lockstep_avx2_quantize_bf16,
@@ -865,6 +926,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_weigh,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi;
@@ -909,16 +971,20 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
+	lockstep_avx2_focal,
+	lockstep_avx2_focal_parts,
+	lockstep_avx2_gaussian_nll,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_huber,
 	lockstep_avx2_join_bf16,
+	lockstep_avx2_kl_divergence,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -926,6 +992,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
+	lockstep_avx2_log_cosh,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
@@ -938,6 +1005,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
+	lockstep_avx2_poisson_nll,
 	lockstep_avx2_prodigy,
 	lockstep_avx2_quantize,
 	lockstep_avx2_quantize_bf16,
@@ -972,6 +1040,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_weigh,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi,
@@ -1024,16 +1093,20 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dequantize,
-	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
+	lockstep_neon_focal,
+	lockstep_neon_focal_parts,
+	lockstep_neon_gaussian_nll,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_huber,
 	lockstep_neon_join_bf16,
+	lockstep_neon_kl_divergence,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
@@ -1041,6 +1114,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_lion_bf16,
 	lockstep_neon_log,
 	lockstep_neon_log1p,
+	lockstep_neon_log_cosh,
 	lockstep_neon_madgrad,
 	lockstep_neon_mse,
 	lockstep_neon_max_abs,
@@ -1053,6 +1127,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_nesterov,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
+	lockstep_neon_poisson_nll,
 	lockstep_neon_prodigy,
 	lockstep_neon_quantize,
 	lockstep_neon_quantize_bf16,
@@ -1087,6 +1162,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_sum_squares,
 	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
+	lockstep_neon_weigh,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
 	lockstep_neon_yogi;
@@ -1131,16 +1207,20 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_count_beyond,
 	lockstep_neon_d_adapt_adamw,
 	lockstep_neon_dequantize,
-	lockstep_neon_dequantize_bf16,
 	lockstep_neon_dots,
 	lockstep_neon_exp,
 	lockstep_neon_expm1,
 	lockstep_neon_ftrl,
 	lockstep_neon_fade,
 	lockstep_neon_flush,
+	lockstep_neon_focal,
+	lockstep_neon_focal_parts,
+	lockstep_neon_gaussian_nll,
 	lockstep_neon_grad_norm,
 	lockstep_neon_hinge,
+	lockstep_neon_huber,
 	lockstep_neon_join_bf16,
+	lockstep_neon_kl_divergence,
 	lockstep_neon_lamb,
 	lockstep_neon_lamb_move,
 	lockstep_neon_laprop,
@@ -1148,6 +1228,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_lion_bf16,
 	lockstep_neon_log,
 	lockstep_neon_log1p,
+	lockstep_neon_log_cosh,
 	lockstep_neon_madgrad,
 	lockstep_neon_mse,
 	lockstep_neon_max_abs,
@@ -1160,6 +1241,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_nesterov,
 	lockstep_neon_noise,
 	lockstep_neon_penalty,
+	lockstep_neon_poisson_nll,
 	lockstep_neon_prodigy,
 	lockstep_neon_quantize,
 	lockstep_neon_quantize_bf16,
@@ -1194,6 +1276,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_sum_squares,
 	lockstep_neon_tanh,
 	lockstep_neon_tensor_norms,
+	lockstep_neon_weigh,
 	lockstep_neon_widen_bf16,
 	lockstep_neon_widen_f16,
 	lockstep_neon_yogi,
@@ -1251,16 +1334,20 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_count_beyond,
 	lockstep_avx2_d_adapt_adamw,
 	lockstep_avx2_dequantize,
-	lockstep_avx2_dequantize_bf16,
 	lockstep_avx2_dots,
 	lockstep_avx2_exp,
 	lockstep_avx2_expm1,
 	lockstep_avx2_ftrl,
 	lockstep_avx2_fade,
 	lockstep_avx2_flush,
+	lockstep_avx2_focal,
+	lockstep_avx2_focal_parts,
+	lockstep_avx2_gaussian_nll,
 	lockstep_avx2_grad_norm,
 	lockstep_avx2_hinge,
+	lockstep_avx2_huber,
 	lockstep_avx2_join_bf16,
+	lockstep_avx2_kl_divergence,
 	lockstep_avx2_lamb,
 	lockstep_avx2_lamb_move,
 	lockstep_avx2_laprop,
@@ -1268,6 +1355,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_lion_bf16,
 	lockstep_avx2_log,
 	lockstep_avx2_log1p,
+	lockstep_avx2_log_cosh,
 	lockstep_avx2_madgrad,
 	lockstep_avx2_mse,
 	lockstep_avx2_max_abs,
@@ -1280,6 +1368,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_nesterov,
 	lockstep_avx2_noise,
 	lockstep_avx2_penalty,
+	lockstep_avx2_poisson_nll,
 	lockstep_avx2_prodigy,
 	lockstep_avx2_quantize,
 	lockstep_avx2_quantize_bf16,
@@ -1314,6 +1403,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_sum_squares,
 	lockstep_avx2_tanh,
 	lockstep_avx2_tensor_norms,
+	lockstep_avx2_weigh,
 	lockstep_avx2_widen_bf16,
 	lockstep_avx2_widen_f16,
 	lockstep_avx2_yogi,
@@ -1368,16 +1458,20 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_count_beyond,
 	lockstep_avx512_d_adapt_adamw,
 	lockstep_avx512_dequantize,
-	lockstep_avx512_dequantize_bf16,
 	lockstep_avx512_dots,
 	lockstep_avx512_exp,
 	lockstep_avx512_expm1,
 	lockstep_avx512_ftrl,
 	lockstep_avx512_fade,
 	lockstep_avx512_flush,
+	lockstep_avx512_focal,
+	lockstep_avx512_focal_parts,
+	lockstep_avx512_gaussian_nll,
 	lockstep_avx512_grad_norm,
 	lockstep_avx512_hinge,
+	lockstep_avx512_huber,
 	lockstep_avx512_join_bf16,
+	lockstep_avx512_kl_divergence,
 	lockstep_avx512_lamb,
 	lockstep_avx512_lamb_move,
 	lockstep_avx512_laprop,
@@ -1385,6 +1479,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_lion_bf16,
 	lockstep_avx512_log,
 	lockstep_avx512_log1p,
+	lockstep_avx512_log_cosh,
 	lockstep_avx512_madgrad,
 	lockstep_avx512_mse,
 	lockstep_avx512_max_abs,
@@ -1397,6 +1492,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_nesterov,
 	lockstep_avx512_noise,
 	lockstep_avx512_penalty,
+	lockstep_avx512_poisson_nll,
 	lockstep_avx512_prodigy,
 	lockstep_avx512_quantize,
 	lockstep_avx512_quantize_bf16,
@@ -1431,6 +1527,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_sum_squares,
 	lockstep_avx512_tanh,
 	lockstep_avx512_tensor_norms,
+	lockstep_avx512_weigh,
 	lockstep_avx512_widen_bf16,
 	lockstep_avx512_widen_f16,
 	lockstep_avx512_yogi,
@@ -1606,280 +1703,315 @@ lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lo
 	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_dequantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[41], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[42], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[43], list, buffers, NULL, NULL);
-}
-
 lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
-	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
-	return lockstep_run(table, &lockstep_all[46], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[45], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
-	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, lanes);
+lockstep_status lockstep_kernel_focal(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_focal_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[46], list, buffers, c, lanes);
 }
 
-lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
+lockstep_status lockstep_kernel_focal_parts(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[47], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_gaussian_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_gaussian_nll_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
 	return lockstep_run(table, &lockstep_all[48], list, buffers, c, lanes);
 }
 
+lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
+	void *const lanes[] = {grads};
+	return lockstep_run(table, &lockstep_all[49], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_huber(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_huber_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
+}
+
 lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[49], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_kl_divergence(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_kl_divergence_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[51], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[52], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[55], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[60], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_log_cosh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_log_cosh_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[61], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[59], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[62], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[69], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[70], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[68], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[73], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_poisson_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_poisson_nll_scalars *c, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[74], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[69], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[75], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
-	return lockstep_run(table, &lockstep_all[74], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[77], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
+lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[78], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_row_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[79], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[80], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[81], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_row_targets(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_row_targets_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_row_targets_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[83], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
+lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
 	return lockstep_run(table, &lockstep_all[84], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[85], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
-	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[86], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[87], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[87], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_row_targets(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_row_targets_scalars *c) {
 	return lockstep_run(table, &lockstep_all[88], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_row_targets_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[91], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[92], list, buffers, NULL, NULL);
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+	return lockstep_run(table, &lockstep_all[92], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[93], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[94], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
+	return lockstep_run(table, &lockstep_all[96], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[97], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, NULL);
+}
+
+lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
+	return lockstep_run(table, &lockstep_all[99], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[100], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[101], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[96], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[102], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[97], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[103], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[98], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[104], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[99], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[105], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[100], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[106], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[101], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[107], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[102], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[108], list, buffers, c, lanes);
+}
+
+lockstep_status lockstep_kernel_weigh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
+	void *const lanes[] = {sum};
+	return lockstep_run(table, &lockstep_all[109], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[103], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[110], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[104], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[111], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[105], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[112], list, buffers, c, NULL);
 }

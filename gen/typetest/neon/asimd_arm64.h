@@ -58,6 +58,7 @@
 #define VEOR(m, n, d) WORD $(0x6e201c00|m<<16|n<<5|d)
 #define VADD(m, n, d) WORD $(0x4ea08400|m<<16|n<<5|d)
 #define VSUB(m, n, d) WORD $(0x6ea08400|m<<16|n<<5|d)
+#define VMUL(m, n, d) WORD $(0x4ea09c00|m<<16|n<<5|d)
 #define VSHL(by, n, d) WORD $(0x4f205400|by<<16|n<<5|d)
 #define VUSHR(by, n, d) WORD $(0x6f400400-by<<16|n<<5|d)
 #define VSSHR(by, n, d) WORD $(0x4f400400-by<<16|n<<5|d)
