@@ -55,7 +55,7 @@ class Adam8bit(EightBits, Adam):
     classes of 8 bits.
     """
 
-    _cautions = CAUTIONS[:1]
+    _cautions = CAUTIONS[:1]  # L2 is in the gradient
 
     def __init__(
         self,
