@@ -219,7 +219,42 @@ static void check_observed(void) {
 	lockstep_optimizer_free(o);
 }
 
+/* Kernels that convert in their loop leave what blocks do, of rules that have one. */
+static void check_fused(void) {
+	static const char *const presets[][2] = {{"torch", "AdamW"}, {"textbook", "Momentum"}, {"optax", "Lion"}, {"torch", "Adagrad"}};
+	float *ps[] = {p, p + N}, *qs[] = {q, q + N};
+	uint16_t *both[] = {copies, copies + N};
+	const float *floats[] = {g, g + N}, *grads[] = {cast(h), cast(h + N)};
+	for (size_t k = 0; k < sizeof presets / sizeof *presets; k++) {
+		lockstep_optimizer *a = make_of(presets[k][0], presets[k][1], tensors, 2), *b = make_of(presets[k][0], presets[k][1], tensors, 2);
+		CHECK(a->groups[0].fused, "%s has no kernel of its own for bf16", presets[k][1]);
+		must(lockstep_optimizer_set_grad_elements(a, bf16, &error));
+		must(lockstep_optimizer_set_copies(a, both, bf16, &error));
+		must(lockstep_optimizer_set_zero_grads(a, 1, &error));
+		for (int step = 0; step < 20; step++) {
+			static float kept[ALL];
+			memcpy(kept, p, sizeof kept);
+			draw(100 + step); /* which draws parameters, too */
+			if (step) memcpy(p, kept, sizeof p), memcpy(q, kept, sizeof q);
+			narrow_to(LOCKSTEP_BF16, h, g, ALL);
+			memset(copies, 0x55, sizeof copies);
+			must(lockstep_optimizer_step(a, ps, grads, NULL, &error));
+			must(lockstep_optimizer_step(b, qs, floats, NULL, &error));
+			CHECK(!memcmp(p, q, sizeof p) && is_copy(copies, LOCKSTEP_BF16, p, ALL), "step %d of %s is another", step, presets[k][1]);
+			for (size_t i = 0; i < ALL; i++) CHECK(h[i] == 0, "gradient %zu is no zero", i);
+		}
+		const char *names[LOCKSTEP_MAX_SLOTS];
+		lockstep_group group = {a->groups[0].rule->name, a->groups[0].options, a->groups[0].rule->size};
+		size_t n = lockstep_slots(&group, names, LOCKSTEP_MAX_SLOTS);
+		for (size_t j = 0; j < n; j++)
+			CHECK(!memcmp(lockstep_optimizer_state(a, 0, names[j]), lockstep_optimizer_state(b, 0, names[j]), N * sizeof(float)), "the state %s of %s is another", names[j], presets[k][1]);
+		lockstep_optimizer_free(a);
+		lockstep_optimizer_free(b);
+	}
+}
+
 void test_typed(void) {
+	check_fused();
 	check_turns();
 	check_gap();
 	check_copies();

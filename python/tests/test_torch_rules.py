@@ -345,7 +345,7 @@ def test_bits(name: str, kwargs: dict[str, Any], rule: Rule) -> None:
 
 @EACH
 def test_maximize_and_options_that_change(name: str, kwargs: dict[str, Any], rule: Rule) -> None:
-    if "maximize" not in OPTIMIZERS[name]([Parameter(torch.ones(2, 2))]).param_groups[0]:
+    if "maximize" not in OPTIMIZERS[name]([Parameter(torch.ones(2, 2))], **kwargs).param_groups[0]:
         pytest.skip("the class has no maximize")
     optimizer, params = made(name, {**kwargs, "maximize": True}), arrays(name, 1)
     rule = rule.replace(maximize=True)

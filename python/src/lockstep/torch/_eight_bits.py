@@ -44,7 +44,7 @@ class EightBits(LockstepOptimizer):
     @staticmethod
     def _torch_defaults() -> dict[str, Any]:
         """The arguments of torch's class that those of 8 bits have not."""
-        return {"foreach": None, "maximize": False, "differentiable": False}
+        return {"foreach": None, "differentiable": False}
 
 
 class Adam8bit(EightBits, Adam):
@@ -55,7 +55,7 @@ class Adam8bit(EightBits, Adam):
     classes of 8 bits.
     """
 
-    _cautions = CAUTIONS[:1]
+    _cautions = CAUTIONS[:1]  # L2 is in the gradient
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Adam8bit(EightBits, Adam):
         *,
         block_size: int = 256,
         bf16_stochastic_round: bool = False,
+        maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
         state_seed: int = 0,
@@ -105,6 +106,7 @@ class AdamW8bit(EightBits, AdamW):
         *,
         block_size: int = 256,
         bf16_stochastic_round: bool = False,
+        maximize: bool = False,
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
@@ -136,6 +138,7 @@ class SGD8bit(EightBits, SGD):
         percentile_clipping: int = 100,
         block_wise: bool = True,
         *,
+        maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
         state_seed: int = 0,
@@ -173,6 +176,7 @@ class RMSprop8bit(EightBits, RMSprop):
         percentile_clipping: int = 100,
         block_wise: bool = True,
         *,
+        maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
         state_seed: int = 0,
@@ -201,6 +205,7 @@ class Adagrad8bit(EightBits, Adagrad):
         percentile_clipping: int = 100,
         block_wise: bool = True,
         *,
+        maximize: bool = False,
         master_weights: bool = False,
         state_seed: int = 0,
     ) -> None:

@@ -14,7 +14,7 @@ Number = Union[float, Tensor]
 Betas = tuple[Number, Number]
 Names = Mapping[str, str]
 
-CAUTIONS = ("cautious_update", "cautious_decay")
+CAUTIONS: tuple[str, ...] = ("cautious_update", "cautious_decay")
 
 
 def common(group: Mapping[str, Any], decay: str = "weight_decay") -> dict[str, Any]:
