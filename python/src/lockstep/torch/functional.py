@@ -1,9 +1,9 @@
 """Losses under the names and arguments of ``torch.nn.functional``, whose gradients are computed with their values.
 
-    from lockstep.torch import functional
+from lockstep.torch import functional
 
-    loss = functional.cross_entropy(logits, labels, label_smoothing=0.1)
-    loss.backward()
+loss = functional.cross_entropy(logits, labels, label_smoothing=0.1)
+loss.backward()
 """
 
 from ._functional_rows import cross_entropy
