@@ -59,7 +59,7 @@ def cross_entropy(
     rows = input.movedim(axis, -1).reshape(-1, classes)
     targets = (target.movedim(axis, -1).reshape(-1, classes) if soft else target.reshape(-1)).contiguous()
     options = (None if weight is None else weight.contiguous(), ignore_index, reduction, label_smoothing)
-    loss: Tensor = _CrossEntropy.apply(rows, targets, options)  # type: ignore[no-untyped-call]
+    loss: Tensor = _CrossEntropy.apply(rows, targets, options)
     return loss.reshape(outer) if reduction == "none" else loss
 
 
