@@ -32,7 +32,9 @@ def formula(z: Floats, t: Doubles, w: Doubles, z_loss: float) -> tuple[Doubles, 
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"class_weights": True, "smoothing": 0.2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"class_weights": True, "smoothing": 0.2}]
+)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize(("rows", "classes"), [(40, 10), (6, 1000), (3, 9001), (1, 1)])
 def test_formula(rows: int, classes: int, soft: bool, options: dict[str, Any], reduction: Any) -> None:

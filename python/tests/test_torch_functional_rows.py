@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lockstep import ArgumentError  # noqa: E402
-from lockstep.torch import UnsupportedError, functional  # noqa: E402
+from lockstep import ArgumentError
+from lockstep.torch import UnsupportedError, functional
 
 F = torch.nn.functional
 
@@ -67,6 +67,11 @@ def test_through_a_model_and_again() -> None:
     once = leaf.grad.clone()
     loss.backward()
     torch.testing.assert_close(leaf.grad, 2 * once)
+    leaf.grad = None
+    half = functional.cross_entropy(leaf, labels) / 2  # an upstream gradient that is not 1
+    half.backward(retain_graph=True)
+    half.backward()
+    torch.testing.assert_close(leaf.grad, once)
 
 
 def test_without_a_gradient_and_in_float64() -> None:

@@ -1,7 +1,7 @@
 """Losses of rows of logits as PyTorch has them, with their gradients.
 
 rows.json has the logits, labels, targets and class weights, in rows, and of each case its options,
-value and gradient, and for the reduction "none" the losses of the rows.
+value and gradient, and for the reduction "none" the losses of the rows; that of "sum" is their sum.
 """
 
 import sys
@@ -28,6 +28,14 @@ def make_inputs() -> dict[str, np.ndarray]:
             "weights": rng.uniform(0.25, 2, size=CLASSES).astype(np.float32)}
 
 
+def short(x):
+    return float(f"{float(x):.9g}")  # which a float32 comes back from
+
+
+def numbers(tensor):
+    return [short(x) for x in tensor.flatten()]
+
+
 def case(data, reduction, smoothing, weighted, soft):
     # An infinite logit has no smoothed or soft loss.
     x = torch.tensor(data["logits"] if not soft and smoothing == 0 else np.nan_to_num(data["logits"], neginf=-4), requires_grad=True)
@@ -37,13 +45,14 @@ def case(data, reduction, smoothing, weighted, soft):
         ignore_index=IGNORED, reduction=reduction, label_smoothing=smoothing)
     loss.sum().backward()
     return {"reduction": reduction, "smoothing": smoothing, "weighted": weighted, "soft": soft,
-            "value": loss.sum().item(), "each": loss.tolist() if reduction == "none" else [], "gradient": x.grad.flatten().tolist()}
+            "value": short(loss.detach().sum()), "each": numbers(loss.detach()) if reduction == "none" else [], "gradient": numbers(x.grad)}
 
 
 def write(folder: Path) -> None:
     data = make_inputs()
-    cases = [case(data, r, s, w, t) for r in ("mean", "sum", "none") for s in (0.0, 0.1) for w in (False, True) for t in (False, True)]
-    lists = {name: values.flatten().tolist() for name, values in data.items()}
+    cases = [case(data, r, s, w, t) for r in ("mean", "none") for s in (0.0, 0.1) for w in (False, True) for t in (False, True)]
+    lists = {name: numbers(values) for name, values in data.items()}
+    lists["labels"] = data["labels"].tolist()
     lists["logits"] = [x if np.isfinite(x) else None for x in lists["logits"]]  # minus infinity
     write_json(folder / "rows.json", {"framework": f"pytorch {torch.__version__.split('+')[0]}", **lists, "cases": cases})
 

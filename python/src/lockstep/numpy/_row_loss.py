@@ -59,13 +59,14 @@ def cross_entropy(
         z_loss,
         empty == "zero",
     )
-    labels = isinstance(target, np.ndarray) and target.dtype.kind in "iu"
+    right: Any = target
+    labels = isinstance(right, np.ndarray) and right.dtype.kind in "iu"
     b = c.LossRows(
         address(logits, "logits"),
         rows,
         classes,
-        _labels(target, rows) if labels else None,
-        None if labels else address_of(target, "target", logits.shape),
+        _labels(right, rows) if labels else None,
+        None if labels else address_of(right, "target", logits.shape),
         _optional(weights, "weights", (rows,)),
         None if grad is None else address_of(grad, "grad", logits.shape, writable=True),
         None if each is None else address_of(each, "each", (rows,), writable=True),

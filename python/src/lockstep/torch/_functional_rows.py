@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ _REDUCTIONS = ("mean", "sum", "none")
 def cross_entropy(
     input: Tensor,
     target: Tensor,
-    weight: Optional[Tensor] = None,
-    size_average: Optional[bool] = None,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
-    reduce: Optional[bool] = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -51,13 +51,15 @@ def cross_entropy(
     classes = input.shape[axis]
     outer = (*input.shape[:axis], *input.shape[axis + 1 :])
     if target.shape != (input.shape if soft else outer):
-        raise c.ArgumentError(f"target has the shape {tuple(target.shape)}, want {tuple(input.shape if soft else outer)}")
+        raise c.ArgumentError(
+            f"target has the shape {tuple(target.shape)}, want {tuple(input.shape if soft else outer)}"
+        )
     if weight is not None and weight.shape != (classes,):
         raise c.ArgumentError(f"weight has the shape {tuple(weight.shape)}, want {(classes,)}")
     rows = input.movedim(axis, -1).reshape(-1, classes)
     targets = (target.movedim(axis, -1).reshape(-1, classes) if soft else target.reshape(-1)).contiguous()
     options = (None if weight is None else weight.contiguous(), ignore_index, reduction, label_smoothing)
-    loss: Tensor = _CrossEntropy.apply(rows, targets, options)  # type: ignore[no-untyped-call]
+    loss: Tensor = _CrossEntropy.apply(rows, targets, options)
     return loss.reshape(outer) if reduction == "none" else loss
 
 
