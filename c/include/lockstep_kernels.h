@@ -1736,9 +1736,10 @@ typedef struct lockstep_quantize_scalars {
  * are bits in index. NaN is 0, whatever its sign.
  *
  * What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
- * code, which a slow mean adds up to a tenth of itself. The generator is the integer hash of
- * MurmurHash3 (Appleby 2011), which mixes in half of the key in its midst, and is one multiplication longer
- * for each further number; the last 8 bits of one u are the first of another's.
+ * code, which a slow mean adds up to a tenth of itself. The generator is the last step of
+ * MurmurHash3 (Appleby 2011) on numbers of 32 bits, with half of the key added in front and half
+ * in its midst; the second number of a place has another factor at the end. The last 8 bits of
+ * one element's u are the first of another's.
  *
  *	h, h' = hash(index + base, key), of which each element has 20 bits, u
  *	y = |x|·inverse, from low to 1

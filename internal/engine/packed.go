@@ -89,7 +89,7 @@ type packRoom struct {
 	rooms      [8][]float32 // of each slot that is packed
 	blocks     [8][]packBlock
 	slots      [8][]float32 // a block of a step
-	one        packBlock      // of storeAll and loadAll
+	one        packBlock    // of storeAll and loadAll
 	quantize   fallback.QuantizeScalars
 	dequantize fallback.DequantizeScalars
 	bf16       fallback.QuantizeBF16Scalars

@@ -98,8 +98,8 @@ const (
 	BlockLen = 1024
 
 	// WidenLen is that of blocks of which gradients are made float32 and nothing else is done:
-	// half as many took 1.05 to 1.15 times as long on a Xeon with AVX10, in the L2 cache and in
-	// memory.
+	// half as many took 1.0 to 1.2 times as long on a busy Xeon with AVX10, in the L2 cache and
+	// in memory.
 	WidenLen = 2 << 10
 
 	// PackLen is the number of elements of a block of state of fewer bits, which share words
