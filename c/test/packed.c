@@ -11,7 +11,7 @@ static void refused(lockstep_status status, const char *want) {
 	memset(&error, 0, sizeof error);
 }
 
-enum { N = 20000, M = 4096, ALL = N + M, BLOCKS = (N + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE };
+enum { N = 20000, M = 4096, ALL = N + M, SCALES = (N + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE, BLOCKS = (N + LOCKSTEP_STATE_BLOCK - 1) / LOCKSTEP_STATE_BLOCK };
 static const lockstep_tensor tensors[] = {{.name = "weights", .size = N}, {.size = M}};
 static const lockstep_slot_type mixed[] = {{"v", LOCKSTEP_STATE_FLOAT8}, {"m", LOCKSTEP_STATE_BF16}};
 static const lockstep_slot_type codes_alone[] = {{"m", LOCKSTEP_STATE_FLOAT8}, {"v", LOCKSTEP_STATE_FLOAT8}};
@@ -52,11 +52,11 @@ static void check_sizes(void) {
 	lockstep_optimizer *o = make();
 	CHECK(lockstep_optimizer_state_bytes(o) == 8 * ALL, "%zu bytes of floats", lockstep_optimizer_state_bytes(o));
 	must(lockstep_optimizer_set_state_types(o, mixed, 2, 1, &error));
-	CHECK(lockstep_optimizer_state_bytes(o) == 8 * M + BLOCKS * (512 + 260), "%zu bytes", lockstep_optimizer_state_bytes(o));
+	CHECK(lockstep_optimizer_state_bytes(o) == 8 * M + BLOCKS * (2048 + 1040), "%zu bytes", lockstep_optimizer_state_bytes(o));
 	CHECK(lockstep_optimizer_state_type(o, 0, "m") == LOCKSTEP_STATE_BF16 && lockstep_optimizer_state_type(o, 0, "v") == LOCKSTEP_STATE_FLOAT8, "other types");
 	CHECK(lockstep_optimizer_state_type(o, 1, "m") == LOCKSTEP_STATE_FLOAT32 && lockstep_optimizer_state_type(o, 2, "m") == LOCKSTEP_STATE_FLOAT32, "a small tensor is no floats");
 	CHECK(!lockstep_optimizer_state(o, 0, "m") && lockstep_optimizer_state(o, 1, "m") && lockstep_optimizer_state_len(o, 0, "m") == N, "a buffer of another type");
-	CHECK(lockstep_optimizer_state_room(LOCKSTEP_STATE_BF16, 257) == 1024 && lockstep_optimizer_state_room(LOCKSTEP_STATE_FLOAT8, 256) == 260, "other rooms");
+	CHECK(lockstep_optimizer_state_room(LOCKSTEP_STATE_BF16, 1025) == 4096 && lockstep_optimizer_state_room(LOCKSTEP_STATE_FLOAT8, 1024) == 1040, "other rooms");
 	CHECK(lockstep_optimizer_state_room(LOCKSTEP_STATE_FLOAT32, 3) == 12 && lockstep_optimizer_state_room(LOCKSTEP_STATE_FLOAT8, SIZE_MAX) == 0, "other rooms");
 	must(lockstep_optimizer_set_state_types(o, NULL, 0, 0, &error));
 	CHECK(lockstep_optimizer_state_bytes(o) == 8 * ALL && lockstep_optimizer_state(o, 0, "m"), "not floats again");
@@ -66,7 +66,7 @@ static void check_sizes(void) {
 static float values[N], wide[N];
 static uint16_t halves[N];
 static uint8_t codes[N];
-static float scales[BLOCKS];
+static float scales[SCALES];
 
 /* What floats become, and what the elements stand for. */
 static void check_values(void) {
@@ -113,7 +113,7 @@ static void copy(const lockstep_optimizer *from, lockstep_optimizer *to) {
 
 /* Steps from a checkpoint on, and those in ranges and of the caller's state, are those of one run. */
 static void check_ways(void) {
-	static char m[BLOCKS * 512], v[BLOCKS * 260];
+	static char m[BLOCKS * 2048], v[BLOCKS * 1040];
 	static float rest[2][M];
 	static float r[ALL];
 	lockstep_state_type types[] = {LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT8};
@@ -155,7 +155,7 @@ static void check_ways(void) {
 	must(lockstep_optimizer_read_codes(d, 0, "v", taken, scales, &error));
 	CHECK(!memcmp(codes, taken, sizeof codes), "the caller's state is another");
 	float bad = -1;
-	memcpy(v + BLOCKS * 256, &bad, sizeof bad);
+	memcpy(v + BLOCKS * 1024, &bad, sizeof bad);
 	options o = {0};
 	lockstep_preset("torch", "AdamW", o.bytes, sizeof o.bytes, &o.rule);
 	lockstep_group group = {o.rule->name, o.bytes, o.rule->size};
