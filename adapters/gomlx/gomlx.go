@@ -42,12 +42,12 @@ type Optimizer struct {
 	configure []func(*update.Optimizer) error
 	optimizer *update.Optimizer
 
-	ctx    *context.Context
-	list   []variable
-	taken  int64 // steps, of those that the graph has counted
-	rate   *context.Variable
-	rated  float64   // what it was when it was last looked at
-	rates  []float64 // of the rules at first
+	ctx   *context.Context
+	list  []variable
+	taken int64 // steps, of those that the graph has counted
+	rate  *context.Variable
+	rated float64   // what it was when it was last looked at
+	rates []float64 // of the rules at first
 
 	params, grads [][]float32
 }
@@ -113,7 +113,7 @@ func (o *Optimizer) UpdateGraphWithGradients(ctx *context.Context, grads []*grap
 		if k == len(grads) || !v.Shape().Equal(grads[k].Shape()) {
 			panic(fmt.Errorf("gomlx: %d gradients, want one of the shape of each trainable variable, such as %s", len(grads), v.ScopeAndName()))
 		}
-		grad := ctx.InAbsPath(context.ScopeSeparator + Scope + v.Scope()).Checked(false).
+		grad := ctx.InAbsPath(context.ScopeSeparator+Scope+v.Scope()).Checked(false).
 			WithInitializer(initializers.Zero).VariableWithShape(v.Name(), v.Shape()).SetTrainable(false)
 		grad.SetValueGraph(grads[k])
 		list = append(list, variable{v, grad})
