@@ -46,7 +46,7 @@ def test_types_and_bytes() -> None:
     assert optimizer.state_bytes == 8 * (7000 + 4096)
     optimizer.set_state_types({**TYPES}, 5)
     assert (optimizer.state_types, optimizer.state_seed) == (TYPES, 5)
-    assert optimizer.state_bytes == 8 * 4096 + 28 * (512 + 260)
+    assert optimizer.state_bytes == 8 * 4096 + 7 * (2048 + 1040)
     trained(optimizer, 0, 3)
     plain = made()
     trained(plain, 0, 3)
