@@ -130,9 +130,10 @@ def test_extremes() -> None:
 def test_gradient_twice() -> None:
     x = NUMBERS.clone().requires_grad_()
     value = ours.mse_loss(x, OTHERS)
-    value.backward(retain_graph=True)
+    value.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    assert x.grad is not None
     once = x.grad.clone()
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     assert torch.equal(x.grad, 2 * once)
 
 

@@ -20,7 +20,7 @@ def both(x: Any, target: Any, upstream: Any = None, **options: Any) -> None:
     got, want = functional.cross_entropy(mine, target, **options), F.cross_entropy(theirs, target, **options)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, equal_nan=True)
     g = torch.ones_like(want) if upstream is None else upstream.expand_as(want)
-    got.backward(g)
+    got.backward(g)  # type: ignore[no-untyped-call]
     want.backward(g)
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=2e-5, atol=1e-6)
 
@@ -57,20 +57,20 @@ def test_through_a_model_and_again() -> None:
     torch.manual_seed(2)
     w, x, labels = torch.randn(6, 5, requires_grad=True), torch.randn(9, 6), torch.randint(5, (9,))
     loss = functional.cross_entropy(x @ w, labels)
-    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     first = w.grad.clone()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(w.grad, 2 * first)
     leaf = torch.randn(9, 5, requires_grad=True)
     loss = functional.cross_entropy(leaf, labels)
-    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     once = leaf.grad.clone()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(leaf.grad, 2 * once)
     leaf.grad = None
     half = functional.cross_entropy(leaf, labels) / 2  # an upstream gradient that is not 1
-    half.backward(retain_graph=True)
-    half.backward()
+    half.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    half.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(leaf.grad, once)
 
 
@@ -86,7 +86,7 @@ def test_without_a_gradient_and_in_float64() -> None:
 def test_nothing_counts() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     loss = functional.cross_entropy(x, torch.full((3,), -100))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.isnan()
     assert not x.grad.any()
 
