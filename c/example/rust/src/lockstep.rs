@@ -26,6 +26,7 @@ mod c {
         pub group: usize,
         pub state: *const *mut f32,
         pub columns: usize,
+        pub types: *const c_int,
     }
 
     /// How a rule begins.
@@ -81,7 +82,7 @@ impl Optimizer {
         let list: Vec<_> = tensors
             .iter()
             .zip(&names)
-            .map(|(t, name)| c::Tensor { name: name.as_ptr(), size: t.1, group: 0, state: null_mut(), columns: 0 })
+            .map(|(t, name)| c::Tensor { name: name.as_ptr(), size: t.1, group: 0, state: std::ptr::null(), columns: 0, types: std::ptr::null() })
             .collect();
         let group = c::Group { rule, options: options.as_ptr().cast(), size };
         let mut o = null_mut();
