@@ -3,7 +3,8 @@
 // there is no SIMD.
 //
 // Every product is converted to float32 before it is added to anything, because
-// Go may otherwise fuse the two and skip a rounding; MatMul alone fuses them itself.
+// Go may otherwise fuse the two and skip a rounding. MatMul and the elementary functions
+// fuse them where they say so, on any CPU alike.
 // Buffers of a call have the length of the first and do not overlap.
 package fallback
 

@@ -188,18 +188,12 @@ func sides(x float32) (like, unlike float32) {
 // more than the power's last bits: it has two, and so has its product with g.
 func pow(x, g float32) float32 {
 	k, m := exponent(x)
-	sum, lost, cube := logParts(m-1, k)
-	small := lost + (cube + float32(k*ln2Low))
+	sum, small := logParts(m-1, k, 0)
 	h := sum + small
-	small = (sum - h) + small
-
-	g0, h0 := upper(g), upper(h)
-	g1, h1 := g-g0, h-h0
 	product := float32(g * h)
-	rest := float32(g0*h0) - product
-	rest = (((rest + float32(g0*h1)) + float32(g1*h0)) + float32(g1*h1)) + float32(g*small)
+	rest := fma(g, (sum-h)+small, fma(g, h, -product))
 	y := exp(product)
-	return y + float32(y*rest)
+	return fma(y, rest, y)
 }
 
 // Weigh multiplies losses and their gradients by weights. What has no weight counts for

@@ -75,45 +75,33 @@ func exp(x float32) float32 {
 	if 89 < x {
 		x = 89
 	}
-	shifted, r, rest := reduced(x, 254)
-	y := 1 + (r + (series(r) + rest))
+	shifted, high, k := quotient(x, 254)
+	y := 1 + (high + fma(-k, ln2Low, series(fma(-k, ln2Low, high))))
 
 	half := shifted >> 1
 	return y * power(half) * power(shifted-half)
 }
 
-// reduced splits x into k·ln 2 + r + rest with |r| ≤ ½ln 2, where rest is the rounding
-// error of r. Keeping it is all that exp takes to stay below 1 ulp without fused
-// operations. The last nine bits of shifted are k + bias.
-func reduced(x, bias float32) (shifted uint32, r, rest float32) {
-	shifted, high, low := quotient(x, bias)
-	r = high - low
-	return shifted, r, (high - r) - low
-}
-
-// mirrored is reduced with -r and -rest in the place of r and rest.
-func mirrored(x, bias float32) (shifted uint32, r, rest float32) {
-	shifted, high, low := quotient(x, bias)
-	r = low - high
-	return shifted, r, low - (high + r)
-}
-
-// quotient is the integer k next to x/ln 2, with a bias, and what it leaves of x, high - low.
-func quotient(x, bias float32) (shifted uint32, high, low float32) {
+// quotient is the integer k next to x/ln 2 and what x has beside k·ln2High, exactly. The last
+// nine bits of shifted are k + bias.
+//
+// What x has beside k·ln 2 is high - k·ln2Low. Of that, rounded, polynomials are; where a sum
+// begins with it, the two come one after the other, so that high is as exact as it is here.
+func quotient(x, bias float32) (shifted uint32, high, k float32) {
 	// Adding 1.5·2²³ rounds to an integer, which the bits then end in.
 	integer := 0x1.8p23 + bias
-	sum := float32(x*0x1.715476p0) + integer
-	k := sum - integer
-	return math.Float32bits(sum), x - float32(k*ln2High), float32(k * ln2Low)
+	sum := fma(x, 0x1.715476p0, integer)
+	k = sum - integer
+	return math.Float32bits(sum), fma(-k, ln2High, x), k
 }
 
 // series is e^r - 1 - r.
 func series(r float32) float32 {
 	p := float32(0x1.6a1ed6p-10)
-	p = float32(p*r) + 0x1.123d2p-7
-	p = float32(p*r) + 0x1.555906p-5
-	p = float32(p*r) + 0x1.55548ep-3
-	p = float32(p*r) + 0x1.fffffcp-2
+	p = fma(p, r, 0x1.123d2p-7)
+	p = fma(p, r, 0x1.555906p-5)
+	p = fma(p, r, 0x1.55548ep-3)
+	p = fma(p, r, 0x1.fffffcp-2)
 	return float32(p * float32(r*r))
 }
 
@@ -123,72 +111,60 @@ func series(r float32) float32 {
 // constant first, and what was left fitted anew each time.
 func cubic(r float32) float32 {
 	p := float32(0x1.9e6c8cp-13)
-	p = float32(p*r) + 0x1.6d3a56p-10
-	p = float32(p*r) + 0x1.1112dap-7
-	p = float32(p*r) + 0x1.5554f8p-5
-	return float32(p*r) + 0x1.555554p-3
+	p = fma(p, r, 0x1.6d3a56p-10)
+	p = fma(p, r, 0x1.1112dap-7)
+	p = fma(p, r, 0x1.5554f8p-5)
+	return fma(p, r, 0x1.555554p-3)
 }
 
 // power is 2ᵏ for an integer that ends in the nine bits of k + 127, the exponent of a
 // normal number.
 func power(k uint32) float32 { return math.Float32frombits(k << 23) }
 
-// upper is x without its last 12 bits. The product of two such numbers is exact.
-func upper(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1<<12 - 1)) }
-
 // sigmoid is 1/(1 + e^-x), at most 0.7866 ulp off for all x.
 //
-// With x = k·ln 2 - r it is 2ᵏ/d, d = 2ᵏ + e^r. The quotient's rounding error is found
-// from what the first 12 bits of it, times d, leave of the dividend.
+// With x = k·ln 2 + r it is 2ᵏ/d, d = 2ᵏ + e^-r. What the quotient lacks is what it times d
+// leaves of the dividend, divided.
 func sigmoid(x float32) float32 {
 	x = atLeast(-104, x)
 	if 18 < x { // where it is 1
 		x = 18
 	}
-	shifted, r, rest := mirrored(x, 127+64)
+	shifted, high, k := quotient(x, 127+64)
 	p := power(shifted) // 2⁶⁴ times as large, or it would be subnormal where the result is
 	a := p * 0x1p-64
-	s := series(r) + rest
-	m := 1 + (r + s)
-	low := ((1 - m) + r) + s
-
+	s := fma(k, ln2Low, series(-fma(-k, ln2Low, high)))
+	m := 1 + (s - high)
 	d := a + m
-	d0 := upper(d)
-	larger, smaller := m, a
-	if a > m {
-		larger, smaller = a, m
-	}
-	d1 := ((larger - d0) + smaller) + low
+	part := d - a
+	rest := (a - (d - part)) + (((1 - part) - high) + s)
 	inverse := 1 / d
-	q := upper(inverse)
-	left := (1 - float32(q*d0)) - float32(q*d1)
-	y := q + float32(left*inverse)
-	return y * p * 0x1p-64
+	left := fma(-inverse, rest, fma(-inverse, d, 1))
+	return fma(left, inverse, inverse) * p * 0x1p-64
 }
 
 // tanh is (e^2|x| - 1)/(e^2|x| + 1) with the sign of x, at most 0.8341 ulp off for all
 // x.
 //
-// With -2|x| = k·ln 2 - r it is n/d, n = 1 - 2ᵏ + (e^r - 1), d = n + 2ᵏ⁺¹. The quotient is
+// With -2|x| = k·ln 2 + r it is n/d, n = 1 - 2ᵏ + (e^-r - 1), d = n + 2ᵏ⁺¹. The quotient is
 // as in sigmoid.
 func tanh(x float32) float32 {
 	z := atLeast(-9.0625, -abs(x)) // where it is 1
-	shifted, r, rest := mirrored(z+z, 127)
+	shifted, high, k := quotient(z+z, 127)
 	a := power(shifted)
-	square := float32(r * r)
-	s := float32(square*(float32(cubic(r)*r)+0.5)) + rest
+	r := fma(-k, ln2Low, high)
+	s := fma(k, ln2Low, float32(fma(-r, cubic(-r), 0.5)*float32(r*r)))
 
 	c := 1 - a
-	n := c + r
-	low := (((c - n) + r) + s) + ((1 - c) - a)
+	n := c - high
+	low := (((c - n) - high) + s) + ((1 - c) - a)
 	whole := n + low
 	d := whole + (a + a)
-	d0 := upper(d)
-	d1 := (((1 - d0) + a) + r) + s
+	rest := (((1 - d) + a) - high) + s
 	inverse := 1 / d
-	q := upper(whole * inverse)
-	left := ((n - float32(q*d0)) + low) - float32(q*d1)
-	return signed(q+float32(left*inverse), x)
+	q := float32(whole * inverse)
+	left := fma(-q, rest, fma(-q, d, n)+low)
+	return signed(fma(left, inverse, q), x)
 }
 
 // signed is y with the sign of x.
@@ -202,15 +178,16 @@ func expm1(x float32) float32 {
 	if 89 < z {
 		z = 89
 	}
-	shifted, r, rest := reduced(z, 126)
+	shifted, high, k := quotient(z, 126)
+	r := fma(-k, ln2Low, high)
 	square := float32(r * r)
 	half := float32(square * 0.5)
 	a := power(126+127+64-shifted) * 0x1p-64
 	c := 1 - a
-	n := c + r
+	n := c + high
 	whole := n + half
-	lost := ((1 - c) - a) + (((c - n) + r) + ((n - whole) + half))
-	y := whole + (lost + (float32(cubic(r)*float32(square*r)) + rest))
+	lost := ((1 - c) - a) + (((c - n) + high) + ((n - whole) + half))
+	y := whole + fma(cubic(r), float32(square*r), fma(-k, ln2Low, lost))
 	return signed((y+y)*power(shifted), x)
 }
 
@@ -218,12 +195,12 @@ func expm1(x float32) float32 {
 // x. e^-|x| is two numbers, of which the second joins the logarithm's correction.
 func softplus(x float32) float32 {
 	z := atLeast(-104, -abs(x))
-	shifted, r, rest := reduced(z, 127+64)
+	shifted, high, k := quotient(z, 127+64)
 	p := power(shifted)
-	s := series(r) + rest
-	m := 1 + (r + s)
+	s := fma(-k, ln2Low, series(fma(-k, ln2Low, high)))
+	m := 1 + (high + s)
 	e := m * p * 0x1p-64
-	low := (((1 - m) + r) + s) * p * 0x1p-64
+	low := (((1 - m) + high) + s) * p * 0x1p-64
 
 	u := 1 + e
 	k, f := exponent(u)
@@ -233,8 +210,7 @@ func softplus(x float32) float32 {
 	} else {
 		low = ((1 - u) + e) + low
 	}
-	sum, lost, cube := logParts(f, k)
-	small := cube + (float32(k*ln2Low) + low/u) + lost
+	sum, small := logParts(f, k, low/u)
 	x = positive(x)
 	larger, smaller := sum, x
 	if x > sum {
@@ -323,33 +299,33 @@ func exponent(x float32) (k, m float32) {
 
 // logOf is k·ln 2 + log(1+f) + correction, for f in [√½-1, √2-1].
 func logOf(f, k, correction float32) float32 {
-	sum, lost, cube := logParts(f, k)
-	return sum + (lost + (cube + (float32(k*ln2Low) + correction)))
+	sum, small := logParts(f, k, correction)
+	return sum + small
 }
 
-// logParts is logOf without its smallest terms, as a sum of three numbers, the first of
-// which is nearly all of it.
+// logParts is logOf as a sum of two numbers, the first of which is nearly all of it.
 //
 //	log(1+f) = f - ½f² + f³·P(f)
 //
 // The first two terms and k·ln 2 are added with their rounding errors, which
 // join the small terms.
-func logParts(f, k float32) (sum, lost, cube float32) {
-	h := float32(float32(0.5*f) * f)
-	s := f - h
-	rest := (f - s) - h
+func logParts(f, k, correction float32) (sum, small float32) {
+	half := float32(0.5 * f)
+	s := fma(-half, f, f)
+	rest := fma(-half, f, f-s)
 
 	p := float32(0x1.144d96p-4)
-	p = float32(p*f) - 0x1.de46e8p-4
-	p = float32(p*f) + 0x1.e6fa7ep-4
-	p = float32(p*f) - 0x1.fc2124p-4
-	p = float32(p*f) + 0x1.2336bap-3
-	p = float32(p*f) - 0x1.555c4cp-3
-	p = float32(p*f) + 0x1.99a4bcp-3
-	p = float32(p*f) - 0x1.000006p-2
-	p = float32(p*f) + 0x1.555548p-2
+	p = fma(p, f, -0x1.de46e8p-4)
+	p = fma(p, f, 0x1.e6fa7ep-4)
+	p = fma(p, f, -0x1.fc2124p-4)
+	p = fma(p, f, 0x1.2336bap-3)
+	p = fma(p, f, -0x1.555c4cp-3)
+	p = fma(p, f, 0x1.99a4bcp-3)
+	p = fma(p, f, -0x1.000006p-2)
+	p = fma(p, f, 0x1.555548p-2)
 
 	whole := float32(k * ln2High)
 	sum = whole + s
-	return sum, rest + ((whole - sum) + s), float32(p * float32(float32(f*f)*f))
+	lost := rest + ((whole - sum) + s)
+	return sum, lost + fma(p, float32(float32(f*f)*f), fma(k, ln2Low, correction))
 }

@@ -46,9 +46,9 @@ func threefry(a, b, key1, key2 uint32) (x, y uint32) {
 func sinPi(x float32) float32 {
 	t := float32(x * x)
 	p := float32(0x1.3daff6p-4)
-	p = float32(p*t) - 0x1.324ccap-1
-	p = float32(p*t) + 0x1.4668bp+1
-	p = float32(p*t) - 0x1.4abbc2p+2
-	p = float32(p*t) + 0x1.921fb6p+1
+	p = fma(p, t, -0x1.324ccap-1)
+	p = fma(p, t, 0x1.4668bp+1)
+	p = fma(p, t, -0x1.4abbc2p+2)
+	p = fma(p, t, 0x1.921fb6p+1)
 	return float32(p * x)
 }

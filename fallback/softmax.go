@@ -48,8 +48,8 @@ func RowExp(e, x, most, sum, w []float32) {
 // fading is e^x for x ≤ 0, at most 0.8904 ulp off, and 0 where it would be subnormal: the
 // exponent of 2⁻¹²⁷ is that of 0.
 func fading(x float32) float32 {
-	shifted, r, rest := reduced(atLeast(-88, x), 127)
-	y := 1 + (r + (series(r) + rest))
+	shifted, high, k := quotient(atLeast(-88, x), 127)
+	y := 1 + (high + fma(-k, ln2Low, series(fma(-k, ln2Low, high))))
 	return y * power(shifted)
 }
 

@@ -84,6 +84,40 @@ static inline uint16_t to_f16(uint32_t x) {
 	return (uint16_t)(sign | (fraction + (UINT32_C(1) << (last - 1)) - 1 + (fraction >> last & 1)) >> last);
 }
 
+/* x·y + z, rounded once. */
+#if defined(FP_FAST_FMAF)
+
+static inline float fused(float x, float y, float z) { return fmaf(x, y, z); }
+
+#else
+
+static inline uint64_t bits_of(double x) {
+	uint64_t b;
+	memcpy(&b, &x, sizeof b);
+	return b;
+}
+
+static inline double double_of(uint64_t b) {
+	double x;
+	memcpy(&x, &b, sizeof x);
+	return x;
+}
+
+/* The sum is rounded to odd in double, for the reasons of Go's fallback. */
+static inline float fused(float x, float y, float z) {
+	const double p = (double)x * (double)y, q = (double)z, sum = p + q;
+	if (bits_of(sum) << 36) return (float)sum;
+	const double part = sum - p, rest = sum - part, lost = (p - rest) + (q - part);
+	if ((lost > 0 && sum > 0) || (lost < 0 && sum < 0)) return (float)double_of(bits_of(sum) + 1);
+	if (lost > 0 || lost < 0) return (float)double_of(bits_of(sum) - 1); /* of infinities it is NaN */
+	return (float)sum;
+}
+
+#endif
+
+/* z - x·y, rounded once. */
+static inline float fused_minus(float x, float y, float z) { return fused(-x, y, z); }
+
 /* The sum of the lanes: j and j+16, then j and j+8, 4, 2, 1. */
 static inline float fold(float lanes[LOCKSTEP_LANES]) {
 	for (int half = LOCKSTEP_LANES / 2; half > 0; half /= 2)

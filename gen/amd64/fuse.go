@@ -39,8 +39,11 @@ func (e *emitter) isOperand(k int) bool {
 		return false
 	}
 	next := e.p.Insts[reader]
-	if next.Op != loop.Compute || e.late[e.set[next.X]] || e.late[e.set[next.Y]] {
+	if next.Op != loop.Compute || slices.ContainsFunc([]loop.Reg{next.X, next.Y, next.Z}, e.isLate) {
 		return false
+	}
+	if op := next.Node.Op; op == rule.FMA || op == rule.FNMA {
+		return true
 	}
 	return next.Y == in.Dst && inMemory(next.Node.Op) || next.X == in.Dst && commutes(next.Node.Op)
 }

@@ -2,6 +2,7 @@ package amd64
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockstep-go/lockstep/gen/loop"
@@ -293,14 +294,18 @@ func (e *emitter) lanes(k int, in loop.Inst) {
 	case loop.Store:
 		e.t.store[in.Type](e, e.vector(in.Y), in.X, e.memory(in.Mem))
 	case loop.Compute:
-		e.compute(in)
+		e.compute(k, in)
 	default:
 		e.sums(in)
 	}
 }
 
 // compute emits an operation on float32, or on their bits.
-func (e *emitter) compute(in loop.Inst) {
+func (e *emitter) compute(k int, in loop.Inst) {
+	if in.Node.Op == rule.FMA || in.Node.Op == rule.FNMA {
+		e.fused(k, in)
+		return
+	}
 	if e.late[e.set[in.X]] {
 		in.X, in.Y = in.Y, in.X
 	}
@@ -313,6 +318,44 @@ func (e *emitter) compute(in loop.Inst) {
 	}
 	e.t.lower(e, in.Node, x, y, z, to)
 }
+
+// fused emits a product with a sum, which is left in the register of an operand: of one
+// that nothing reads any more, if there is one.
+func (e *emitter) fused(k int, in loop.Inst) {
+	product, plus, plusProduct := e.VFMADD132PS, e.VFMADD213PS, e.VFMADD231PS
+	if in.Node.Op == rule.FNMA {
+		product, plus, plusProduct = e.VFNMADD132PS, e.VFNMADD213PS, e.VFNMADD231PS
+	}
+	if e.isLate(in.X) || !e.dies(k, in.X) && e.dies(k, in.Y) && !e.isLate(in.Y) {
+		in.X, in.Y = in.Y, in.X
+	}
+	y, z := e.operand(in.Y), e.operand(in.Z)
+	switch {
+	case e.dies(k, in.X) && e.isLate(in.Y):
+		e.registers[in.Dst] = e.register(in.X)
+		product(y, z, e.register(in.X))
+	case e.dies(k, in.X):
+		e.registers[in.Dst] = e.register(in.X)
+		plus(z, y, e.register(in.X))
+	case e.dies(k, in.Z) && !e.isLate(in.Z):
+		e.registers[in.Dst] = e.register(in.Z)
+		plusProduct(y, e.register(in.X), e.register(in.Z))
+	default:
+		to := e.register(in.Dst)
+		e.VMOVUPS(z, to)
+		plusProduct(y, e.register(in.X), to)
+	}
+}
+
+// dies reports whether instruction k alone reads a register, which was set in the same run
+// of the code.
+func (e *emitter) dies(k int, r loop.Reg) bool {
+	at, ok := e.set[r]
+	return ok && e.uses[r] == 1 && !slices.ContainsFunc(e.p.Insts[at:k], func(in loop.Inst) bool { return in.Op <= loop.Return })
+}
+
+// isLate reports whether a register is left to the instruction that reads it.
+func (e *emitter) isLate(r loop.Reg) bool { k, ok := e.set[r]; return ok && e.late[k] }
 
 // sums emits what is done for reductions.
 func (e *emitter) sums(in loop.Inst) {

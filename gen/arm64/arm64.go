@@ -3,10 +3,9 @@
 // so this package has instructions of its own and prints them itself, with a header that
 // defines them.
 //
-// Multiplication and addition are not fused, but where the product is exact and in matrix
-// products, and
-// a maximum is a comparison and a choice: FMLA rounds once for two operations,
-// and FMAX differs from the language on NaN and zeros.
+// Multiplication and addition are fused where the rule says so, where the product is exact,
+// and in matrix products; a maximum is a comparison and a choice, for FMAX differs from the
+// language on NaN and zeros.
 package arm64
 
 import (

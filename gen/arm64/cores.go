@@ -102,6 +102,8 @@ func (k core) latency(op rule.Op) float64 {
 		return k.add
 	case rule.Mul, rule.MulInt:
 		return k.multiply
+	case rule.FMA, rule.FNMA:
+		return k.fma
 	case rule.Div:
 		return k.divided
 	case rule.Sqrt:

@@ -30,7 +30,7 @@ func (c *Count) fields() []*float64 {
 	return []*float64{&c.Loads, &c.Stores, &c.Loaded, &c.Stored, &c.Steps, &c.Float, &c.Divides, &c.Roots, &c.Widenings, &c.Vector, &c.Scalar}
 }
 
-var isFloat = regexp.MustCompile(`^V(FADD|FSUB|FMUL|FMLA|FDIV|FSQRT|FCVT[LN]2?|SCVTF)[DH]?$`)
+var isFloat = regexp.MustCompile(`^V(FADD|FSUB|FMUL|FML[AS]|FDIV|FSQRT|FCVT[LN]2?|SCVTF)[DH]?$`)
 
 // count reads a loop, of which it is the text without the label. A line is an
 // instruction.
@@ -173,7 +173,7 @@ func bound(r *rule.Rule) Count {
 		}
 		switch op := r.Nodes[step.ID].Op; op {
 		case rule.Load:
-		case rule.Add, rule.Sub, rule.Mul, rule.Div, rule.Sqrt, rule.FromInt:
+		case rule.Add, rule.Sub, rule.Mul, rule.FMA, rule.FNMA, rule.Div, rule.Sqrt, rule.FromInt:
 			c.Float += vectors
 			switch op {
 			case rule.Div:

@@ -38,8 +38,7 @@ const (
 // fmlas multiply by one lane of the last operand, and add without rounding the product.
 var fmlas, fused = lanesOf("fmla", 0x4f801000)
 
-// lanesOf are an instruction for each lane, which the kernel of matrix products alone may
-// use: it is defined by fused operations, and no other is.
+// lanesOf are an instruction for each lane, which the kernel of matrix products alone uses.
 func lanesOf(name string, bits uint32) (byLane [4]*inst, list []*inst) {
 	for k := range byLane {
 		lane := uint32(k&1)<<21 | uint32(k>>1)<<11

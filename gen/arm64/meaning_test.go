@@ -124,6 +124,10 @@ func (l *laneRun) macro(name string, d, n, m uint32) {
 		*to = math.Float32bits(a - b)
 	case "fmul":
 		*to = math.Float32bits(a * b)
+	case "fmla":
+		*to = math.Float32bits(float32(math.FMA(float64(a), float64(b), float64(math.Float32frombits(*to)))))
+	case "fmls":
+		*to = math.Float32bits(float32(math.FMA(-float64(a), float64(b), float64(math.Float32frombits(*to)))))
 	case "fdiv":
 		*to = math.Float32bits(a / b)
 	case "fsqrt":
@@ -176,6 +180,9 @@ var operations = []func(r *rule.Rule, x, y, z rule.Value) rule.Value{
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Add(y) },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Sub(y) },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Mul(y) },
+	func(_ *rule.Rule, x, y, z rule.Value) rule.Value { return x.FMA(y, z) },
+	func(_ *rule.Rule, x, y, z rule.Value) rule.Value { return z.FNMA(x, y) },
+	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.FMA(y, x) },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Div(y) },
 	func(_ *rule.Rule, x, _, _ rule.Value) rule.Value { return x.Sqrt() },
 	func(_ *rule.Rule, x, y, _ rule.Value) rule.Value { return x.Max(y) },

@@ -108,7 +108,7 @@ func (s *selection) word(in *inst, d loop.Reg, x ...loop.Reg) { s.shift(in, d, x
 // shift is word for instructions with a distance.
 func (s *selection) shift(in *inst, d loop.Reg, x []loop.Reg, distance ...int) {
 	read := x
-	if in == fmlad || in == fcvtnh2 {
+	if slices.Contains([]*inst{fmla, fmls, fmlad, fcvtnh2}, in) {
 		read = append(reads(d), x...)
 	}
 	s.lines = append(s.lines, line{writes: writes(d), reads: read, number: func(n numbering) []Instruction {
@@ -314,6 +314,14 @@ func (s *selection) compute(n rule.Node, d, x, y, z loop.Reg) {
 		s.word(and, d, keep, x)
 	case rule.Select:
 		s.choose(d, x, y, z)
+	case rule.FMA, rule.FNMA:
+		s.lines = append(s.lines, line{writes: writes(d), reads: reads(z), inPlace: true, number: func(n numbering) []Instruction {
+			if n[d] == n[z] {
+				return nil
+			}
+			return []Instruction{orr.word(n[d], n[z], n[z])}
+		}})
+		s.word(map[rule.Op]*inst{rule.FMA: fmla, rule.FNMA: fmls}[n.Op], d, x, y)
 	case rule.ShiftLeft, rule.ShiftRight, rule.ShiftArith:
 		s.shift(direct[n.Op], d, reads(x), int(n.Imm))
 	default:

@@ -303,6 +303,10 @@ func (p *portable) value(n rule.Node) string {
 		return "c->" + names.C(p.fields[n.X].Name)
 	case rule.Select:
 		return fmt.Sprintf("x%d ? %s : %s", n.X, p.number(n.Y), p.number(n.Z))
+	case rule.FMA:
+		return fmt.Sprintf("fused(%s, %s, %s)", p.number(n.X), p.number(n.Y), p.number(n.Z))
+	case rule.FNMA:
+		return fmt.Sprintf("fused_minus(%s, %s, %s)", p.number(n.X), p.number(n.Y), p.number(n.Z))
 	case rule.Sqrt:
 		return "sqrtf(" + p.number(n.X) + ")"
 	case rule.Max:

@@ -164,6 +164,10 @@ func apply(n Node, bits []uint32, mask []bool) uint32 {
 		return xb &^ (1 << 31)
 	case Neg:
 		return xb ^ 1<<31
+	case FMA:
+		return math.Float32bits(fused(x, y, math.Float32frombits(bits[n.Z])))
+	case FNMA:
+		return math.Float32bits(fused(-x, y, math.Float32frombits(bits[n.Z])))
 	case Select:
 		if mask[n.X] {
 			return bits[n.Y]
@@ -196,6 +200,19 @@ func apply(n Node, bits []uint32, mask []bool) uint32 {
 		return xb
 	}
 	panic("rule: no meaning for " + n.Op.String())
+}
+
+// fused is x·y + z, rounded once. The product is exact in float64. The sum, if it is not, is
+// rounded to odd, which float32 makes the same of as of the exact one.
+func fused(x, y, z float32) float32 {
+	p, q := float64(x)*float64(y), float64(z)
+	sum := p + q
+	part := sum - p
+	lost := (p - (sum - part)) + (q - part)
+	if bits := math.Float64bits(sum); lost != 0 && lost == lost && bits&1 == 0 {
+		sum = math.Nextafter(sum, math.Copysign(math.Inf(1), lost))
+	}
+	return float32(sum)
 }
 
 func pick(yes bool, x, y float32) float32 {

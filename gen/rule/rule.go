@@ -44,6 +44,8 @@ const (
 	Min  // X < Y ? X : Y, likewise
 	Abs  // X without its sign bit
 	Neg  // X with its sign bit flipped
+	FMA  // X * Y + Z, rounded once
+	FNMA // Z - X * Y, rounded once
 
 	Less      // mask: X < Y, false for NaN
 	LessEqual // mask: X <= Y, false for NaN
@@ -65,7 +67,7 @@ const (
 )
 
 var opNames = [...]string{
-	"load", "scalar", "const", "add", "sub", "mul", "div", "sqrt", "max", "min", "abs", "neg",
+	"load", "scalar", "const", "add", "sub", "mul", "div", "sqrt", "max", "min", "abs", "neg", "fma", "fnma",
 	"less", "lessequal", "equal", "select", "and", "or", "xor", "addint", "subint", "mulint",
 	"shiftleft", "shiftright", "shiftarith", "fromint", "flush",
 }
@@ -79,7 +81,7 @@ func (o Op) Operands() int {
 		return 0
 	case Sqrt, Abs, Neg, ShiftLeft, ShiftRight, ShiftArith, FromInt:
 		return 1
-	case Select:
+	case Select, FMA, FNMA:
 		return 3
 	}
 	return 2
@@ -403,8 +405,11 @@ func (r *Rule) Const(x float32) Value { return r.Bits(math.Float32bits(x)) }
 // Bits is a constant given by its bits.
 func (r *Rule) Bits(x uint32) Value { return r.node(Node{Op: Const, Imm: x}) }
 
-func (x Value) unary(op Op) Value            { return x.r.node(Node{Op: op, X: x.id}) }
-func (x Value) binary(op Op, y Value) Value  { return x.r.node(Node{Op: op, X: x.id, Y: y.id}) }
+func (x Value) unary(op Op) Value           { return x.r.node(Node{Op: op, X: x.id}) }
+func (x Value) binary(op Op, y Value) Value { return x.r.node(Node{Op: op, X: x.id, Y: y.id}) }
+func (x Value) ternary(op Op, y, z Value) Value {
+	return x.r.node(Node{Op: op, X: x.id, Y: y.id, Z: z.id})
+}
 func (x Value) shift(op Op, by uint32) Value { return x.r.node(Node{Op: op, X: x.id, Imm: by}) }
 func (x Value) Add(y Value) Value            { return x.binary(Add, y) }
 func (x Value) Sub(y Value) Value            { return x.binary(Sub, y) }
@@ -429,8 +434,10 @@ func (x Value) ShiftRight(by uint32) Value   { return x.shift(ShiftRight, by) }
 func (x Value) ShiftArith(by uint32) Value   { return x.shift(ShiftArith, by) }
 func (x Value) FromInt() Value               { return x.unary(FromInt) }
 func (x Value) Flush(keep Value) Value       { return x.binary(Flush, keep) }
+func (x Value) FMA(y, z Value) Value         { return x.ternary(FMA, y, z) }
+func (x Value) FNMA(y, z Value) Value        { return x.ternary(FNMA, y, z) }
 func (mask Value) Select(yes, no Value) Value {
-	return mask.r.node(Node{Op: Select, X: mask.id, Y: yes.id, Z: no.id})
+	return mask.ternary(Select, yes, no)
 }
 
 // Set stores v to the buffer that x stands for.

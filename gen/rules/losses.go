@@ -144,15 +144,10 @@ func (s sides) slope(no, yes rule.Value) rule.Value {
 // pow is x^g for a normal x and a g of at least 0.
 func pow(r *rule.Rule, x, g rule.Value) rule.Value {
 	k, m := exponent(r, x)
-	sum, lost, cube := logParts(r, m.Sub(r.Const(1)), k)
-	small := lost.Add(cube.Add(k.Mul(r.Const(ln2Low))))
+	sum, small := logParts(r, m.Sub(r.Const(1)), k, r.Const(0))
 	h := sum.Add(small)
-	small = sum.Sub(h).Add(small)
-
-	g0, h0 := upper(r, g), upper(r, h)
-	g1, h1 := g.Sub(g0), h.Sub(h0)
 	product := g.Mul(h)
-	rest := g0.Mul(h0).Sub(product).Add(g0.Mul(h1)).Add(g1.Mul(h0)).Add(g1.Mul(h1)).Add(g.Mul(small))
+	rest := g.FMA(sum.Sub(h).Add(small), g.FMA(h, product.Neg()))
 	y := exp(r, product)
-	return y.Add(y.Mul(rest))
+	return y.FMA(rest, y)
 }

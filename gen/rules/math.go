@@ -2,6 +2,7 @@ package rules
 
 import (
 	"math"
+	"slices"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
@@ -39,51 +40,55 @@ func function(name, formula string, f func(r *rule.Rule, x rule.Value) rule.Valu
 
 // exp is e^x.
 func exp(r *rule.Rule, x rule.Value) rule.Value {
-	shifted, y, rest := reduced(r, r.Const(89).Min(r.Const(-104).Max(x)), 254)
-	y = r.Const(1).Add(y.Add(series(r, y).Add(rest)))
+	shifted, high, k := quotient(r, r.Const(89).Min(r.Const(-104).Max(x)), 254)
+	low := r.Const(ln2Low)
+	y := r.Const(1).Add(high.Add(k.FNMA(low, series(r, k.FNMA(low, high)))))
 
 	half := shifted.ShiftRight(1)
 	return y.Mul(power(half)).Mul(power(shifted.SubInt(half)))
 }
 
-// reduced splits x into k·ln 2 + y + rest, and has k + bias.
-func reduced(r *rule.Rule, x rule.Value, bias float32) (shifted, y, rest rule.Value) {
-	shifted, high, low := quotient(r, x, bias)
-	y = high.Sub(low)
-	return shifted, y, high.Sub(y).Sub(low)
-}
-
-// mirrored is reduced with -y and -rest in the place of y and rest.
-func mirrored(r *rule.Rule, x rule.Value, bias float32) (shifted, y, rest rule.Value) {
-	shifted, high, low := quotient(r, x, bias)
-	y = low.Sub(high)
-	return shifted, y, low.Sub(high.Add(y))
-}
-
-// quotient is the integer next to x/ln 2, with a bias, and what it leaves of x.
-func quotient(r *rule.Rule, x rule.Value, bias float32) (shifted, high, low rule.Value) {
+// quotient is the integer k next to x/ln 2, also with a bias, and what x has beside
+// k·ln2High.
+func quotient(r *rule.Rule, x rule.Value, bias float32) (shifted, high, k rule.Value) {
 	integer := r.Const(0x1.8p23 + bias)
-	shifted = x.Mul(r.Const(0x1.715476p0)).Add(integer)
-	k := shifted.Sub(integer)
-	return shifted, x.Sub(k.Mul(r.Const(ln2High))), k.Mul(r.Const(ln2Low))
+	shifted = x.FMA(r.Const(0x1.715476p0), integer)
+	k = shifted.Sub(integer)
+	return shifted, k.FNMA(r.Const(ln2High), x), k
 }
 
 // series is e^y - 1 - y.
 func series(r *rule.Rule, y rule.Value) rule.Value {
-	p := polynomial(r, y, 0x1.6a1ed6p-10, 0x1.123d2p-7, 0x1.555906p-5, 0x1.55548ep-3, 0x1.fffffcp-2)
-	return p.Mul(y.Mul(y))
+	return polynomial(r, y, exponential...).Mul(y.Mul(y))
+}
+
+// mirrored is series of -y.
+func mirrored(r *rule.Rule, y rule.Value) rule.Value {
+	return polynomial(r, y, alternating(exponential)...).Mul(y.Mul(y))
+}
+
+// The polynomials of series and of cubic, their highest coefficients first.
+var (
+	exponential = []float32{0x1.6a1ed6p-10, 0x1.123d2p-7, 0x1.555906p-5, 0x1.55548ep-3, 0x1.fffffcp-2}
+	third       = []float32{0x1.9e6c8cp-13, 0x1.6d3a56p-10, 0x1.1112dap-7, 0x1.5554f8p-5, 0x1.555554p-3}
+)
+
+// alternating is a polynomial of -x.
+func alternating(coefficients []float32) []float32 {
+	list := slices.Clone(coefficients)
+	for k := len(list) - 2; k >= 0; k -= 2 {
+		list[k] = -list[k]
+	}
+	return list
 }
 
 // cubic is (e^y - 1 - y - ½y²)/y³.
 func cubic(r *rule.Rule, y rule.Value) rule.Value {
-	return polynomial(r, y, 0x1.9e6c8cp-13, 0x1.6d3a56p-10, 0x1.1112dap-7, 0x1.5554f8p-5, 0x1.555554p-3)
+	return polynomial(r, y, third...)
 }
 
 // power is 2ᵏ for an integer that ends in the nine bits of k + 127.
 func power(k rule.Value) rule.Value { return k.ShiftLeft(23) }
-
-// upper is x without its last 12 bits.
-func upper(r *rule.Rule, x rule.Value) rule.Value { return x.And(r.Bits(1<<32 - 1<<12)) }
 
 // signed is y with the sign of x.
 func signed(r *rule.Rule, y, x rule.Value) rule.Value { return y.Or(x.And(r.Bits(1 << 31))) }
@@ -93,81 +98,78 @@ func minusAbs(r *rule.Rule, x rule.Value) rule.Value { return x.Or(r.Bits(1 << 3
 
 // sigmoid is 1/(1 + e^-x).
 func sigmoid(r *rule.Rule, x rule.Value) rule.Value {
-	one, least := r.Const(1), r.Const(0x1p-64)
-	shifted, y, rest := mirrored(r, r.Const(18).Min(r.Const(-104).Max(x)), 127+64)
+	one, least, ln2 := r.Const(1), r.Const(0x1p-64), r.Const(ln2Low)
+	shifted, high, k := quotient(r, r.Const(18).Min(r.Const(-104).Max(x)), 127+64)
 	p := power(shifted)
 	a := p.Mul(least)
-	s := series(r, y).Add(rest)
-	m := one.Add(y.Add(s))
-	low := one.Sub(m).Add(y).Add(s)
+	s := k.FMA(ln2, mirrored(r, k.FNMA(ln2, high)))
+	m := one.Add(s.Sub(high))
 
 	d := a.Add(m)
-	d0 := upper(r, d)
-	d1 := a.Max(m).Sub(d0).Add(m.Min(a)).Add(low)
+	part := d.Sub(a)
+	rest := a.Sub(d.Sub(part)).Add(one.Sub(part).Sub(high).Add(s))
 	inverse := one.Div(d)
-	q := upper(r, inverse)
-	left := one.Sub(q.Mul(d0)).Sub(q.Mul(d1))
-	return q.Add(left.Mul(inverse)).Mul(p).Mul(least)
+	left := inverse.FNMA(rest, inverse.FNMA(d, one))
+	return left.FMA(inverse, inverse).Mul(p).Mul(least)
 }
 
 // tanh is (e^2|x| - 1)/(e^2|x| + 1) with the sign of x.
 func tanh(r *rule.Rule, x rule.Value) rule.Value {
-	one := r.Const(1)
+	one, ln2 := r.Const(1), r.Const(ln2Low)
 	z := r.Const(-9.0625).Max(minusAbs(r, x))
-	shifted, y, rest := mirrored(r, z.Add(z), 127)
+	shifted, high, k := quotient(r, z.Add(z), 127)
 	a := power(shifted)
-	s := y.Mul(y).Mul(cubic(r, y).Mul(y).Add(r.Const(.5))).Add(rest)
+	y := k.FNMA(ln2, high)
+	cube := polynomial(r, y, alternating(third)...)
+	s := k.FMA(ln2, y.FNMA(cube, r.Const(.5)).Mul(y.Mul(y)))
 
 	c := one.Sub(a)
-	n := c.Add(y)
-	low := c.Sub(n).Add(y).Add(s).Add(one.Sub(c).Sub(a))
+	n := c.Sub(high)
+	low := c.Sub(n).Sub(high).Add(s).Add(one.Sub(c).Sub(a))
 	whole := n.Add(low)
 	d := whole.Add(a.Add(a))
-	d0 := upper(r, d)
-	d1 := one.Sub(d0).Add(a).Add(y).Add(s)
+	rest := one.Sub(d).Add(a).Sub(high).Add(s)
 	inverse := one.Div(d)
-	q := upper(r, whole.Mul(inverse))
-	left := n.Sub(q.Mul(d0)).Add(low).Sub(q.Mul(d1))
-	return signed(r, q.Add(left.Mul(inverse)), x)
+	q := whole.Mul(inverse)
+	left := q.FNMA(rest, q.FNMA(d, n).Add(low))
+	return signed(r, left.FMA(inverse, q), x)
 }
 
 // expm1 is e^x - 1.
 func expm1(r *rule.Rule, x rule.Value) rule.Value {
-	one := r.Const(1)
-	shifted, y, rest := reduced(r, r.Const(89).Min(r.Const(-17.375).Max(x)), 126)
+	one, ln2 := r.Const(1), r.Const(ln2Low)
+	shifted, high, k := quotient(r, r.Const(89).Min(r.Const(-17.375).Max(x)), 126)
+	y := k.FNMA(ln2, high)
 	square := y.Mul(y)
 	half := square.Mul(r.Const(.5))
 	a := power(r.Bits(126 + 127 + 64).SubInt(shifted)).Mul(r.Const(0x1p-64))
 	c := one.Sub(a)
-	n := c.Add(y)
+	n := c.Add(high)
 	whole := n.Add(half)
-	lost := one.Sub(c).Sub(a).Add(c.Sub(n).Add(y).Add(n.Sub(whole).Add(half)))
-	y = whole.Add(lost.Add(cubic(r, y).Mul(square.Mul(y)).Add(rest)))
+	lost := one.Sub(c).Sub(a).Add(c.Sub(n).Add(high).Add(n.Sub(whole).Add(half)))
+	y = whole.Add(cubic(r, y).FMA(square.Mul(y), k.FNMA(ln2, lost)))
 	return signed(r, y.Add(y).Mul(power(shifted)), x)
 }
 
 // softplus is max(x, 0) + log(1 + e^-|x|).
 func softplus(r *rule.Rule, x rule.Value) rule.Value {
 	zero, one, least := r.Const(0), r.Const(1), r.Const(0x1p-64)
-	shifted, y, rest := reduced(r, r.Const(-104).Max(minusAbs(r, x)), 127+64)
-	p := power(shifted)
-	s := series(r, y).Add(rest)
-	m := one.Add(y.Add(s))
+	shifted, high, k := quotient(r, r.Const(-104).Max(minusAbs(r, x)), 127+64)
+	p, ln2 := power(shifted), r.Const(ln2Low)
+	s := k.FNMA(ln2, series(r, k.FNMA(ln2, high)))
+	m := one.Add(high.Add(s))
 	e := m.Mul(p).Mul(least)
-	low := one.Sub(m).Add(y).Add(s).Mul(p).Mul(least)
+	low := one.Sub(m).Add(high).Add(s).Mul(p).Mul(least)
 
 	u := one.Add(e)
 	k, f := exponent(r, u)
 	direct := k.Equal(zero)
 	f = direct.Select(e, f.Sub(one))
 	low = direct.Select(low, one.Sub(u).Add(e).Add(low))
-	// What depends on low comes first, which keeps fewer registers alive.
-	small := k.Mul(r.Const(ln2Low)).Add(low.Div(u))
-	sum, lost, cube := logParts(r, f, k)
-	small = small.Add(cube).Add(lost)
+	sum, small := logParts(r, f, k, low.Div(u))
 	x = zero.Max(x)
 	larger, smaller := x.Max(sum), sum.Min(x)
-	y = larger.Add(smaller)
+	y := larger.Add(smaller)
 	finite := r.Const(math.MaxFloat32).Min(y)
 	return small.Add(larger.Sub(finite).Add(smaller)).Add(y)
 }
@@ -215,22 +217,23 @@ func exponent(r *rule.Rule, x rule.Value) (k, m rule.Value) {
 
 // logOf is k·ln 2 + log(1+f) + correction.
 func logOf(r *rule.Rule, f, k, correction rule.Value) rule.Value {
-	sum, lost, cube := logParts(r, f, k)
-	return sum.Add(lost.Add(cube.Add(k.Mul(r.Const(ln2Low)).Add(correction))))
+	sum, small := logParts(r, f, k, correction)
+	return sum.Add(small)
 }
 
-// logParts is logOf without its smallest terms, as a sum of three numbers, the first of
-// which is nearly all of it.
-func logParts(r *rule.Rule, f, k rule.Value) (sum, lost, cube rule.Value) {
-	h := r.Const(0.5).Mul(f).Mul(f)
-	s := f.Sub(h)
-	rest := f.Sub(s).Sub(h)
+// logParts is logOf as a sum of two numbers, the first of which is nearly all of it.
+func logParts(r *rule.Rule, f, k, correction rule.Value) (sum, small rule.Value) {
+	small = k.FMA(r.Const(ln2Low), correction)
+	half := r.Const(0.5).Mul(f)
+	s := half.FNMA(f, f)
+	rest := half.FNMA(f, f.Sub(s))
 
 	p := polynomial(r, f, 0x1.144d96p-4, -0x1.de46e8p-4, 0x1.e6fa7ep-4, -0x1.fc2124p-4, 0x1.2336bap-3, -0x1.555c4cp-3, 0x1.99a4bcp-3, -0x1.000006p-2, 0x1.555548p-2)
 
 	whole := k.Mul(r.Const(ln2High))
 	sum = whole.Add(s)
-	return sum, rest.Add(whole.Sub(sum).Add(s)), p.Mul(f.Mul(f).Mul(f))
+	lost := rest.Add(whole.Sub(sum).Add(s))
+	return sum, lost.Add(p.FMA(f.Mul(f).Mul(f), small))
 }
 
 // polynomial is a polynomial of x by Horner's rule, its highest coefficient
@@ -238,7 +241,7 @@ func logParts(r *rule.Rule, f, k rule.Value) (sum, lost, cube rule.Value) {
 func polynomial(r *rule.Rule, x rule.Value, coefficients ...float32) rule.Value {
 	p := r.Const(coefficients[0])
 	for _, c := range coefficients[1:] {
-		p = p.Mul(x).Add(r.Const(c))
+		p = p.FMA(x, r.Const(c))
 	}
 	return p
 }

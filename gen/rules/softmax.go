@@ -59,8 +59,10 @@ var (
 // fading is e^x for x ≤ 0, where what would be subnormal fades to 0: the exponent of
 // 2⁻¹²⁷ is that of 0.
 func fading(r *rule.Rule, x rule.Value) rule.Value {
-	shifted, y, rest := reduced(r, r.Const(-88).Max(x), 127)
-	return r.Const(1).Add(y.Add(series(r, y).Add(rest))).Mul(power(shifted))
+	shifted, high, k := quotient(r, r.Const(-88).Max(x), 127)
+	low := r.Const(ln2Low)
+	s := k.FNMA(low, series(r, k.FNMA(low, high)))
+	return r.Const(1).Add(high.Add(s)).Mul(power(shifted))
 }
 
 // rowWeighted is a product that is 0 where the weight is.

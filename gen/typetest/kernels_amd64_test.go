@@ -10,13 +10,13 @@ import (
 )
 
 // kernels are the kernels that this CPU has.
-func kernels() map[string]mixed {
-	all := map[string]mixed{}
+func kernels() map[string]table {
+	all := map[string]table{}
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.F16C) {
-		all["avx2"] = avx2.Mixed
+		all["avx2"] = table{avx2.Mixed, avx2.Products}
 	}
 	if cpuid.CPU.Supports(cpuid.F16C, cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.BMI2) {
-		all["avx512"] = avx512.Mixed
+		all["avx512"] = table{avx512.Mixed, avx512.Products}
 	}
 	return all
 }

@@ -5,4 +5,4 @@ package typetest
 import "github.com/lockstep-go/lockstep/gen/typetest/neon"
 
 // kernels are the kernels that this CPU has.
-func kernels() map[string]mixed { return map[string]mixed{"neon": neon.Mixed} }
+func kernels() map[string]table { return map[string]table{"neon": table{neon.Mixed, neon.Products}} }

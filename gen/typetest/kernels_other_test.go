@@ -3,4 +3,4 @@
 package typetest
 
 // kernels are none.
-func kernels() map[string]mixed { return nil }
+func kernels() map[string]table { return nil }

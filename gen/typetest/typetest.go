@@ -1,5 +1,6 @@
-// Package typetest has a kernel whose buffers have elements of several types, for each
-// instruction set, and the test that they are right.
+// Package typetest has kernels of what no rule has all of, for each instruction set, and the
+// tests that they are right: elements of several types, and products that are fused with sums
+// in every place.
 package typetest
 
 import "github.com/lockstep-go/lockstep/gen/rule"
@@ -18,4 +19,27 @@ var Mixed = All.Define("Mixed", `
 	half.Set(p1)
 	rounded.Set(p1)
 	r.Sum("sum", g)
+})
+
+// Products fuses products with sums of operands that are read again or not, in each place, of
+// constants, and of one number twice. The results meet as bits, so that each counts.
+var Products = All.Define("Products", `
+	to ← bits of x·y + z, z - x·y and others, joined`, func(r *rule.Rule) {
+	to, x, y, z := r.Buffer("to"), r.Buffer("x"), r.Buffer("y"), r.Buffer("z")
+	half, c := r.Const(.5), r.Const(0x1.6p-1)
+	once := func(v rule.Value) rule.Value { return v.Add(half) } // read by one operation alone
+	list := []rule.Value{
+		x.FMA(y, z), x.FNMA(y, z), once(x).FMA(y, z), x.FMA(once(y), z), x.FMA(y, once(z)), once(y).FNMA(x, z), x.FNMA(once(z), y),
+		y.FNMA(x, once(z)), once(x).FMA(half, c), c.FMA(once(y), half), half.FNMA(c, once(z)), x.FMA(x, x), once(y).FNMA(z, z),
+		x.FMA(x, once(y)), z.FMA(c, y), once(x).FMA(once(y), once(z)), once(z).FNMA(once(x), once(y)),
+	}
+	sum, bits := x, y
+	for k, v := range list {
+		if k%2 == 0 {
+			sum = v.FMA(half, sum) // a chain, each link of which is read once
+		} else {
+			bits = bits.Xor(v.ShiftLeft(uint32(k % 4)))
+		}
+	}
+	to.Set(bits.Xor(sum))
 })

@@ -9,8 +9,11 @@ import (
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
-// A mixed is the kernel of Mixed.
-type mixed = func(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[rule.Lanes]float64)
+// A table has the kernels of an instruction set.
+type table struct {
+	mixed    func(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[rule.Lanes]float64)
+	products func(list [][]float32)
+}
 
 // A tensor has the buffers of Mixed, with one element more than the kernel may touch.
 type tensor struct {
@@ -44,14 +47,14 @@ func newTensor(n int, rng *rand.Rand) tensor {
 
 // TestMixed compares every kernel with the rule run in Go, over all lengths.
 func TestMixed(t *testing.T) {
-	for name, kernel := range kernels() {
+	for name, table := range kernels() {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for n := range 601 {
 			n %= 301
 			x := newTensor(n, rng)
 			var sum, wantSum [rule.Lanes]float64
 			want := x.expected(&wantSum)
-			kernel(x.p[:n], x.g[:n], x.half[:n], x.f[:n], x.rounded[:n], &sum)
+			table.mixed(x.p[:n], x.g[:n], x.half[:n], x.f[:n], x.rounded[:n], &sum)
 			compare(t, name, n, x, want)
 			for lane := range sum {
 				if sum[lane] != wantSum[lane] && (sum[lane] == sum[lane] || wantSum[lane] == wantSum[lane]) {
@@ -92,6 +95,34 @@ func compare(t *testing.T, name string, n int, got, want tensor) {
 		}
 		if x, y := got.rounded[i], want.rounded[i]; x != y && !isNaN {
 			t.Errorf("%s: %d: rounded[%d] of %g is %#x, want %#x", name, n, i, q, x, y)
+		}
+	}
+}
+
+// TestProducts compares every kernel with the rule run in Go, of numbers of all kinds of
+// which no sum is NaN, whose bits may be any.
+func TestProducts(t *testing.T) {
+	for name, table := range kernels() {
+		rng := rand.New(rand.NewPCG(3, 4))
+		for n := range 200 {
+			var b [4][]float32
+			for k := range b {
+				b[k] = make([]float32, n)
+				for i := range b[k] {
+					b[k][i] = float32(math.Ldexp(rng.NormFloat64(), rng.IntN(40)-20))
+					if rng.IntN(8) == 0 {
+						b[k][i] = math.Float32frombits(rng.Uint32N(1 << 24)) // of which products are subnormal
+					}
+				}
+			}
+			want := make([]float32, n)
+			Products.Eval(rule.Args{Buffers: [][]float32{want, b[1], b[2], b[3]}})
+			table.products(b[:])
+			for i := range want {
+				if got := b[0][i]; math.Float32bits(got) != math.Float32bits(want[i]) {
+					t.Fatalf("%s: element %d of %d is %#x, want %#x", name, i, n, math.Float32bits(got), math.Float32bits(want[i]))
+				}
+			}
 		}
 	}
 }

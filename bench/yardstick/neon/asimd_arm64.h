@@ -46,6 +46,8 @@
 #define VFABS(n, d) WORD $(0x4ea0f800|n<<5|d)
 #define VFNEG(n, d) WORD $(0x6ea0f800|n<<5|d)
 #define VSCVTF(n, d) WORD $(0x4e21d800|n<<5|d)
+#define VFMLA(m, n, d) WORD $(0x4e20cc00|m<<16|n<<5|d)
+#define VFMLS(m, n, d) WORD $(0x4ea0cc00|m<<16|n<<5|d)
 #define VFCMGT(m, n, d) WORD $(0x6ea0e400|m<<16|n<<5|d)
 #define VFCMGE(m, n, d) WORD $(0x6e20e400|m<<16|n<<5|d)
 #define VFCMEQ(m, n, d) WORD $(0x4e20e400|m<<16|n<<5|d)

@@ -13,7 +13,7 @@
  * scalars  scale, label_scale, label_shift
  * lanes    sum
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, rsp
  */
 #include "../asm.h"
@@ -187,47 +187,37 @@ L(loop):
 	vsubps %ymm1, %ymm5, %ymm5
 	vbroadcastss L(word3f000000)+0(%rip), %ymm11
 	vmulps %ymm5, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
-	vsubps %ymm11, %ymm5, %ymm12
+	vmovups %ymm5, %ymm12
+	vfnmadd231ps %ymm5, %ymm11, %ymm12
 	vaddps %ymm12, %ymm10, %ymm13
 	vsubps %ymm12, %ymm5, %ymm14
-	vsubps %ymm11, %ymm14, %ymm11
+	vfnmadd231ps %ymm5, %ymm11, %ymm14
 	vsubps %ymm13, %ymm10, %ymm10
 	vaddps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm11, %ymm10
+	vaddps %ymm10, %ymm14, %ymm10
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm5, %ymm11
 	vmulps %ymm5, %ymm5, %ymm12
 	vmulps %ymm5, %ymm12, %ymm5
-	vmulps %ymm5, %ymm11, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vaddps %ymm0, %ymm8, %ymm8
-	vaddps %ymm8, %ymm5, %ymm5
-	vaddps %ymm5, %ymm10, %ymm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
+	vfmadd213ps %ymm0, %ymm8, %ymm12
+	vfmadd213ps %ymm12, %ymm5, %ymm11
+	vaddps %ymm11, %ymm10, %ymm5
 	vaddps %ymm5, %ymm13, %ymm5
 	vbroadcastss L(word7f800000)+0(%rip), %ymm8
 	vcmpps $0x00, %ymm8, %ymm6, %ymm8
@@ -259,47 +249,37 @@ L(loop):
 	vsubps %ymm1, %ymm7, %ymm7
 	vbroadcastss L(word3f000000)+0(%rip), %ymm11
 	vmulps %ymm7, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vsubps %ymm11, %ymm7, %ymm12
+	vmovups %ymm7, %ymm12
+	vfnmadd231ps %ymm7, %ymm11, %ymm12
 	vaddps %ymm12, %ymm10, %ymm13
 	vsubps %ymm12, %ymm7, %ymm14
-	vsubps %ymm11, %ymm14, %ymm11
+	vfnmadd231ps %ymm7, %ymm11, %ymm14
 	vsubps %ymm13, %ymm10, %ymm10
 	vaddps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm11, %ymm10
+	vaddps %ymm10, %ymm14, %ymm10
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vmulps %ymm7, %ymm7, %ymm12
 	vmulps %ymm7, %ymm12, %ymm7
-	vmulps %ymm7, %ymm11, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vaddps %ymm0, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vaddps %ymm7, %ymm10, %ymm7
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
+	vfmadd213ps %ymm0, %ymm8, %ymm12
+	vfmadd213ps %ymm12, %ymm7, %ymm11
+	vaddps %ymm11, %ymm10, %ymm7
 	vaddps %ymm7, %ymm13, %ymm7
 	vbroadcastss L(word7f800000)+0(%rip), %ymm8
 	vcmpps $0x00, %ymm8, %ymm9, %ymm8
@@ -371,47 +351,37 @@ L(loopend):
 	vsubps %ymm1, %ymm6, %ymm6
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm6, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
-	vsubps %ymm12, %ymm6, %ymm13
+	vmovups %ymm6, %ymm13
+	vfnmadd231ps %ymm6, %ymm12, %ymm13
 	vaddps %ymm13, %ymm11, %ymm14
 	vsubps %ymm13, %ymm6, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm6, %ymm12, %ymm15
 	vsubps %ymm14, %ymm11, %ymm11
 	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
+	vaddps %ymm11, %ymm15, %ymm11
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm6, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm6, %ymm12
 	vmulps %ymm6, %ymm6, %ymm13
 	vmulps %ymm6, %ymm13, %ymm6
-	vmulps %ymm6, %ymm12, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vaddps %ymm0, %ymm9, %ymm9
-	vaddps %ymm9, %ymm6, %ymm6
-	vaddps %ymm6, %ymm11, %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm13
+	vfmadd213ps %ymm0, %ymm9, %ymm13
+	vfmadd213ps %ymm13, %ymm6, %ymm12
+	vaddps %ymm12, %ymm11, %ymm6
 	vaddps %ymm6, %ymm14, %ymm6
 	vbroadcastss L(word7f800000)+0(%rip), %ymm9
 	vcmpps $0x00, %ymm9, %ymm7, %ymm9
@@ -443,47 +413,37 @@ L(loopend):
 	vsubps %ymm1, %ymm8, %ymm8
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm8, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
-	vsubps %ymm12, %ymm8, %ymm13
+	vmovups %ymm8, %ymm13
+	vfnmadd231ps %ymm8, %ymm12, %ymm13
 	vaddps %ymm13, %ymm11, %ymm14
 	vsubps %ymm13, %ymm8, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm8, %ymm12, %ymm15
 	vsubps %ymm14, %ymm11, %ymm11
 	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
+	vaddps %ymm11, %ymm15, %ymm11
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vmulps %ymm8, %ymm8, %ymm13
 	vmulps %ymm8, %ymm13, %ymm8
-	vmulps %ymm8, %ymm12, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vaddps %ymm0, %ymm9, %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vaddps %ymm8, %ymm11, %ymm8
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm13
+	vfmadd213ps %ymm0, %ymm9, %ymm13
+	vfmadd213ps %ymm13, %ymm8, %ymm12
+	vaddps %ymm12, %ymm11, %ymm8
 	vaddps %ymm8, %ymm14, %ymm8
 	vbroadcastss L(word7f800000)+0(%rip), %ymm9
 	vcmpps $0x00, %ymm9, %ymm10, %ymm9

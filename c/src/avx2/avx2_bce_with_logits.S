@@ -13,7 +13,7 @@
  * scalars  scale, positive, label_scale, label_shift
  * lanes    sum
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, rsp
  */
 #include "../asm.h"
@@ -179,36 +179,28 @@ L(loop):
 	vbroadcastss L(word42b20000)+0(%rip), %ymm6
 	vminps %ymm5, %ymm6, %ymm5
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vmulps %ymm6, %ymm5, %ymm6
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
+	vfmadd213ps %ymm7, %ymm5, %ymm6
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm7
 	vsubps %ymm7, %ymm6, %ymm7
 	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm8
-	vsubps %ymm8, %ymm5, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm7
-	vsubps %ymm7, %ymm5, %ymm8
+	vfnmadd213ps %ymm5, %ymm7, %ymm8
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
+	vfnmadd213ps %ymm8, %ymm7, %ymm5
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm8, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vsubps %ymm8, %ymm5, %ymm5
-	vsubps %ymm7, %ymm5, %ymm5
-	vaddps %ymm5, %ymm9, %ymm5
-	vaddps %ymm5, %ymm8, %ymm5
+	vfmadd213ps %ymm10, %ymm5, %ymm9
+	vmulps %ymm5, %ymm5, %ymm5
+	vmulps %ymm5, %ymm9, %ymm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
+	vfnmadd213ps %ymm5, %ymm7, %ymm9
+	vaddps %ymm9, %ymm8, %ymm5
 	vaddps %ymm5, %ymm0, %ymm5
 	vpsrld $0x01, %ymm6, %ymm7
 	vpslld $0x17, %ymm7, %ymm8
@@ -246,55 +238,45 @@ L(loop):
 	vblendvps %ymm10, %ymm5, %ymm7, %ymm7
 	vbroadcastss L(word3f000000)+0(%rip), %ymm11
 	vmulps %ymm7, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vsubps %ymm11, %ymm7, %ymm12
+	vmovups %ymm7, %ymm12
+	vfnmadd231ps %ymm7, %ymm11, %ymm12
 	vaddps %ymm12, %ymm9, %ymm13
 	vsubps %ymm12, %ymm7, %ymm14
-	vsubps %ymm11, %ymm14, %ymm11
+	vfnmadd231ps %ymm7, %ymm11, %ymm14
 	vsubps %ymm13, %ymm9, %ymm9
 	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm11, %ymm9
+	vaddps %ymm9, %ymm14, %ymm9
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vmulps %ymm7, %ymm7, %ymm12
 	vmulps %ymm7, %ymm12, %ymm7
-	vmulps %ymm7, %ymm11, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vsubps %ymm0, %ymm6, %ymm11
-	vsubps %ymm11, %ymm6, %ymm12
-	vsubps %ymm12, %ymm0, %ymm12
-	vsubps %ymm11, %ymm5, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
-	vdivps %ymm6, %ymm11, %ymm6
-	vbroadcastss L(word00000000)+0(%rip), %ymm11
-	vblendvps %ymm10, %ymm11, %ymm6, %ymm6
-	vaddps %ymm6, %ymm8, %ymm6
-	vaddps %ymm6, %ymm7, %ymm6
-	vaddps %ymm6, %ymm9, %ymm6
+	vsubps %ymm0, %ymm6, %ymm12
+	vsubps %ymm12, %ymm6, %ymm14
+	vsubps %ymm14, %ymm0, %ymm14
+	vsubps %ymm12, %ymm5, %ymm12
+	vaddps %ymm12, %ymm14, %ymm12
+	vdivps %ymm6, %ymm12, %ymm6
+	vbroadcastss L(word00000000)+0(%rip), %ymm12
+	vblendvps %ymm10, %ymm12, %ymm6, %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
+	vfmadd213ps %ymm6, %ymm8, %ymm10
+	vfmadd213ps %ymm10, %ymm7, %ymm11
+	vaddps %ymm11, %ymm9, %ymm6
 	vaddps %ymm6, %ymm13, %ymm6
 	vaddps %ymm5, %ymm5, %ymm7
 	vcmpps $0x00, %ymm5, %ymm7, %ymm7
@@ -355,36 +337,28 @@ L(loopend):
 	vbroadcastss L(word42b20000)+0(%rip), %ymm7
 	vminps %ymm6, %ymm7, %ymm6
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
-	vmulps %ymm7, %ymm6, %ymm7
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
+	vfmadd213ps %ymm8, %ymm6, %ymm7
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm8
 	vsubps %ymm8, %ymm7, %ymm8
 	vbroadcastss L(word3f317200)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm9
-	vsubps %ymm9, %ymm6, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm6, %ymm9
+	vfnmadd213ps %ymm6, %ymm8, %ymm9
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
+	vfnmadd213ps %ymm9, %ymm8, %ymm6
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm6, %ymm10
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm6, %ymm10
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm6, %ymm10
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm9, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vsubps %ymm9, %ymm6, %ymm6
-	vsubps %ymm8, %ymm6, %ymm6
-	vaddps %ymm6, %ymm10, %ymm6
-	vaddps %ymm6, %ymm9, %ymm6
+	vfmadd213ps %ymm11, %ymm6, %ymm10
+	vmulps %ymm6, %ymm6, %ymm6
+	vmulps %ymm6, %ymm10, %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
+	vfnmadd213ps %ymm6, %ymm8, %ymm10
+	vaddps %ymm10, %ymm9, %ymm6
 	vaddps %ymm6, %ymm0, %ymm6
 	vpsrld $0x01, %ymm7, %ymm8
 	vpslld $0x17, %ymm8, %ymm9
@@ -422,55 +396,45 @@ L(loopend):
 	vblendvps %ymm11, %ymm6, %ymm8, %ymm8
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm8, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
-	vsubps %ymm12, %ymm8, %ymm13
+	vmovups %ymm8, %ymm13
+	vfnmadd231ps %ymm8, %ymm12, %ymm13
 	vaddps %ymm13, %ymm10, %ymm14
 	vsubps %ymm13, %ymm8, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm8, %ymm12, %ymm15
 	vsubps %ymm14, %ymm10, %ymm10
 	vaddps %ymm13, %ymm10, %ymm10
-	vaddps %ymm10, %ymm12, %ymm10
+	vaddps %ymm10, %ymm15, %ymm10
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vmulps %ymm8, %ymm8, %ymm13
 	vmulps %ymm8, %ymm13, %ymm8
-	vmulps %ymm8, %ymm12, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vsubps %ymm0, %ymm7, %ymm12
-	vsubps %ymm12, %ymm7, %ymm13
-	vsubps %ymm13, %ymm0, %ymm13
-	vsubps %ymm12, %ymm6, %ymm12
-	vaddps %ymm12, %ymm13, %ymm12
-	vdivps %ymm7, %ymm12, %ymm7
-	vbroadcastss L(word00000000)+0(%rip), %ymm12
-	vblendvps %ymm11, %ymm12, %ymm7, %ymm7
-	vaddps %ymm7, %ymm9, %ymm7
-	vaddps %ymm7, %ymm8, %ymm7
-	vaddps %ymm7, %ymm10, %ymm7
+	vsubps %ymm0, %ymm7, %ymm13
+	vsubps %ymm13, %ymm7, %ymm15
+	vsubps %ymm15, %ymm0, %ymm15
+	vsubps %ymm13, %ymm6, %ymm13
+	vaddps %ymm13, %ymm15, %ymm13
+	vdivps %ymm7, %ymm13, %ymm7
+	vbroadcastss L(word00000000)+0(%rip), %ymm13
+	vblendvps %ymm11, %ymm13, %ymm7, %ymm7
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
+	vfmadd213ps %ymm7, %ymm9, %ymm11
+	vfmadd213ps %ymm11, %ymm8, %ymm12
+	vaddps %ymm12, %ymm10, %ymm7
 	vaddps %ymm7, %ymm14, %ymm7
 	vaddps %ymm6, %ymm6, %ymm8
 	vcmpps $0x00, %ymm6, %ymm8, %ymm8

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -29,6 +29,9 @@ L(lanes):
 L(word4b4000fe):
 	.long 0x4b4000fe
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word42b20000):
 	.long 0x42b20000
 	.balign 4
@@ -40,9 +43,6 @@ L(word3fb8aa3b):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3f800000):
 	.long 0x3f800000
@@ -77,53 +77,63 @@ L(word3efffffe):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm0
-	vbroadcastss L(word42b20000)+0(%rip), %ymm1
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm2
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
-	vbroadcastss L(word3f317200)+0(%rip), %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm1
+	vbroadcastss L(word42b20000)+0(%rip), %ymm2
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm3
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
+	vbroadcastss L(word3f317200)+0(%rip), %ymm5
 	vbroadcastss L(word3f800000)+0(%rip), %ymm6
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm7
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm8
 	leaq -48(%rcx), %rdx
 
 L(entry):
-	movq 8(%rax), %rdx
-	movq (%rax), %rbx
-	movq 24(%rax), %rsi
-	xorq %rdi, %rdi
-	movq %rdx, %r8
-	andq $-8, %r8
-	cmpq %r8, %rdi
-	jge L(loopend)
+	leaq 288(%rax), %rbx
+	cmpq %rdx, %rbx
+	jg L(near)
+	movq (%rbx), %rsi
+	prefetcht0 (%rsi)
+	prefetcht0 64(%rsi)
+	prefetcht0 128(%rsi)
+	prefetcht0 192(%rsi)
+	movq 24(%rbx), %rsi
+	prefetcht0 (%rsi)
+	prefetcht0 64(%rsi)
+	prefetcht0 128(%rsi)
+	prefetcht0 192(%rsi)
 
-L(loop):
-	vmaxps (%rsi, %rdi, 4), %ymm2, %ymm9
-	vminps %ymm9, %ymm1, %ymm9
-	vmulps %ymm3, %ymm9, %ymm10
-	vaddps %ymm0, %ymm10, %ymm10
+L(near):
+	movq 8(%rax), %rbx
+	movq (%rax), %rsi
+	movq 24(%rax), %rdi
+	xorq %r8, %r8
+	movq %rbx, %r9
+	andq $-32, %r9
+	cmpq %r9, %r8
+	jge L(mainend)
+
+L(main):
+	vmaxps (%rdi, %r8, 4), %ymm3, %ymm9
+	vminps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm4, %ymm9, %ymm10
 	vsubps %ymm0, %ymm10, %ymm11
-	vmulps %ymm4, %ymm11, %ymm12
-	vsubps %ymm12, %ymm9, %ymm9
-	vmulps %ymm5, %ymm11, %ymm11
-	vsubps %ymm11, %ymm9, %ymm12
-	vmulps %ymm12, %ymm7, %ymm13
-	vaddps %ymm8, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm5, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm8, %ymm13
+	vfmadd231ps %ymm12, %ymm7, %ymm13
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm12, %ymm14
-	vmulps %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm9, %ymm9
-	vsubps %ymm11, %ymm9, %ymm9
-	vaddps %ymm9, %ymm13, %ymm9
-	vaddps %ymm9, %ymm12, %ymm9
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
 	vaddps %ymm9, %ymm6, %ymm9
 	vpsrld $0x01, %ymm10, %ymm11
 	vpslld $0x17, %ymm11, %ymm12
@@ -131,44 +141,166 @@ L(loop):
 	vpsubd %ymm11, %ymm10, %ymm10
 	vpslld $0x17, %ymm10, %ymm10
 	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, (%rbx, %rdi, 4)
-	addq $8, %rdi
-	cmpq %r8, %rdi
+	vmovups %ymm9, (%rsi, %r8, 4)
+	vmaxps 32(%rdi, %r8, 4), %ymm3, %ymm9
+	vminps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm4, %ymm9, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm5, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm8, %ymm13
+	vfmadd231ps %ymm12, %ymm7, %ymm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
+	vaddps %ymm9, %ymm6, %ymm9
+	vpsrld $0x01, %ymm10, %ymm11
+	vpslld $0x17, %ymm11, %ymm12
+	vmulps %ymm12, %ymm9, %ymm9
+	vpsubd %ymm11, %ymm10, %ymm10
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, 32(%rsi, %r8, 4)
+	vmaxps 64(%rdi, %r8, 4), %ymm3, %ymm9
+	vminps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm4, %ymm9, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm5, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm8, %ymm13
+	vfmadd231ps %ymm12, %ymm7, %ymm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
+	vaddps %ymm9, %ymm6, %ymm9
+	vpsrld $0x01, %ymm10, %ymm11
+	vpslld $0x17, %ymm11, %ymm12
+	vmulps %ymm12, %ymm9, %ymm9
+	vpsubd %ymm11, %ymm10, %ymm10
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, 64(%rsi, %r8, 4)
+	vmaxps 96(%rdi, %r8, 4), %ymm3, %ymm9
+	vminps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm4, %ymm9, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm5, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm8, %ymm13
+	vfmadd231ps %ymm12, %ymm7, %ymm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
+	vaddps %ymm9, %ymm6, %ymm9
+	vpsrld $0x01, %ymm10, %ymm11
+	vpslld $0x17, %ymm11, %ymm12
+	vmulps %ymm12, %ymm9, %ymm9
+	vpsubd %ymm11, %ymm10, %ymm10
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, 96(%rsi, %r8, 4)
+	addq $32, %r8
+	cmpq %r9, %r8
+	jl L(main)
+
+L(mainend):
+	movq %rbx, %r9
+	andq $-8, %r9
+	cmpq %r9, %r8
+	jge L(loopend)
+
+L(loop):
+	vmaxps (%rdi, %r8, 4), %ymm3, %ymm9
+	vminps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm4, %ymm9, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm5, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm8, %ymm13
+	vfmadd231ps %ymm12, %ymm7, %ymm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
+	vaddps %ymm9, %ymm6, %ymm9
+	vpsrld $0x01, %ymm10, %ymm11
+	vpslld $0x17, %ymm11, %ymm12
+	vmulps %ymm12, %ymm9, %ymm9
+	vpsubd %ymm11, %ymm10, %ymm10
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%rsi, %r8, 4)
+	addq $8, %r8
+	cmpq %r9, %r8
 	jl L(loop)
 
 L(loopend):
-	subq %rdi, %rdx
+	subq %r8, %rbx
 	je L(done)
-	vmovd %edx, %xmm9
+	vmovd %ebx, %xmm9
 	vpbroadcastd %xmm9, %ymm9
 	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
-	vmaskmovps (%rsi, %rdi, 4), %ymm9, %ymm10
-	vmaxps %ymm10, %ymm2, %ymm10
-	vminps %ymm10, %ymm1, %ymm10
-	vmulps %ymm3, %ymm10, %ymm11
-	vaddps %ymm0, %ymm11, %ymm11
+	vmaskmovps (%rdi, %r8, 4), %ymm9, %ymm10
+	vmaxps %ymm10, %ymm3, %ymm10
+	vminps %ymm10, %ymm2, %ymm10
+	vmovups %ymm0, %ymm11
+	vfmadd231ps %ymm4, %ymm10, %ymm11
 	vsubps %ymm0, %ymm11, %ymm12
-	vmulps %ymm4, %ymm12, %ymm13
-	vsubps %ymm13, %ymm10, %ymm10
-	vmulps %ymm5, %ymm12, %ymm12
-	vsubps %ymm12, %ymm10, %ymm13
-	vmulps %ymm13, %ymm7, %ymm14
-	vaddps %ymm8, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vmovups %ymm10, %ymm10
+	vfnmadd231ps %ymm5, %ymm12, %ymm10
+	vmovups %ymm10, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vmovups %ymm8, %ymm14
+	vfmadd231ps %ymm13, %ymm7, %ymm14
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm13, %ymm15
-	vmulps %ymm15, %ymm14, %ymm14
-	vsubps %ymm13, %ymm10, %ymm10
-	vsubps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm14, %ymm10
-	vaddps %ymm10, %ymm13, %ymm10
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vaddps %ymm13, %ymm10, %ymm10
 	vaddps %ymm10, %ymm6, %ymm10
 	vpsrld $0x01, %ymm11, %ymm12
 	vpslld $0x17, %ymm12, %ymm13
@@ -176,7 +308,7 @@ L(loopend):
 	vpsubd %ymm12, %ymm11, %ymm11
 	vpslld $0x17, %ymm11, %ymm11
 	vmulps %ymm11, %ymm10, %ymm10
-	vmaskmovps %ymm10, %ymm9, (%rbx, %rdi, 4)
+	vmaskmovps %ymm10, %ymm9, (%rsi, %r8, 4)
 
 L(done):
 	addq $48, %rax

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -29,17 +29,20 @@ L(lanes):
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
-L(word4b40007e):
-	.long 0x4b40007e
-	.balign 4
-L(word42b20000):
-	.long 0x42b20000
+L(word35bfbe8e):
+	.long 0x35bfbe8e
 	.balign 4
 L(wordc18b0000):
 	.long 0xc18b0000
 	.balign 4
+L(word42b20000):
+	.long 0x42b20000
+	.balign 4
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
+	.balign 4
+L(word4b40007e):
+	.long 0x4b40007e
 	.balign 4
 L(word0000013d):
 	.long 0x13d
@@ -49,9 +52,6 @@ L(word1f800000):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3f000000):
 	.long 0x3f000000
@@ -89,8 +89,7 @@ L(word80000000):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %ymm0
-	vbroadcastss L(word4b40007e)+0(%rip), %ymm1
-	vbroadcastss L(word42b20000)+0(%rip), %ymm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm1
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -104,66 +103,59 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rdi, 4), %ymm3
-	vbroadcastss L(wordc18b0000)+0(%rip), %ymm4
-	vmaxps %ymm3, %ymm4, %ymm4
-	vminps %ymm4, %ymm2, %ymm4
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm5
-	vmulps %ymm5, %ymm4, %ymm5
-	vaddps %ymm1, %ymm5, %ymm5
-	vbroadcastss L(word0000013d)+0(%rip), %ymm6
-	vpsubd %ymm5, %ymm6, %ymm6
-	vpslld $0x17, %ymm6, %ymm6
-	vbroadcastss L(word1f800000)+0(%rip), %ymm7
-	vmulps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm0, %ymm7
-	vsubps %ymm1, %ymm5, %ymm8
-	vbroadcastss L(word3f317200)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm9
-	vsubps %ymm9, %ymm4, %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm4, %ymm9
-	vaddps %ymm9, %ymm7, %ymm10
-	vmulps %ymm9, %ymm9, %ymm11
-	vbroadcastss L(word3f000000)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm11, %ymm12
-	vaddps %ymm12, %ymm10, %ymm13
-	vsubps %ymm7, %ymm0, %ymm14
-	vsubps %ymm6, %ymm14, %ymm6
-	vsubps %ymm10, %ymm7, %ymm7
-	vaddps %ymm9, %ymm7, %ymm7
-	vsubps %ymm13, %ymm10, %ymm10
-	vaddps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
-	vbroadcastss L(word394f3646)+0(%rip), %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3c08896d)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm11, %ymm10
-	vmulps %ymm10, %ymm7, %ymm7
-	vsubps %ymm9, %ymm4, %ymm4
-	vsubps %ymm8, %ymm4, %ymm4
-	vaddps %ymm4, %ymm7, %ymm4
-	vaddps %ymm4, %ymm6, %ymm4
-	vaddps %ymm4, %ymm13, %ymm4
-	vaddps %ymm4, %ymm4, %ymm4
+	vmovups (%rsi, %rdi, 4), %ymm2
+	vbroadcastss L(wordc18b0000)+0(%rip), %ymm3
+	vmaxps %ymm2, %ymm3, %ymm3
+	vbroadcastss L(word42b20000)+0(%rip), %ymm4
+	vminps %ymm3, %ymm4, %ymm3
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm5
+	vfmadd213ps %ymm5, %ymm3, %ymm4
+	vbroadcastss L(word0000013d)+0(%rip), %ymm5
+	vpsubd %ymm4, %ymm5, %ymm5
 	vpslld $0x17, %ymm5, %ymm5
-	vmulps %ymm5, %ymm4, %ymm4
-	vbroadcastss L(word80000000)+0(%rip), %ymm5
-	vandps %ymm5, %ymm3, %ymm3
-	vorps %ymm3, %ymm4, %ymm3
-	vmovups %ymm3, (%rbx, %rdi, 4)
+	vbroadcastss L(word1f800000)+0(%rip), %ymm6
+	vmulps %ymm6, %ymm5, %ymm5
+	vsubps %ymm5, %ymm0, %ymm6
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm7
+	vsubps %ymm7, %ymm4, %ymm7
+	vbroadcastss L(word3f317200)+0(%rip), %ymm8
+	vfnmadd213ps %ymm3, %ymm7, %ymm8
+	vaddps %ymm8, %ymm6, %ymm3
+	vmovups %ymm8, %ymm9
+	vfnmadd231ps %ymm1, %ymm7, %ymm9
+	vmulps %ymm9, %ymm9, %ymm10
+	vbroadcastss L(word3f000000)+0(%rip), %ymm11
+	vmulps %ymm11, %ymm10, %ymm11
+	vaddps %ymm11, %ymm3, %ymm12
+	vbroadcastss L(word394f3646)+0(%rip), %ymm13
+	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3c08896d)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vmulps %ymm9, %ymm10, %ymm9
+	vsubps %ymm6, %ymm0, %ymm10
+	vsubps %ymm5, %ymm10, %ymm5
+	vsubps %ymm3, %ymm6, %ymm6
+	vaddps %ymm8, %ymm6, %ymm6
+	vsubps %ymm12, %ymm3, %ymm3
+	vaddps %ymm11, %ymm3, %ymm3
+	vaddps %ymm3, %ymm6, %ymm3
+	vaddps %ymm3, %ymm5, %ymm3
+	vfnmadd231ps %ymm1, %ymm7, %ymm3
+	vfmadd213ps %ymm3, %ymm9, %ymm13
+	vaddps %ymm13, %ymm12, %ymm3
+	vaddps %ymm3, %ymm3, %ymm3
+	vpslld $0x17, %ymm4, %ymm4
+	vmulps %ymm4, %ymm3, %ymm3
+	vbroadcastss L(word80000000)+0(%rip), %ymm4
+	vandps %ymm4, %ymm2, %ymm2
+	vorps %ymm2, %ymm3, %ymm2
+	vmovups %ymm2, (%rbx, %rdi, 4)
 	addq $8, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -171,69 +163,62 @@ L(loop):
 L(loopend):
 	subq %rdi, %rdx
 	je L(done)
-	vmovd %edx, %xmm3
-	vpbroadcastd %xmm3, %ymm3
-	vpcmpgtd L(lanes)+0(%rip), %ymm3, %ymm3
-	vmaskmovps (%rsi, %rdi, 4), %ymm3, %ymm4
-	vbroadcastss L(wordc18b0000)+0(%rip), %ymm5
-	vmaxps %ymm4, %ymm5, %ymm5
-	vminps %ymm5, %ymm2, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vmulps %ymm6, %ymm5, %ymm6
-	vaddps %ymm1, %ymm6, %ymm6
-	vbroadcastss L(word0000013d)+0(%rip), %ymm7
-	vpsubd %ymm6, %ymm7, %ymm7
-	vpslld $0x17, %ymm7, %ymm7
-	vbroadcastss L(word1f800000)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm7
-	vsubps %ymm7, %ymm0, %ymm8
-	vsubps %ymm1, %ymm6, %ymm9
-	vbroadcastss L(word3f317200)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm10
-	vsubps %ymm10, %ymm5, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vsubps %ymm9, %ymm5, %ymm10
-	vaddps %ymm10, %ymm8, %ymm11
-	vmulps %ymm10, %ymm10, %ymm12
-	vbroadcastss L(word3f000000)+0(%rip), %ymm13
-	vmulps %ymm13, %ymm12, %ymm13
-	vaddps %ymm13, %ymm11, %ymm14
-	vsubps %ymm8, %ymm0, %ymm15
-	vsubps %ymm7, %ymm15, %ymm7
-	vsubps %ymm11, %ymm8, %ymm8
-	vaddps %ymm10, %ymm8, %ymm8
-	vsubps %ymm14, %ymm11, %ymm11
-	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word394f3646)+0(%rip), %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3c08896d)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm12, %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vsubps %ymm10, %ymm5, %ymm5
-	vsubps %ymm9, %ymm5, %ymm5
-	vaddps %ymm5, %ymm8, %ymm5
-	vaddps %ymm5, %ymm7, %ymm5
-	vaddps %ymm5, %ymm14, %ymm5
-	vaddps %ymm5, %ymm5, %ymm5
+	vmovd %edx, %xmm2
+	vpbroadcastd %xmm2, %ymm2
+	vpcmpgtd L(lanes)+0(%rip), %ymm2, %ymm2
+	vmaskmovps (%rsi, %rdi, 4), %ymm2, %ymm3
+	vbroadcastss L(wordc18b0000)+0(%rip), %ymm4
+	vmaxps %ymm3, %ymm4, %ymm4
+	vbroadcastss L(word42b20000)+0(%rip), %ymm5
+	vminps %ymm4, %ymm5, %ymm4
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm5
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm6
+	vfmadd213ps %ymm6, %ymm4, %ymm5
+	vbroadcastss L(word0000013d)+0(%rip), %ymm6
+	vpsubd %ymm5, %ymm6, %ymm6
 	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vandps %ymm6, %ymm4, %ymm4
-	vorps %ymm4, %ymm5, %ymm4
-	vmaskmovps %ymm4, %ymm3, (%rbx, %rdi, 4)
+	vbroadcastss L(word1f800000)+0(%rip), %ymm7
+	vmulps %ymm7, %ymm6, %ymm6
+	vsubps %ymm6, %ymm0, %ymm7
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm8
+	vsubps %ymm8, %ymm5, %ymm8
+	vbroadcastss L(word3f317200)+0(%rip), %ymm9
+	vfnmadd213ps %ymm4, %ymm8, %ymm9
+	vaddps %ymm9, %ymm7, %ymm4
+	vmovups %ymm9, %ymm10
+	vfnmadd231ps %ymm1, %ymm8, %ymm10
+	vmulps %ymm10, %ymm10, %ymm11
+	vbroadcastss L(word3f000000)+0(%rip), %ymm12
+	vmulps %ymm12, %ymm11, %ymm12
+	vaddps %ymm12, %ymm4, %ymm13
+	vbroadcastss L(word394f3646)+0(%rip), %ymm14
+	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3c08896d)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vmulps %ymm10, %ymm11, %ymm10
+	vsubps %ymm7, %ymm0, %ymm11
+	vsubps %ymm6, %ymm11, %ymm6
+	vsubps %ymm4, %ymm7, %ymm7
+	vaddps %ymm9, %ymm7, %ymm7
+	vsubps %ymm13, %ymm4, %ymm4
+	vaddps %ymm12, %ymm4, %ymm4
+	vaddps %ymm4, %ymm7, %ymm4
+	vaddps %ymm4, %ymm6, %ymm4
+	vfnmadd231ps %ymm1, %ymm8, %ymm4
+	vfmadd213ps %ymm4, %ymm10, %ymm14
+	vaddps %ymm14, %ymm13, %ymm4
+	vaddps %ymm4, %ymm4, %ymm4
+	vpslld $0x17, %ymm5, %ymm5
+	vmulps %ymm5, %ymm4, %ymm4
+	vbroadcastss L(word80000000)+0(%rip), %ymm5
+	vandps %ymm5, %ymm3, %ymm3
+	vorps %ymm3, %ymm4, %ymm3
+	vmaskmovps %ymm3, %ymm2, (%rbx, %rdi, 4)
 
 L(done):
 	addq $48, %rax

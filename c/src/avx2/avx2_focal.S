@@ -11,7 +11,7 @@
  * scalars  scale, gamma, alpha_yes, alpha_no
  * lanes    sum
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, r13, rsp
  */
 #include "../asm.h"
@@ -32,17 +32,17 @@ L(lanes):
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word00000000):
+	.long 0x0
+	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f3504f3):
 	.long 0x3f3504f3
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
 	.balign 4
 L(word007fffff):
 	.long 0x7fffff
@@ -104,46 +104,39 @@ L(word3e2aaa47):
 L(word3efffffe):
 	.long 0x3efffffe
 	.balign 4
-L(word00000000):
-	.long 0x0
+L(word80000000):
+	.long 0x80000000
 
 	BEGIN(avx2_focal)
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
 	PUSH(r13)
-	ALLOCATE(192, 0)
-	movq ARGUMENT0, 160(%rsp)
-	movq ARGUMENT1, 168(%rsp)
-	movq ARGUMENT2, 176(%rsp)
-	movq ARGUMENT3, 184(%rsp)
-	movq 176(%rsp), %rax
-	movq 184(%rsp), %rcx
+	ALLOCATE(128, 0)
+	movq ARGUMENT0, 96(%rsp)
+	movq ARGUMENT1, 104(%rsp)
+	movq ARGUMENT2, 112(%rsp)
+	movq ARGUMENT3, 120(%rsp)
+	movq 112(%rsp), %rax
+	movq 120(%rsp), %rcx
 	movq 0(%rcx), %rcx
-	movq 160(%rsp), %rdx
-	movq 168(%rsp), %rbx
+	movq 96(%rsp), %rdx
+	movq 104(%rsp), %rbx
 	imulq $24, %rbx, %rbx
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
 	jge L(end)
 	vbroadcastss 4(%rax), %ymm0
 	vbroadcastss L(word3f800000)+0(%rip), %ymm1
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm2
-	vbroadcastss L(word3f317200)+0(%rip), %ymm3
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm4
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm5
-	vandps %ymm5, %ymm0, %ymm5
-	vmovups %ymm5, (%rsp)
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm5
-	vandps %ymm5, %ymm0, %ymm5
-	vsubps %ymm5, %ymm0, %ymm5
-	vmovups %ymm5, 32(%rsp)
+	vbroadcastss L(word00000000)+0(%rip), %ymm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm3
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm4
 	vbroadcastss (%rax), %ymm5
-	vmovups %ymm5, 64(%rsp)
+	vmovups %ymm5, (%rsp)
 	vbroadcastss 8(%rax), %ymm5
-	vmovups %ymm5, 96(%rsp)
+	vmovups %ymm5, 32(%rsp)
 	vbroadcastss 12(%rax), %ymm5
-	vmovups %ymm5, 128(%rsp)
+	vmovups %ymm5, 64(%rsp)
 	leaq -120(%rbx), %rax
 
 L(entry):
@@ -163,55 +156,48 @@ L(loop):
 	movq %r11, %r13
 	andq $31, %r13
 	vmovups (%r9, %r11, 4), %ymm5
-	vpsubd %ymm2, %ymm5, %ymm5
+	vpsubd %ymm4, %ymm5, %ymm5
 	vpsrad $0x17, %ymm5, %ymm6
 	vcvtdq2ps %ymm6, %ymm6
-	vmulps %ymm3, %ymm6, %ymm7
+	vbroadcastss L(word3f317200)+0(%rip), %ymm7
+	vmulps %ymm7, %ymm6, %ymm7
 	vbroadcastss L(word007fffff)+0(%rip), %ymm8
 	vandps %ymm8, %ymm5, %ymm5
-	vpaddd %ymm2, %ymm5, %ymm5
+	vpaddd %ymm4, %ymm5, %ymm5
 	vsubps %ymm1, %ymm5, %ymm5
 	vbroadcastss L(word3f000000)+0(%rip), %ymm8
 	vmulps %ymm5, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
-	vsubps %ymm8, %ymm5, %ymm9
+	vmovups %ymm5, %ymm9
+	vfnmadd231ps %ymm5, %ymm8, %ymm9
 	vaddps %ymm9, %ymm7, %ymm10
 	vsubps %ymm9, %ymm5, %ymm11
-	vsubps %ymm8, %ymm11, %ymm8
+	vfnmadd231ps %ymm5, %ymm8, %ymm11
 	vsubps %ymm10, %ymm7, %ymm7
 	vaddps %ymm9, %ymm7, %ymm7
-	vaddps %ymm7, %ymm8, %ymm7
+	vaddps %ymm7, %ymm11, %ymm7
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm5, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
+	vfmadd213ps %ymm9, %ymm5, %ymm8
 	vmulps %ymm5, %ymm5, %ymm9
 	vmulps %ymm5, %ymm9, %ymm5
-	vmulps %ymm5, %ymm8, %ymm5
-	vmulps %ymm4, %ymm6, %ymm6
-	vaddps %ymm6, %ymm5, %ymm5
-	vaddps %ymm5, %ymm7, %ymm5
+	vmovups %ymm2, %ymm9
+	vfmadd231ps %ymm3, %ymm6, %ymm9
+	vfmadd213ps %ymm9, %ymm5, %ymm8
+	vaddps %ymm8, %ymm7, %ymm5
 	vaddps %ymm5, %ymm10, %ymm6
 	vmulps %ymm6, %ymm0, %ymm7
 	vbroadcastss L(wordc2d00000)+0(%rip), %ymm8
@@ -219,33 +205,26 @@ L(loop):
 	vbroadcastss L(word42b20000)+0(%rip), %ymm9
 	vminps %ymm8, %ymm9, %ymm8
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm9
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm9, %ymm9
+	vfmadd213ps %ymm11, %ymm8, %ymm9
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm11
 	vsubps %ymm11, %ymm9, %ymm11
-	vmulps %ymm3, %ymm11, %ymm12
-	vsubps %ymm12, %ymm8, %ymm8
-	vmulps %ymm4, %ymm11, %ymm11
-	vsubps %ymm11, %ymm8, %ymm12
+	vbroadcastss L(word3f317200)+0(%rip), %ymm12
+	vfnmadd213ps %ymm8, %ymm11, %ymm12
+	vmovups %ymm12, %ymm8
+	vfnmadd231ps %ymm3, %ymm11, %ymm8
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm8, %ymm13
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm8, %ymm13
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm8, %ymm13
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm12, %ymm14
-	vmulps %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm8, %ymm8
-	vsubps %ymm11, %ymm8, %ymm8
-	vaddps %ymm8, %ymm13, %ymm8
+	vfmadd213ps %ymm14, %ymm8, %ymm13
+	vmulps %ymm8, %ymm8, %ymm8
+	vmulps %ymm8, %ymm13, %ymm8
+	vfnmadd231ps %ymm3, %ymm11, %ymm8
 	vaddps %ymm8, %ymm12, %ymm8
 	vaddps %ymm8, %ymm1, %ymm8
 	vpsrld $0x01, %ymm9, %ymm11
@@ -254,42 +233,30 @@ L(loop):
 	vpsubd %ymm11, %ymm9, %ymm9
 	vpslld $0x17, %ymm9, %ymm9
 	vmulps %ymm9, %ymm8, %ymm8
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm9
-	vandps %ymm9, %ymm6, %ymm9
-	vmulps (%rsp), %ymm9, %ymm11
-	vsubps %ymm7, %ymm11, %ymm7
-	vsubps %ymm9, %ymm6, %ymm11
-	vmulps (%rsp), %ymm11, %ymm12
-	vaddps %ymm12, %ymm7, %ymm7
-	vmulps 32(%rsp), %ymm9, %ymm9
-	vaddps %ymm9, %ymm7, %ymm7
-	vmulps 32(%rsp), %ymm11, %ymm9
-	vaddps %ymm9, %ymm7, %ymm7
-	vsubps %ymm6, %ymm10, %ymm6
-	vaddps %ymm5, %ymm6, %ymm5
-	vmulps %ymm5, %ymm0, %ymm5
-	vaddps %ymm5, %ymm7, %ymm5
-	vmulps %ymm5, %ymm8, %ymm5
-	vaddps %ymm5, %ymm8, %ymm5
+	vsubps %ymm6, %ymm10, %ymm9
+	vaddps %ymm5, %ymm9, %ymm5
+	vbroadcastss L(word80000000)+0(%rip), %ymm9
+	vxorps %ymm9, %ymm7, %ymm7
+	vfmadd231ps %ymm6, %ymm0, %ymm7
+	vfmadd213ps %ymm7, %ymm0, %ymm5
+	vfmadd213ps %ymm8, %ymm8, %ymm5
 	vmovups (%r8, %r11, 4), %ymm6
-	vmulps 96(%rsp), %ymm6, %ymm7
+	vmulps 32(%rsp), %ymm6, %ymm7
 	vsubps %ymm6, %ymm1, %ymm6
-	vmulps 128(%rsp), %ymm6, %ymm6
+	vmulps 64(%rsp), %ymm6, %ymm6
 	vaddps %ymm6, %ymm7, %ymm6
 	vmulps (%r10, %r11, 4), %ymm0, %ymm7
 	vmovups (%rdi, %r11, 4), %ymm8
 	vmulps %ymm8, %ymm7, %ymm9
-	vbroadcastss L(word00000000)+0(%rip), %ymm10
-	vcmpps $0x00, %ymm10, %ymm7, %ymm10
+	vcmpps $0x00, %ymm2, %ymm7, %ymm10
 	vblendvps %ymm10, %ymm7, %ymm9, %ymm7
 	vaddps (%rsi, %r11, 4), %ymm7, %ymm7
 	vmulps %ymm7, %ymm6, %ymm7
 	vmulps %ymm7, %ymm5, %ymm7
-	vmulps 64(%rsp), %ymm7, %ymm7
+	vmulps (%rsp), %ymm7, %ymm7
 	vmovups %ymm7, (%rsi, %r11, 4)
 	vmulps %ymm8, %ymm6, %ymm7
-	vbroadcastss L(word00000000)+0(%rip), %ymm8
-	vcmpps $0x00, %ymm8, %ymm6, %ymm8
+	vcmpps $0x00, %ymm2, %ymm6, %ymm8
 	vblendvps %ymm8, %ymm6, %ymm7, %ymm6
 	vmulps %ymm6, %ymm5, %ymm5
 	vmovups %ymm5, (%rdi, %r11, 4)
@@ -315,55 +282,48 @@ L(loopend):
 	movq %r11, %rax
 	andq $31, %rax
 	vmaskmovps (%r9, %r11, 4), %ymm5, %ymm6
-	vpsubd %ymm2, %ymm6, %ymm6
+	vpsubd %ymm4, %ymm6, %ymm6
 	vpsrad $0x17, %ymm6, %ymm7
 	vcvtdq2ps %ymm7, %ymm7
-	vmulps %ymm3, %ymm7, %ymm8
+	vbroadcastss L(word3f317200)+0(%rip), %ymm8
+	vmulps %ymm8, %ymm7, %ymm8
 	vbroadcastss L(word007fffff)+0(%rip), %ymm9
 	vandps %ymm9, %ymm6, %ymm6
-	vpaddd %ymm2, %ymm6, %ymm6
+	vpaddd %ymm4, %ymm6, %ymm6
 	vsubps %ymm1, %ymm6, %ymm6
 	vbroadcastss L(word3f000000)+0(%rip), %ymm9
 	vmulps %ymm6, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
-	vsubps %ymm9, %ymm6, %ymm10
+	vmovups %ymm6, %ymm10
+	vfnmadd231ps %ymm6, %ymm9, %ymm10
 	vaddps %ymm10, %ymm8, %ymm11
 	vsubps %ymm10, %ymm6, %ymm12
-	vsubps %ymm9, %ymm12, %ymm9
+	vfnmadd231ps %ymm6, %ymm9, %ymm12
 	vsubps %ymm11, %ymm8, %ymm8
 	vaddps %ymm10, %ymm8, %ymm8
-	vaddps %ymm8, %ymm9, %ymm8
+	vaddps %ymm8, %ymm12, %ymm8
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm6, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm6, %ymm9
 	vmulps %ymm6, %ymm6, %ymm10
 	vmulps %ymm6, %ymm10, %ymm6
-	vmulps %ymm6, %ymm9, %ymm6
-	vmulps %ymm4, %ymm7, %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
-	vaddps %ymm6, %ymm8, %ymm6
+	vmovups %ymm2, %ymm10
+	vfmadd231ps %ymm3, %ymm7, %ymm10
+	vfmadd213ps %ymm10, %ymm6, %ymm9
+	vaddps %ymm9, %ymm8, %ymm6
 	vaddps %ymm6, %ymm11, %ymm7
 	vmulps %ymm7, %ymm0, %ymm8
 	vbroadcastss L(wordc2d00000)+0(%rip), %ymm9
@@ -371,33 +331,26 @@ L(loopend):
 	vbroadcastss L(word42b20000)+0(%rip), %ymm10
 	vminps %ymm9, %ymm10, %ymm9
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm10
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm10, %ymm10
+	vfmadd213ps %ymm12, %ymm9, %ymm10
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm12
 	vsubps %ymm12, %ymm10, %ymm12
-	vmulps %ymm3, %ymm12, %ymm13
-	vsubps %ymm13, %ymm9, %ymm9
-	vmulps %ymm4, %ymm12, %ymm12
-	vsubps %ymm12, %ymm9, %ymm13
+	vbroadcastss L(word3f317200)+0(%rip), %ymm13
+	vfnmadd213ps %ymm9, %ymm12, %ymm13
+	vmovups %ymm13, %ymm9
+	vfnmadd231ps %ymm3, %ymm12, %ymm9
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm9, %ymm14
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm9, %ymm14
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm9, %ymm14
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm13, %ymm15
-	vmulps %ymm15, %ymm14, %ymm14
-	vsubps %ymm13, %ymm9, %ymm9
-	vsubps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm14, %ymm9
+	vfmadd213ps %ymm15, %ymm9, %ymm14
+	vmulps %ymm9, %ymm9, %ymm9
+	vmulps %ymm9, %ymm14, %ymm9
+	vfnmadd231ps %ymm3, %ymm12, %ymm9
 	vaddps %ymm9, %ymm13, %ymm9
 	vaddps %ymm9, %ymm1, %ymm9
 	vpsrld $0x01, %ymm10, %ymm12
@@ -406,44 +359,32 @@ L(loopend):
 	vpsubd %ymm12, %ymm10, %ymm10
 	vpslld $0x17, %ymm10, %ymm10
 	vmulps %ymm10, %ymm9, %ymm9
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm10
-	vandps %ymm10, %ymm7, %ymm10
-	vmulps (%rsp), %ymm10, %ymm12
-	vsubps %ymm8, %ymm12, %ymm8
-	vsubps %ymm10, %ymm7, %ymm12
-	vmulps (%rsp), %ymm12, %ymm13
-	vaddps %ymm13, %ymm8, %ymm8
-	vmulps 32(%rsp), %ymm10, %ymm10
-	vaddps %ymm10, %ymm8, %ymm8
-	vmulps 32(%rsp), %ymm12, %ymm10
-	vaddps %ymm10, %ymm8, %ymm8
-	vsubps %ymm7, %ymm11, %ymm7
-	vaddps %ymm6, %ymm7, %ymm6
-	vmulps %ymm6, %ymm0, %ymm6
-	vaddps %ymm6, %ymm8, %ymm6
-	vmulps %ymm6, %ymm9, %ymm6
-	vaddps %ymm6, %ymm9, %ymm6
+	vsubps %ymm7, %ymm11, %ymm10
+	vaddps %ymm6, %ymm10, %ymm6
+	vbroadcastss L(word80000000)+0(%rip), %ymm10
+	vxorps %ymm10, %ymm8, %ymm8
+	vfmadd231ps %ymm7, %ymm0, %ymm8
+	vfmadd213ps %ymm8, %ymm0, %ymm6
+	vfmadd213ps %ymm9, %ymm9, %ymm6
 	vmaskmovps (%r8, %r11, 4), %ymm5, %ymm7
-	vmulps 96(%rsp), %ymm7, %ymm8
+	vmulps 32(%rsp), %ymm7, %ymm8
 	vsubps %ymm7, %ymm1, %ymm7
-	vmulps 128(%rsp), %ymm7, %ymm7
+	vmulps 64(%rsp), %ymm7, %ymm7
 	vaddps %ymm7, %ymm8, %ymm7
 	vmaskmovps (%rsi, %r11, 4), %ymm5, %ymm8
 	vmaskmovps (%r10, %r11, 4), %ymm5, %ymm9
 	vmulps %ymm0, %ymm9, %ymm9
 	vmaskmovps (%rdi, %r11, 4), %ymm5, %ymm10
 	vmulps %ymm10, %ymm9, %ymm11
-	vbroadcastss L(word00000000)+0(%rip), %ymm12
-	vcmpps $0x00, %ymm12, %ymm9, %ymm12
+	vcmpps $0x00, %ymm2, %ymm9, %ymm12
 	vblendvps %ymm12, %ymm9, %ymm11, %ymm9
 	vaddps %ymm9, %ymm8, %ymm8
 	vmulps %ymm8, %ymm7, %ymm8
 	vmulps %ymm8, %ymm6, %ymm8
-	vmulps 64(%rsp), %ymm8, %ymm8
+	vmulps (%rsp), %ymm8, %ymm8
 	vmaskmovps %ymm8, %ymm5, (%rsi, %r11, 4)
 	vmulps %ymm10, %ymm7, %ymm8
-	vbroadcastss L(word00000000)+0(%rip), %ymm9
-	vcmpps $0x00, %ymm9, %ymm7, %ymm9
+	vcmpps $0x00, %ymm2, %ymm7, %ymm9
 	vblendvps %ymm9, %ymm7, %ymm8, %ymm7
 	vmulps %ymm7, %ymm6, %ymm6
 	vmaskmovps %ymm6, %ymm5, (%rdi, %r11, 4)
@@ -465,7 +406,7 @@ L(done):
 
 L(end):
 	vzeroupper
-	FREE(192, 0)
+	FREE(128, 0)
 	POP(r13)
 	POP(r12)
 	POP(rbx)

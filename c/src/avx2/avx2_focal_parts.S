@@ -9,7 +9,7 @@
  *
  * list     wrong, bend, x, y
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -33,6 +33,9 @@ L(word3f800000):
 L(word4b4000fe):
 	.long 0x4b4000fe
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word42b20000):
 	.long 0x42b20000
 	.balign 4
@@ -44,9 +47,6 @@ L(word3fb8aa3b):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
@@ -91,11 +91,11 @@ L(word00800000):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %ymm0
 	vbroadcastss L(word4b4000fe)+0(%rip), %ymm1
-	vbroadcastss L(word42b20000)+0(%rip), %ymm2
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm3
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
-	vbroadcastss L(word3f317200)+0(%rip), %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm2
+	vbroadcastss L(word42b20000)+0(%rip), %ymm3
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm4
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm5
+	vbroadcastss L(word3f317200)+0(%rip), %ymm6
 	leaq -96(%rcx), %rdx
 
 L(entry):
@@ -117,34 +117,28 @@ L(loop):
 	vandps %ymm9, %ymm8, %ymm9
 	vbroadcastss L(word80000000)+0(%rip), %ymm10
 	vxorps %ymm10, %ymm9, %ymm9
-	vmaxps %ymm9, %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmulps %ymm4, %ymm9, %ymm10
-	vaddps %ymm1, %ymm10, %ymm10
+	vmaxps %ymm9, %ymm4, %ymm9
+	vminps %ymm9, %ymm3, %ymm9
+	vmovups %ymm1, %ymm10
+	vfmadd231ps %ymm5, %ymm9, %ymm10
 	vsubps %ymm1, %ymm10, %ymm11
-	vmulps %ymm5, %ymm11, %ymm12
-	vsubps %ymm12, %ymm9, %ymm9
-	vmulps %ymm6, %ymm11, %ymm11
-	vsubps %ymm11, %ymm9, %ymm12
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm6, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm2, %ymm11, %ymm12
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm12, %ymm12, %ymm14
-	vmulps %ymm14, %ymm13, %ymm13
-	vsubps %ymm12, %ymm9, %ymm9
-	vsubps %ymm11, %ymm9, %ymm9
-	vaddps %ymm9, %ymm13, %ymm9
-	vaddps %ymm9, %ymm12, %ymm9
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm2, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
 	vaddps %ymm9, %ymm0, %ymm9
 	vpsrld $0x01, %ymm10, %ymm11
 	vpslld $0x17, %ymm11, %ymm12
@@ -187,34 +181,28 @@ L(loopend):
 	vandps %ymm10, %ymm9, %ymm10
 	vbroadcastss L(word80000000)+0(%rip), %ymm11
 	vxorps %ymm11, %ymm10, %ymm10
-	vmaxps %ymm10, %ymm3, %ymm10
-	vminps %ymm10, %ymm2, %ymm10
-	vmulps %ymm4, %ymm10, %ymm11
-	vaddps %ymm1, %ymm11, %ymm11
+	vmaxps %ymm10, %ymm4, %ymm10
+	vminps %ymm10, %ymm3, %ymm10
+	vmovups %ymm1, %ymm11
+	vfmadd231ps %ymm5, %ymm10, %ymm11
 	vsubps %ymm1, %ymm11, %ymm12
-	vmulps %ymm5, %ymm12, %ymm13
-	vsubps %ymm13, %ymm10, %ymm10
-	vmulps %ymm6, %ymm12, %ymm12
-	vsubps %ymm12, %ymm10, %ymm13
+	vmovups %ymm10, %ymm10
+	vfnmadd231ps %ymm6, %ymm12, %ymm10
+	vmovups %ymm10, %ymm13
+	vfnmadd231ps %ymm2, %ymm12, %ymm13
 	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
 	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm13, %ymm13, %ymm15
-	vmulps %ymm15, %ymm14, %ymm14
-	vsubps %ymm13, %ymm10, %ymm10
-	vsubps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm14, %ymm10
-	vaddps %ymm10, %ymm13, %ymm10
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfnmadd231ps %ymm2, %ymm12, %ymm13
+	vaddps %ymm13, %ymm10, %ymm10
 	vaddps %ymm10, %ymm0, %ymm10
 	vpsrld $0x01, %ymm11, %ymm12
 	vpslld $0x17, %ymm12, %ymm13

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -142,47 +142,37 @@ L(loop):
 	vsubps %ymm5, %ymm8, %ymm8
 	vbroadcastss L(word3f000000)+0(%rip), %ymm11
 	vmulps %ymm8, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
-	vsubps %ymm11, %ymm8, %ymm12
+	vmovups %ymm8, %ymm12
+	vfnmadd231ps %ymm8, %ymm11, %ymm12
 	vaddps %ymm12, %ymm10, %ymm13
 	vsubps %ymm12, %ymm8, %ymm14
-	vsubps %ymm11, %ymm14, %ymm11
+	vfnmadd231ps %ymm8, %ymm11, %ymm14
 	vsubps %ymm13, %ymm10, %ymm10
 	vaddps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm11, %ymm10
+	vaddps %ymm10, %ymm14, %ymm10
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm8, %ymm11
 	vmulps %ymm8, %ymm8, %ymm12
 	vmulps %ymm8, %ymm12, %ymm8
-	vmulps %ymm8, %ymm11, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm9, %ymm9
-	vaddps %ymm0, %ymm9, %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vaddps %ymm8, %ymm10, %ymm8
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
+	vfmadd213ps %ymm0, %ymm9, %ymm12
+	vfmadd213ps %ymm12, %ymm8, %ymm11
+	vaddps %ymm11, %ymm10, %ymm8
 	vaddps %ymm8, %ymm13, %ymm8
 	vbroadcastss L(word7f800000)+0(%rip), %ymm9
 	vcmpps $0x00, %ymm9, %ymm7, %ymm9
@@ -220,47 +210,37 @@ L(loopend):
 	vsubps %ymm5, %ymm9, %ymm9
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm9, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
-	vsubps %ymm12, %ymm9, %ymm13
+	vmovups %ymm9, %ymm13
+	vfnmadd231ps %ymm9, %ymm12, %ymm13
 	vaddps %ymm13, %ymm11, %ymm14
 	vsubps %ymm13, %ymm9, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm9, %ymm12, %ymm15
 	vsubps %ymm14, %ymm11, %ymm11
 	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
+	vaddps %ymm11, %ymm15, %ymm11
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vmulps %ymm9, %ymm9, %ymm13
 	vmulps %ymm9, %ymm13, %ymm9
-	vmulps %ymm9, %ymm12, %ymm9
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm10, %ymm10
-	vaddps %ymm0, %ymm10, %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vaddps %ymm9, %ymm11, %ymm9
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm13
+	vfmadd213ps %ymm0, %ymm10, %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vaddps %ymm12, %ymm11, %ymm9
 	vaddps %ymm9, %ymm14, %ymm9
 	vbroadcastss L(word7f800000)+0(%rip), %ymm10
 	vcmpps $0x00, %ymm10, %ymm8, %ymm10

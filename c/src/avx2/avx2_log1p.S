@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -129,54 +129,44 @@ L(loop):
 	vblendvps %ymm10, %ymm5, %ymm7, %ymm7
 	vbroadcastss L(word3f000000)+0(%rip), %ymm11
 	vmulps %ymm7, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vsubps %ymm11, %ymm7, %ymm12
+	vmovups %ymm7, %ymm12
+	vfnmadd231ps %ymm7, %ymm11, %ymm12
 	vaddps %ymm12, %ymm9, %ymm13
 	vsubps %ymm12, %ymm7, %ymm14
-	vsubps %ymm11, %ymm14, %ymm11
+	vfnmadd231ps %ymm7, %ymm11, %ymm14
 	vsubps %ymm13, %ymm9, %ymm9
 	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm11, %ymm9
+	vaddps %ymm9, %ymm14, %ymm9
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
+	vfmadd213ps %ymm12, %ymm7, %ymm11
 	vmulps %ymm7, %ymm7, %ymm12
 	vmulps %ymm7, %ymm12, %ymm7
-	vmulps %ymm7, %ymm11, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vsubps %ymm0, %ymm6, %ymm11
-	vsubps %ymm11, %ymm6, %ymm12
-	vsubps %ymm12, %ymm0, %ymm12
-	vsubps %ymm11, %ymm5, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
-	vdivps %ymm6, %ymm11, %ymm6
+	vsubps %ymm0, %ymm6, %ymm12
+	vsubps %ymm12, %ymm6, %ymm14
+	vsubps %ymm14, %ymm0, %ymm14
+	vsubps %ymm12, %ymm5, %ymm12
+	vaddps %ymm12, %ymm14, %ymm12
+	vdivps %ymm6, %ymm12, %ymm6
 	vblendvps %ymm10, %ymm1, %ymm6, %ymm6
-	vaddps %ymm6, %ymm8, %ymm6
-	vaddps %ymm6, %ymm7, %ymm6
-	vaddps %ymm6, %ymm9, %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
+	vfmadd213ps %ymm6, %ymm8, %ymm10
+	vfmadd213ps %ymm10, %ymm7, %ymm11
+	vaddps %ymm11, %ymm9, %ymm6
 	vaddps %ymm6, %ymm13, %ymm6
 	vaddps %ymm5, %ymm5, %ymm7
 	vcmpps $0x00, %ymm5, %ymm7, %ymm7
@@ -212,54 +202,44 @@ L(loopend):
 	vblendvps %ymm11, %ymm6, %ymm8, %ymm8
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm8, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
-	vsubps %ymm12, %ymm8, %ymm13
+	vmovups %ymm8, %ymm13
+	vfnmadd231ps %ymm8, %ymm12, %ymm13
 	vaddps %ymm13, %ymm10, %ymm14
 	vsubps %ymm13, %ymm8, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm8, %ymm12, %ymm15
 	vsubps %ymm14, %ymm10, %ymm10
 	vaddps %ymm13, %ymm10, %ymm10
-	vaddps %ymm10, %ymm12, %ymm10
+	vaddps %ymm10, %ymm15, %ymm10
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm8, %ymm12
 	vmulps %ymm8, %ymm8, %ymm13
 	vmulps %ymm8, %ymm13, %ymm8
-	vmulps %ymm8, %ymm12, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vsubps %ymm0, %ymm7, %ymm12
-	vsubps %ymm12, %ymm7, %ymm13
-	vsubps %ymm13, %ymm0, %ymm13
-	vsubps %ymm12, %ymm6, %ymm12
-	vaddps %ymm12, %ymm13, %ymm12
-	vdivps %ymm7, %ymm12, %ymm7
+	vsubps %ymm0, %ymm7, %ymm13
+	vsubps %ymm13, %ymm7, %ymm15
+	vsubps %ymm15, %ymm0, %ymm15
+	vsubps %ymm13, %ymm6, %ymm13
+	vaddps %ymm13, %ymm15, %ymm13
+	vdivps %ymm7, %ymm13, %ymm7
 	vblendvps %ymm11, %ymm1, %ymm7, %ymm7
-	vaddps %ymm7, %ymm9, %ymm7
-	vaddps %ymm7, %ymm8, %ymm7
-	vaddps %ymm7, %ymm10, %ymm7
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
+	vfmadd213ps %ymm7, %ymm9, %ymm11
+	vfmadd213ps %ymm11, %ymm8, %ymm12
+	vaddps %ymm12, %ymm10, %ymm7
 	vaddps %ymm7, %ymm14, %ymm7
 	vaddps %ymm6, %ymm6, %ymm8
 	vcmpps $0x00, %ymm6, %ymm8, %ymm8

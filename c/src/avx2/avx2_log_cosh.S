@@ -12,7 +12,7 @@
  * scalars  scale
  * lanes    sum
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, rsp
  */
 #include "../asm.h"
@@ -29,9 +29,6 @@ L(lanes):
 	.long 0x5
 	.long 0x6
 	.long 0x7
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
@@ -56,6 +53,9 @@ L(word0000013d):
 	.balign 4
 L(word1f800000):
 	.long 0x1f800000
+	.balign 4
+L(word3f800000):
+	.long 0x3f800000
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
@@ -153,9 +153,8 @@ L(word3f317218):
 	addq %rdx, %rbx
 	cmpq %rbx, %rdx
 	jge L(end)
-	vbroadcastss L(word3f800000)+0(%rip), %ymm0
-	vbroadcastss (%rax), %ymm1
-	vmovups %ymm1, (%rsp)
+	vbroadcastss (%rax), %ymm0
+	vmovups %ymm0, (%rsp)
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -173,8 +172,189 @@ L(entry):
 L(loop):
 	movq %r10, %r12
 	andq $31, %r12
-	vmovups (%r8, %r10, 4), %ymm1
-	vsubps (%r9, %r10, 4), %ymm1, %ymm1
+	vmovups (%r8, %r10, 4), %ymm0
+	vsubps (%r9, %r10, 4), %ymm0, %ymm0
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm1
+	vandps %ymm1, %ymm0, %ymm1
+	vaddps %ymm1, %ymm1, %ymm2
+	vbroadcastss L(word80000000)+0(%rip), %ymm3
+	vxorps %ymm3, %ymm2, %ymm2
+	vbroadcastss L(wordc18b0000)+0(%rip), %ymm3
+	vmaxps %ymm2, %ymm3, %ymm3
+	vbroadcastss L(word42b20000)+0(%rip), %ymm4
+	vminps %ymm3, %ymm4, %ymm3
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm5
+	vfmadd213ps %ymm5, %ymm3, %ymm4
+	vbroadcastss L(word0000013d)+0(%rip), %ymm5
+	vpsubd %ymm4, %ymm5, %ymm5
+	vpslld $0x17, %ymm5, %ymm5
+	vbroadcastss L(word1f800000)+0(%rip), %ymm6
+	vmulps %ymm6, %ymm5, %ymm5
+	vbroadcastss L(word3f800000)+0(%rip), %ymm6
+	vsubps %ymm5, %ymm6, %ymm6
+	vbroadcastss L(word4b40007e)+0(%rip), %ymm7
+	vsubps %ymm7, %ymm4, %ymm7
+	vbroadcastss L(word3f317200)+0(%rip), %ymm8
+	vfnmadd213ps %ymm3, %ymm7, %ymm8
+	vaddps %ymm8, %ymm6, %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
+	vfnmadd213ps %ymm8, %ymm7, %ymm9
+	vmulps %ymm9, %ymm9, %ymm10
+	vbroadcastss L(word3f000000)+0(%rip), %ymm11
+	vmulps %ymm11, %ymm10, %ymm11
+	vaddps %ymm11, %ymm3, %ymm12
+	vbroadcastss L(word394f3646)+0(%rip), %ymm13
+	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3c08896d)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm9, %ymm13
+	vmulps %ymm9, %ymm10, %ymm9
+	vbroadcastss L(word3f800000)+0(%rip), %ymm10
+	vsubps %ymm6, %ymm10, %ymm10
+	vsubps %ymm5, %ymm10, %ymm5
+	vsubps %ymm3, %ymm6, %ymm6
+	vaddps %ymm8, %ymm6, %ymm6
+	vsubps %ymm12, %ymm3, %ymm3
+	vaddps %ymm11, %ymm3, %ymm3
+	vaddps %ymm3, %ymm6, %ymm3
+	vaddps %ymm3, %ymm5, %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
+	vfnmadd213ps %ymm3, %ymm7, %ymm5
+	vfmadd213ps %ymm5, %ymm9, %ymm13
+	vaddps %ymm13, %ymm12, %ymm3
+	vaddps %ymm3, %ymm3, %ymm3
+	vpslld $0x17, %ymm4, %ymm4
+	vmulps %ymm4, %ymm3, %ymm3
+	vbroadcastss L(word80000000)+0(%rip), %ymm4
+	vandps %ymm4, %ymm2, %ymm2
+	vorps %ymm2, %ymm3, %ymm2
+	vbroadcastss L(word80000000)+0(%rip), %ymm3
+	vxorps %ymm3, %ymm2, %ymm3
+	vbroadcastss L(word40000000)+0(%rip), %ymm4
+	vaddps %ymm4, %ymm2, %ymm4
+	vdivps %ymm4, %ymm3, %ymm3
+	vbroadcastss L(word80000000)+0(%rip), %ymm4
+	vandps %ymm4, %ymm0, %ymm0
+	vorps %ymm0, %ymm3, %ymm0
+	vmulps (%rsp), %ymm0, %ymm0
+	vmovups %ymm0, (%rsi, %r10, 4)
+	vmulps %ymm2, %ymm2, %ymm0
+	vbroadcastss L(word3e800000)+0(%rip), %ymm3
+	vmulps %ymm3, %ymm0, %ymm0
+	vbroadcastss L(word3f800000)+0(%rip), %ymm3
+	vaddps %ymm3, %ymm2, %ymm2
+	vdivps %ymm2, %ymm0, %ymm0
+	vbroadcastss L(word3f000000)+0(%rip), %ymm3
+	vcmpps $0x11, %ymm3, %ymm1, %ymm3
+	vblendvps %ymm3, %ymm0, %ymm2, %ymm0
+	vbroadcastss L(word3f800000)+0(%rip), %ymm2
+	vaddps %ymm0, %ymm2, %ymm2
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm4
+	vpsubd %ymm4, %ymm2, %ymm4
+	vpsrad $0x17, %ymm4, %ymm5
+	vcvtdq2ps %ymm5, %ymm5
+	vbroadcastss L(word3f317200)+0(%rip), %ymm6
+	vmulps %ymm6, %ymm5, %ymm6
+	vbroadcastss L(word007fffff)+0(%rip), %ymm7
+	vandps %ymm7, %ymm4, %ymm4
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm7
+	vpaddd %ymm7, %ymm4, %ymm4
+	vbroadcastss L(word3f800000)+0(%rip), %ymm7
+	vsubps %ymm7, %ymm4, %ymm4
+	vbroadcastss L(word00000000)+0(%rip), %ymm7
+	vcmpps $0x00, %ymm7, %ymm5, %ymm7
+	vblendvps %ymm7, %ymm0, %ymm4, %ymm4
+	vbroadcastss L(word3f000000)+0(%rip), %ymm8
+	vmulps %ymm4, %ymm8, %ymm8
+	vmovups %ymm4, %ymm9
+	vfnmadd231ps %ymm4, %ymm8, %ymm9
+	vaddps %ymm9, %ymm6, %ymm10
+	vsubps %ymm9, %ymm4, %ymm11
+	vfnmadd231ps %ymm4, %ymm8, %ymm11
+	vsubps %ymm10, %ymm6, %ymm6
+	vaddps %ymm9, %ymm6, %ymm6
+	vaddps %ymm6, %ymm11, %ymm6
+	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm8
+	vbroadcastss L(wordbdef2374)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(word3df37d3f)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(word3e119b5d)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(wordbe800003)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm9
+	vfmadd213ps %ymm9, %ymm4, %ymm8
+	vmulps %ymm4, %ymm4, %ymm9
+	vmulps %ymm4, %ymm9, %ymm4
+	vbroadcastss L(word3f800000)+0(%rip), %ymm9
+	vsubps %ymm9, %ymm2, %ymm9
+	vsubps %ymm9, %ymm2, %ymm11
+	vbroadcastss L(word3f800000)+0(%rip), %ymm12
+	vsubps %ymm11, %ymm12, %ymm11
+	vsubps %ymm9, %ymm0, %ymm9
+	vaddps %ymm9, %ymm11, %ymm9
+	vdivps %ymm2, %ymm9, %ymm2
+	vbroadcastss L(word00000000)+0(%rip), %ymm9
+	vblendvps %ymm7, %ymm9, %ymm2, %ymm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm7
+	vfmadd213ps %ymm2, %ymm5, %ymm7
+	vfmadd213ps %ymm7, %ymm4, %ymm8
+	vaddps %ymm8, %ymm6, %ymm2
+	vaddps %ymm2, %ymm10, %ymm2
+	vaddps %ymm0, %ymm0, %ymm4
+	vcmpps $0x00, %ymm0, %ymm4, %ymm4
+	vblendvps %ymm4, %ymm0, %ymm2, %ymm2
+	vbroadcastss L(wordbf800000)+0(%rip), %ymm4
+	vcmpps $0x00, %ymm4, %ymm0, %ymm4
+	vbroadcastss L(wordff800000)+0(%rip), %ymm5
+	vbroadcastss L(word7fc00000)+0(%rip), %ymm6
+	vblendvps %ymm4, %ymm5, %ymm6, %ymm4
+	vbroadcastss L(wordbf800000)+0(%rip), %ymm5
+	vcmpps $0x11, %ymm0, %ymm5, %ymm0
+	vblendvps %ymm0, %ymm2, %ymm4, %ymm0
+	vbroadcastss L(word3f000000)+0(%rip), %ymm2
+	vmulps %ymm2, %ymm0, %ymm2
+	vbroadcastss L(word3f317218)+0(%rip), %ymm4
+	vsubps %ymm4, %ymm1, %ymm1
+	vaddps %ymm0, %ymm1, %ymm0
+	vblendvps %ymm3, %ymm2, %ymm0, %ymm0
+	vmovups %ymm0, (%rdi, %r10, 4)
+	vcvtps2pd %xmm0, %ymm1
+	vextractf128 $0x01, %ymm0, %xmm0
+	vcvtps2pd %xmm0, %ymm0
+	vmovups (%rcx, %r12, 8), %ymm2
+	vaddpd %ymm1, %ymm2, %ymm2
+	vmovups %ymm2, (%rcx, %r12, 8)
+	vmovups 32(%rcx, %r12, 8), %ymm1
+	vaddpd %ymm0, %ymm1, %ymm1
+	vmovups %ymm1, 32(%rcx, %r12, 8)
+	addq $8, %r10
+	cmpq %r11, %r10
+	jl L(loop)
+
+L(loopend):
+	subq %r10, %rax
+	je L(done)
+	vmovd %eax, %xmm0
+	vpbroadcastd %xmm0, %ymm0
+	vpcmpgtd L(lanes)+0(%rip), %ymm0, %ymm0
+	movq %r10, %rax
+	andq $31, %rax
+	vmaskmovps (%r8, %r10, 4), %ymm0, %ymm1
+	vmaskmovps (%r9, %r10, 4), %ymm0, %ymm2
+	vsubps %ymm2, %ymm1, %ymm1
 	vbroadcastss L(word7fffffff)+0(%rip), %ymm2
 	vandps %ymm2, %ymm1, %ymm2
 	vaddps %ymm2, %ymm2, %ymm3
@@ -185,56 +365,49 @@ L(loop):
 	vbroadcastss L(word42b20000)+0(%rip), %ymm5
 	vminps %ymm4, %ymm5, %ymm4
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm5
-	vmulps %ymm5, %ymm4, %ymm5
 	vbroadcastss L(word4b40007e)+0(%rip), %ymm6
-	vaddps %ymm6, %ymm5, %ymm5
+	vfmadd213ps %ymm6, %ymm4, %ymm5
 	vbroadcastss L(word0000013d)+0(%rip), %ymm6
 	vpsubd %ymm5, %ymm6, %ymm6
 	vpslld $0x17, %ymm6, %ymm6
 	vbroadcastss L(word1f800000)+0(%rip), %ymm7
 	vmulps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm0, %ymm7
+	vbroadcastss L(word3f800000)+0(%rip), %ymm7
+	vsubps %ymm6, %ymm7, %ymm7
 	vbroadcastss L(word4b40007e)+0(%rip), %ymm8
 	vsubps %ymm8, %ymm5, %ymm8
 	vbroadcastss L(word3f317200)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm9
-	vsubps %ymm9, %ymm4, %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm4, %ymm9
-	vaddps %ymm9, %ymm7, %ymm10
-	vmulps %ymm9, %ymm9, %ymm11
+	vfnmadd213ps %ymm4, %ymm8, %ymm9
+	vaddps %ymm9, %ymm7, %ymm4
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
+	vfnmadd213ps %ymm9, %ymm8, %ymm10
+	vmulps %ymm10, %ymm10, %ymm11
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm12, %ymm11, %ymm12
-	vaddps %ymm12, %ymm10, %ymm13
-	vsubps %ymm7, %ymm0, %ymm14
-	vsubps %ymm6, %ymm14, %ymm6
-	vsubps %ymm10, %ymm7, %ymm7
+	vaddps %ymm12, %ymm4, %ymm13
+	vbroadcastss L(word394f3646)+0(%rip), %ymm14
+	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3c08896d)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm10, %ymm14
+	vmulps %ymm10, %ymm11, %ymm10
+	vbroadcastss L(word3f800000)+0(%rip), %ymm11
+	vsubps %ymm7, %ymm11, %ymm11
+	vsubps %ymm6, %ymm11, %ymm6
+	vsubps %ymm4, %ymm7, %ymm7
 	vaddps %ymm9, %ymm7, %ymm7
-	vsubps %ymm13, %ymm10, %ymm10
-	vaddps %ymm12, %ymm10, %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
-	vbroadcastss L(word394f3646)+0(%rip), %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3c08896d)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm7, %ymm7
-	vmulps %ymm9, %ymm11, %ymm10
-	vmulps %ymm10, %ymm7, %ymm7
-	vsubps %ymm9, %ymm4, %ymm4
-	vsubps %ymm8, %ymm4, %ymm4
+	vsubps %ymm13, %ymm4, %ymm4
+	vaddps %ymm12, %ymm4, %ymm4
 	vaddps %ymm4, %ymm7, %ymm4
 	vaddps %ymm4, %ymm6, %ymm4
-	vaddps %ymm4, %ymm13, %ymm4
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
+	vfnmadd213ps %ymm4, %ymm8, %ymm6
+	vfmadd213ps %ymm6, %ymm10, %ymm14
+	vaddps %ymm14, %ymm13, %ymm4
 	vaddps %ymm4, %ymm4, %ymm4
 	vpslld $0x17, %ymm5, %ymm5
 	vmulps %ymm5, %ymm4, %ymm4
@@ -250,16 +423,18 @@ L(loop):
 	vandps %ymm5, %ymm1, %ymm1
 	vorps %ymm1, %ymm4, %ymm1
 	vmulps (%rsp), %ymm1, %ymm1
-	vmovups %ymm1, (%rsi, %r10, 4)
+	vmaskmovps %ymm1, %ymm0, (%rsi, %r10, 4)
 	vmulps %ymm3, %ymm3, %ymm1
 	vbroadcastss L(word3e800000)+0(%rip), %ymm4
 	vmulps %ymm4, %ymm1, %ymm1
-	vaddps %ymm0, %ymm3, %ymm3
+	vbroadcastss L(word3f800000)+0(%rip), %ymm4
+	vaddps %ymm4, %ymm3, %ymm3
 	vdivps %ymm3, %ymm1, %ymm1
 	vbroadcastss L(word3f000000)+0(%rip), %ymm4
 	vcmpps $0x11, %ymm4, %ymm2, %ymm4
 	vblendvps %ymm4, %ymm1, %ymm3, %ymm1
-	vaddps %ymm1, %ymm0, %ymm3
+	vbroadcastss L(word3f800000)+0(%rip), %ymm3
+	vaddps %ymm1, %ymm3, %ymm3
 	vbroadcastss L(word3f3504f3)+0(%rip), %ymm5
 	vpsubd %ymm5, %ymm3, %ymm5
 	vpsrad $0x17, %ymm5, %ymm6
@@ -270,61 +445,54 @@ L(loop):
 	vandps %ymm8, %ymm5, %ymm5
 	vbroadcastss L(word3f3504f3)+0(%rip), %ymm8
 	vpaddd %ymm8, %ymm5, %ymm5
-	vsubps %ymm0, %ymm5, %ymm5
+	vbroadcastss L(word3f800000)+0(%rip), %ymm8
+	vsubps %ymm8, %ymm5, %ymm5
 	vbroadcastss L(word00000000)+0(%rip), %ymm8
 	vcmpps $0x00, %ymm8, %ymm6, %ymm8
 	vblendvps %ymm8, %ymm1, %ymm5, %ymm5
 	vbroadcastss L(word3f000000)+0(%rip), %ymm9
 	vmulps %ymm5, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
-	vsubps %ymm9, %ymm5, %ymm10
+	vmovups %ymm5, %ymm10
+	vfnmadd231ps %ymm5, %ymm9, %ymm10
 	vaddps %ymm10, %ymm7, %ymm11
 	vsubps %ymm10, %ymm5, %ymm12
-	vsubps %ymm9, %ymm12, %ymm9
+	vfnmadd231ps %ymm5, %ymm9, %ymm12
 	vsubps %ymm11, %ymm7, %ymm7
 	vaddps %ymm10, %ymm7, %ymm7
-	vaddps %ymm7, %ymm9, %ymm7
+	vaddps %ymm7, %ymm12, %ymm7
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm5, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm5, %ymm9
 	vmulps %ymm5, %ymm5, %ymm10
 	vmulps %ymm5, %ymm10, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm6, %ymm6
-	vsubps %ymm0, %ymm3, %ymm9
-	vsubps %ymm9, %ymm3, %ymm10
-	vsubps %ymm10, %ymm0, %ymm10
-	vsubps %ymm9, %ymm1, %ymm9
-	vaddps %ymm9, %ymm10, %ymm9
-	vdivps %ymm3, %ymm9, %ymm3
-	vbroadcastss L(word00000000)+0(%rip), %ymm9
-	vblendvps %ymm8, %ymm9, %ymm3, %ymm3
-	vaddps %ymm3, %ymm6, %ymm3
-	vaddps %ymm3, %ymm5, %ymm3
-	vaddps %ymm3, %ymm7, %ymm3
+	vbroadcastss L(word3f800000)+0(%rip), %ymm10
+	vsubps %ymm10, %ymm3, %ymm10
+	vsubps %ymm10, %ymm3, %ymm12
+	vbroadcastss L(word3f800000)+0(%rip), %ymm13
+	vsubps %ymm12, %ymm13, %ymm12
+	vsubps %ymm10, %ymm1, %ymm10
+	vaddps %ymm10, %ymm12, %ymm10
+	vdivps %ymm3, %ymm10, %ymm3
+	vbroadcastss L(word00000000)+0(%rip), %ymm10
+	vblendvps %ymm8, %ymm10, %ymm3, %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm8
+	vfmadd213ps %ymm3, %ymm6, %ymm8
+	vfmadd213ps %ymm8, %ymm5, %ymm9
+	vaddps %ymm9, %ymm7, %ymm3
 	vaddps %ymm3, %ymm11, %ymm3
 	vaddps %ymm1, %ymm1, %ymm5
 	vcmpps $0x00, %ymm1, %ymm5, %ymm5
@@ -343,210 +511,17 @@ L(loop):
 	vsubps %ymm5, %ymm2, %ymm2
 	vaddps %ymm1, %ymm2, %ymm1
 	vblendvps %ymm4, %ymm3, %ymm1, %ymm1
-	vmovups %ymm1, (%rdi, %r10, 4)
-	vcvtps2pd %xmm1, %ymm2
-	vextractf128 $0x01, %ymm1, %xmm1
-	vcvtps2pd %xmm1, %ymm1
-	vmovups (%rcx, %r12, 8), %ymm3
-	vaddpd %ymm2, %ymm3, %ymm3
-	vmovups %ymm3, (%rcx, %r12, 8)
-	vmovups 32(%rcx, %r12, 8), %ymm2
+	vmaskmovps %ymm1, %ymm0, (%rdi, %r10, 4)
+	vandps %ymm0, %ymm1, %ymm0
+	vcvtps2pd %xmm0, %ymm1
+	vextractf128 $0x01, %ymm0, %xmm0
+	vcvtps2pd %xmm0, %ymm0
+	vmovups (%rcx, %rax, 8), %ymm2
 	vaddpd %ymm1, %ymm2, %ymm2
-	vmovups %ymm2, 32(%rcx, %r12, 8)
-	addq $8, %r10
-	cmpq %r11, %r10
-	jl L(loop)
-
-L(loopend):
-	subq %r10, %rax
-	je L(done)
-	vmovd %eax, %xmm1
-	vpbroadcastd %xmm1, %ymm1
-	vpcmpgtd L(lanes)+0(%rip), %ymm1, %ymm1
-	movq %r10, %rax
-	andq $31, %rax
-	vmaskmovps (%r8, %r10, 4), %ymm1, %ymm2
-	vmaskmovps (%r9, %r10, 4), %ymm1, %ymm3
-	vsubps %ymm3, %ymm2, %ymm2
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm3
-	vandps %ymm3, %ymm2, %ymm3
-	vaddps %ymm3, %ymm3, %ymm4
-	vbroadcastss L(word80000000)+0(%rip), %ymm5
-	vxorps %ymm5, %ymm4, %ymm4
-	vbroadcastss L(wordc18b0000)+0(%rip), %ymm5
-	vmaxps %ymm4, %ymm5, %ymm5
-	vbroadcastss L(word42b20000)+0(%rip), %ymm6
-	vminps %ymm5, %ymm6, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vmulps %ymm6, %ymm5, %ymm6
-	vbroadcastss L(word4b40007e)+0(%rip), %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
-	vbroadcastss L(word0000013d)+0(%rip), %ymm7
-	vpsubd %ymm6, %ymm7, %ymm7
-	vpslld $0x17, %ymm7, %ymm7
-	vbroadcastss L(word1f800000)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm7
-	vsubps %ymm7, %ymm0, %ymm8
-	vbroadcastss L(word4b40007e)+0(%rip), %ymm9
-	vsubps %ymm9, %ymm6, %ymm9
-	vbroadcastss L(word3f317200)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm10
-	vsubps %ymm10, %ymm5, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vsubps %ymm9, %ymm5, %ymm10
-	vaddps %ymm10, %ymm8, %ymm11
-	vmulps %ymm10, %ymm10, %ymm12
-	vbroadcastss L(word3f000000)+0(%rip), %ymm13
-	vmulps %ymm13, %ymm12, %ymm13
-	vaddps %ymm13, %ymm11, %ymm14
-	vsubps %ymm8, %ymm0, %ymm15
-	vsubps %ymm7, %ymm15, %ymm7
-	vsubps %ymm11, %ymm8, %ymm8
-	vaddps %ymm10, %ymm8, %ymm8
-	vsubps %ymm14, %ymm11, %ymm11
-	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vbroadcastss L(word394f3646)+0(%rip), %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3c08896d)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm8, %ymm8
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm8, %ymm8
-	vmulps %ymm10, %ymm12, %ymm11
-	vmulps %ymm11, %ymm8, %ymm8
-	vsubps %ymm10, %ymm5, %ymm5
-	vsubps %ymm9, %ymm5, %ymm5
-	vaddps %ymm5, %ymm8, %ymm5
-	vaddps %ymm5, %ymm7, %ymm5
-	vaddps %ymm5, %ymm14, %ymm5
-	vaddps %ymm5, %ymm5, %ymm5
-	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vandps %ymm6, %ymm4, %ymm4
-	vorps %ymm4, %ymm5, %ymm4
-	vbroadcastss L(word80000000)+0(%rip), %ymm5
-	vxorps %ymm5, %ymm4, %ymm5
-	vbroadcastss L(word40000000)+0(%rip), %ymm6
-	vaddps %ymm6, %ymm4, %ymm6
-	vdivps %ymm6, %ymm5, %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vandps %ymm6, %ymm2, %ymm2
-	vorps %ymm2, %ymm5, %ymm2
-	vmulps (%rsp), %ymm2, %ymm2
-	vmaskmovps %ymm2, %ymm1, (%rsi, %r10, 4)
-	vmulps %ymm4, %ymm4, %ymm2
-	vbroadcastss L(word3e800000)+0(%rip), %ymm5
-	vmulps %ymm5, %ymm2, %ymm2
-	vaddps %ymm0, %ymm4, %ymm4
-	vdivps %ymm4, %ymm2, %ymm2
-	vbroadcastss L(word3f000000)+0(%rip), %ymm5
-	vcmpps $0x11, %ymm5, %ymm3, %ymm5
-	vblendvps %ymm5, %ymm2, %ymm4, %ymm2
-	vaddps %ymm2, %ymm0, %ymm4
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm6
-	vpsubd %ymm6, %ymm4, %ymm6
-	vpsrad $0x17, %ymm6, %ymm7
-	vcvtdq2ps %ymm7, %ymm7
-	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm8
-	vbroadcastss L(word007fffff)+0(%rip), %ymm9
-	vandps %ymm9, %ymm6, %ymm6
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm6, %ymm6
-	vsubps %ymm0, %ymm6, %ymm6
-	vbroadcastss L(word00000000)+0(%rip), %ymm9
-	vcmpps $0x00, %ymm9, %ymm7, %ymm9
-	vblendvps %ymm9, %ymm2, %ymm6, %ymm6
-	vbroadcastss L(word3f000000)+0(%rip), %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vsubps %ymm10, %ymm6, %ymm11
-	vaddps %ymm11, %ymm8, %ymm12
-	vsubps %ymm11, %ymm6, %ymm13
-	vsubps %ymm10, %ymm13, %ymm10
-	vsubps %ymm12, %ymm8, %ymm8
-	vaddps %ymm11, %ymm8, %ymm8
-	vaddps %ymm8, %ymm10, %ymm8
-	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(wordbdef2374)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3df37d3f)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3e119b5d)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(wordbe800003)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm6, %ymm11
-	vmulps %ymm6, %ymm11, %ymm6
-	vmulps %ymm6, %ymm10, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm7, %ymm7
-	vsubps %ymm0, %ymm4, %ymm10
-	vsubps %ymm10, %ymm4, %ymm11
-	vsubps %ymm11, %ymm0, %ymm11
-	vsubps %ymm10, %ymm2, %ymm10
-	vaddps %ymm10, %ymm11, %ymm10
-	vdivps %ymm4, %ymm10, %ymm4
-	vbroadcastss L(word00000000)+0(%rip), %ymm10
-	vblendvps %ymm9, %ymm10, %ymm4, %ymm4
-	vaddps %ymm4, %ymm7, %ymm4
-	vaddps %ymm4, %ymm6, %ymm4
-	vaddps %ymm4, %ymm8, %ymm4
-	vaddps %ymm4, %ymm12, %ymm4
-	vaddps %ymm2, %ymm2, %ymm6
-	vcmpps $0x00, %ymm2, %ymm6, %ymm6
-	vblendvps %ymm6, %ymm2, %ymm4, %ymm4
-	vbroadcastss L(wordbf800000)+0(%rip), %ymm6
-	vcmpps $0x00, %ymm6, %ymm2, %ymm6
-	vbroadcastss L(wordff800000)+0(%rip), %ymm7
-	vbroadcastss L(word7fc00000)+0(%rip), %ymm8
-	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
-	vbroadcastss L(wordbf800000)+0(%rip), %ymm7
-	vcmpps $0x11, %ymm2, %ymm7, %ymm2
-	vblendvps %ymm2, %ymm4, %ymm6, %ymm2
-	vbroadcastss L(word3f000000)+0(%rip), %ymm4
-	vmulps %ymm4, %ymm2, %ymm4
-	vbroadcastss L(word3f317218)+0(%rip), %ymm6
-	vsubps %ymm6, %ymm3, %ymm3
-	vaddps %ymm2, %ymm3, %ymm2
-	vblendvps %ymm5, %ymm4, %ymm2, %ymm2
-	vmaskmovps %ymm2, %ymm1, (%rdi, %r10, 4)
-	vandps %ymm1, %ymm2, %ymm1
-	vcvtps2pd %xmm1, %ymm2
-	vextractf128 $0x01, %ymm1, %xmm1
-	vcvtps2pd %xmm1, %ymm1
-	vmovups (%rcx, %rax, 8), %ymm3
-	vaddpd %ymm2, %ymm3, %ymm3
-	vmovups %ymm3, (%rcx, %rax, 8)
-	vmovups 32(%rcx, %rax, 8), %ymm2
-	vaddpd %ymm1, %ymm2, %ymm2
-	vmovups %ymm2, 32(%rcx, %rax, 8)
+	vmovups %ymm2, (%rcx, %rax, 8)
+	vmovups 32(%rcx, %rax, 8), %ymm1
+	vaddpd %ymm0, %ymm1, %ymm1
+	vmovups %ymm1, 32(%rcx, %rax, 8)
 
 L(done):
 	addq $96, %rdx

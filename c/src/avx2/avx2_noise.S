@@ -10,7 +10,7 @@
  * list     x, index
  * scalars  std, base, high, key1, key2
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -336,47 +336,37 @@ L(loop):
 	vsubps %ymm10, %ymm7, %ymm7
 	vbroadcastss L(word3f000000)+0(%rip), %ymm10
 	vmulps %ymm7, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
-	vsubps %ymm10, %ymm7, %ymm11
+	vmovups %ymm7, %ymm11
+	vfnmadd231ps %ymm7, %ymm10, %ymm11
 	vaddps %ymm11, %ymm9, %ymm12
 	vsubps %ymm11, %ymm7, %ymm13
-	vsubps %ymm10, %ymm13, %ymm10
+	vfnmadd231ps %ymm7, %ymm10, %ymm13
 	vsubps %ymm12, %ymm9, %ymm9
 	vaddps %ymm11, %ymm9, %ymm9
-	vaddps %ymm9, %ymm10, %ymm9
+	vaddps %ymm9, %ymm13, %ymm9
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
+	vfmadd213ps %ymm11, %ymm7, %ymm10
 	vmulps %ymm7, %ymm7, %ymm11
 	vmulps %ymm7, %ymm11, %ymm7
-	vmulps %ymm7, %ymm10, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm8, %ymm8
-	vaddps %ymm0, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vaddps %ymm7, %ymm9, %ymm7
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm11
+	vfmadd213ps %ymm0, %ymm8, %ymm11
+	vfmadd213ps %ymm11, %ymm7, %ymm10
+	vaddps %ymm10, %ymm9, %ymm7
 	vaddps %ymm7, %ymm12, %ymm7
 	vbroadcastss L(word7f800000)+0(%rip), %ymm8
 	vcmpps $0x00, %ymm8, %ymm6, %ymm8
@@ -405,19 +395,15 @@ L(loop):
 	vsubps %ymm4, %ymm5, %ymm4
 	vmulps %ymm4, %ymm4, %ymm5
 	vbroadcastss L(word3d9ed7fb)+0(%rip), %ymm7
-	vmulps %ymm5, %ymm7, %ymm7
 	vbroadcastss L(wordbf192665)+0(%rip), %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vmulps %ymm5, %ymm7, %ymm7
+	vfmadd213ps %ymm8, %ymm5, %ymm7
 	vbroadcastss L(word40233458)+0(%rip), %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vmulps %ymm5, %ymm7, %ymm7
+	vfmadd213ps %ymm8, %ymm5, %ymm7
 	vbroadcastss L(wordc0a55de1)+0(%rip), %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vmulps %ymm5, %ymm7, %ymm5
-	vbroadcastss L(word40490fdb)+0(%rip), %ymm7
-	vaddps %ymm7, %ymm5, %ymm5
-	vmulps %ymm4, %ymm5, %ymm4
+	vfmadd213ps %ymm8, %ymm5, %ymm7
+	vbroadcastss L(word40490fdb)+0(%rip), %ymm8
+	vfmadd213ps %ymm8, %ymm5, %ymm7
+	vmulps %ymm4, %ymm7, %ymm4
 	vmulps %ymm4, %ymm6, %ymm4
 	vmulps (%rsp), %ymm4, %ymm4
 	vaddps (%rbx, %rdi, 4), %ymm4, %ymm4
@@ -566,47 +552,37 @@ L(loopend):
 	vsubps %ymm12, %ymm9, %ymm9
 	vbroadcastss L(word3f000000)+0(%rip), %ymm12
 	vmulps %ymm9, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
-	vsubps %ymm12, %ymm9, %ymm13
+	vmovups %ymm9, %ymm13
+	vfnmadd231ps %ymm9, %ymm12, %ymm13
 	vaddps %ymm13, %ymm11, %ymm14
 	vsubps %ymm13, %ymm9, %ymm15
-	vsubps %ymm12, %ymm15, %ymm12
+	vfnmadd231ps %ymm9, %ymm12, %ymm15
 	vsubps %ymm14, %ymm11, %ymm11
 	vaddps %ymm13, %ymm11, %ymm11
-	vaddps %ymm11, %ymm12, %ymm11
+	vaddps %ymm11, %ymm15, %ymm11
 	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
 	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
-	vmulps %ymm9, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
-	vaddps %ymm13, %ymm12, %ymm12
+	vfmadd213ps %ymm13, %ymm9, %ymm12
 	vmulps %ymm9, %ymm9, %ymm13
 	vmulps %ymm9, %ymm13, %ymm9
-	vmulps %ymm9, %ymm12, %ymm9
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm12
-	vmulps %ymm12, %ymm10, %ymm10
-	vaddps %ymm0, %ymm10, %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vaddps %ymm9, %ymm11, %ymm9
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm13
+	vfmadd213ps %ymm0, %ymm10, %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vaddps %ymm12, %ymm11, %ymm9
 	vaddps %ymm9, %ymm14, %ymm9
 	vbroadcastss L(word7f800000)+0(%rip), %ymm10
 	vcmpps $0x00, %ymm10, %ymm8, %ymm10
@@ -635,19 +611,15 @@ L(loopend):
 	vsubps %ymm6, %ymm7, %ymm6
 	vmulps %ymm6, %ymm6, %ymm7
 	vbroadcastss L(word3d9ed7fb)+0(%rip), %ymm9
-	vmulps %ymm7, %ymm9, %ymm9
 	vbroadcastss L(wordbf192665)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm7, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm7, %ymm9
 	vbroadcastss L(word40233458)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm7, %ymm9, %ymm9
+	vfmadd213ps %ymm10, %ymm7, %ymm9
 	vbroadcastss L(wordc0a55de1)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm7, %ymm9, %ymm7
-	vbroadcastss L(word40490fdb)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm7, %ymm7
-	vmulps %ymm6, %ymm7, %ymm6
+	vfmadd213ps %ymm10, %ymm7, %ymm9
+	vbroadcastss L(word40490fdb)+0(%rip), %ymm10
+	vfmadd213ps %ymm10, %ymm7, %ymm9
+	vmulps %ymm6, %ymm9, %ymm6
 	vmulps %ymm6, %ymm8, %ymm6
 	vmulps (%rsp), %ymm6, %ymm6
 	vaddps %ymm6, %ymm5, %ymm5

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -32,11 +32,11 @@ L(word3f800000):
 L(word1f800000):
 	.long 0x1f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word4b4000bf):
 	.long 0x4b4000bf
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
 	.balign 4
 L(word41900000):
 	.long 0x41900000
@@ -47,23 +47,20 @@ L(wordc2d00000):
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
 	.balign 4
-L(word3c091e90):
-	.long 0x3c091e90
+L(wordbc091e90):
+	.long 0xbc091e90
 	.balign 4
 L(word3d2aac83):
 	.long 0x3d2aac83
 	.balign 4
-L(word3e2aaa47):
-	.long 0x3e2aaa47
+L(wordbe2aaa47):
+	.long 0xbe2aaa47
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
@@ -84,9 +81,11 @@ L(word3efffffe):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %ymm0
 	vbroadcastss L(word1f800000)+0(%rip), %ymm1
-	vbroadcastss L(word4b4000bf)+0(%rip), %ymm2
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm2
+	vbroadcastss L(word4b4000bf)+0(%rip), %ymm3
 	vbroadcastss L(word41900000)+0(%rip), %ymm4
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm5
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -100,62 +99,47 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm5
-	vmaxps (%rsi, %rdi, 4), %ymm5, %ymm5
-	vminps %ymm5, %ymm4, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vmulps %ymm6, %ymm5, %ymm6
-	vaddps %ymm2, %ymm6, %ymm6
-	vpslld $0x17, %ymm6, %ymm7
-	vmulps %ymm1, %ymm7, %ymm8
-	vsubps %ymm2, %ymm6, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm6, %ymm9
-	vbroadcastss L(word3f317200)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm6, %ymm6
-	vsubps %ymm6, %ymm5, %ymm5
-	vsubps %ymm5, %ymm9, %ymm6
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm10, %ymm10
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm6, %ymm6, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vaddps %ymm6, %ymm5, %ymm5
-	vsubps %ymm5, %ymm9, %ymm5
-	vaddps %ymm5, %ymm10, %ymm5
-	vaddps %ymm5, %ymm6, %ymm9
-	vaddps %ymm9, %ymm0, %ymm9
-	vaddps %ymm9, %ymm8, %ymm10
-	vdivps %ymm10, %ymm0, %ymm11
-	vandps %ymm3, %ymm11, %ymm12
-	vandps %ymm3, %ymm10, %ymm10
-	vmulps %ymm10, %ymm12, %ymm13
-	vsubps %ymm13, %ymm0, %ymm13
-	vmaxps %ymm9, %ymm8, %ymm14
-	vsubps %ymm10, %ymm14, %ymm10
-	vminps %ymm8, %ymm9, %ymm8
+	vmaxps (%rsi, %rdi, 4), %ymm5, %ymm7
+	vminps %ymm7, %ymm4, %ymm7
+	vmovups %ymm3, %ymm8
+	vfmadd231ps %ymm6, %ymm7, %ymm8
+	vpslld $0x17, %ymm8, %ymm9
+	vmulps %ymm1, %ymm9, %ymm10
+	vsubps %ymm3, %ymm8, %ymm8
+	vbroadcastss L(word3f317200)+0(%rip), %ymm11
+	vfnmadd213ps %ymm7, %ymm8, %ymm11
+	vmovups %ymm11, %ymm7
+	vfnmadd231ps %ymm2, %ymm8, %ymm7
+	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm12
+	vbroadcastss L(wordbc091e90)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm7, %ymm12
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm7, %ymm12
+	vbroadcastss L(wordbe2aaa47)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm7, %ymm12
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm7, %ymm12
+	vmulps %ymm7, %ymm7, %ymm7
+	vmulps %ymm7, %ymm12, %ymm7
+	vfmadd231ps %ymm2, %ymm8, %ymm7
+	vsubps %ymm11, %ymm7, %ymm8
+	vaddps %ymm8, %ymm0, %ymm8
 	vaddps %ymm8, %ymm10, %ymm8
-	vsubps %ymm9, %ymm0, %ymm9
-	vaddps %ymm6, %ymm9, %ymm6
-	vaddps %ymm5, %ymm6, %ymm5
-	vaddps %ymm5, %ymm8, %ymm5
-	vmulps %ymm5, %ymm12, %ymm5
-	vsubps %ymm5, %ymm13, %ymm5
-	vmulps %ymm11, %ymm5, %ymm5
-	vaddps %ymm5, %ymm12, %ymm5
-	vmulps %ymm7, %ymm5, %ymm5
-	vmulps %ymm1, %ymm5, %ymm5
-	vmovups %ymm5, (%rbx, %rdi, 4)
+	vdivps %ymm8, %ymm0, %ymm12
+	vsubps %ymm10, %ymm8, %ymm13
+	vsubps %ymm13, %ymm8, %ymm14
+	vsubps %ymm14, %ymm10, %ymm10
+	vsubps %ymm13, %ymm0, %ymm13
+	vsubps %ymm11, %ymm13, %ymm11
+	vaddps %ymm7, %ymm11, %ymm7
+	vaddps %ymm7, %ymm10, %ymm7
+	vmovups %ymm0, %ymm10
+	vfnmadd231ps %ymm8, %ymm12, %ymm10
+	vfnmadd213ps %ymm10, %ymm12, %ymm7
+	vfmadd213ps %ymm12, %ymm12, %ymm7
+	vmulps %ymm9, %ymm7, %ymm7
+	vmulps %ymm1, %ymm7, %ymm7
+	vmovups %ymm7, (%rbx, %rdi, 4)
 	addq $8, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -163,66 +147,51 @@ L(loop):
 L(loopend):
 	subq %rdi, %rdx
 	je L(done)
-	vmovd %edx, %xmm5
-	vpbroadcastd %xmm5, %ymm5
-	vpcmpgtd L(lanes)+0(%rip), %ymm5, %ymm5
-	vmaskmovps (%rsi, %rdi, 4), %ymm5, %ymm6
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm7
-	vmaxps %ymm6, %ymm7, %ymm6
-	vminps %ymm6, %ymm4, %ymm6
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
-	vmulps %ymm7, %ymm6, %ymm7
-	vaddps %ymm2, %ymm7, %ymm7
-	vpslld $0x17, %ymm7, %ymm8
-	vmulps %ymm1, %ymm8, %ymm9
-	vsubps %ymm2, %ymm7, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm7, %ymm10
-	vbroadcastss L(word3f317200)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm7, %ymm7
-	vsubps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm10, %ymm7
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm7, %ymm7, %ymm12
-	vmulps %ymm12, %ymm11, %ymm11
-	vaddps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm10, %ymm6
-	vaddps %ymm6, %ymm11, %ymm6
-	vaddps %ymm6, %ymm7, %ymm10
-	vaddps %ymm10, %ymm0, %ymm10
-	vaddps %ymm10, %ymm9, %ymm11
-	vdivps %ymm11, %ymm0, %ymm12
-	vandps %ymm3, %ymm12, %ymm13
-	vandps %ymm3, %ymm11, %ymm11
-	vmulps %ymm11, %ymm13, %ymm14
-	vsubps %ymm14, %ymm0, %ymm14
-	vmaxps %ymm10, %ymm9, %ymm15
-	vsubps %ymm11, %ymm15, %ymm11
-	vminps %ymm9, %ymm10, %ymm9
+	vmovd %edx, %xmm7
+	vpbroadcastd %xmm7, %ymm7
+	vpcmpgtd L(lanes)+0(%rip), %ymm7, %ymm7
+	vmaskmovps (%rsi, %rdi, 4), %ymm7, %ymm8
+	vmaxps %ymm8, %ymm5, %ymm8
+	vminps %ymm8, %ymm4, %ymm8
+	vmovups %ymm3, %ymm9
+	vfmadd231ps %ymm6, %ymm8, %ymm9
+	vpslld $0x17, %ymm9, %ymm10
+	vmulps %ymm1, %ymm10, %ymm11
+	vsubps %ymm3, %ymm9, %ymm9
+	vbroadcastss L(word3f317200)+0(%rip), %ymm12
+	vfnmadd213ps %ymm8, %ymm9, %ymm12
+	vmovups %ymm12, %ymm8
+	vfnmadd231ps %ymm2, %ymm9, %ymm8
+	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm13
+	vbroadcastss L(wordbc091e90)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm8, %ymm13
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm8, %ymm13
+	vbroadcastss L(wordbe2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm8, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm8, %ymm13
+	vmulps %ymm8, %ymm8, %ymm8
+	vmulps %ymm8, %ymm13, %ymm8
+	vfmadd231ps %ymm2, %ymm9, %ymm8
+	vsubps %ymm12, %ymm8, %ymm9
+	vaddps %ymm9, %ymm0, %ymm9
 	vaddps %ymm9, %ymm11, %ymm9
-	vsubps %ymm10, %ymm0, %ymm10
-	vaddps %ymm7, %ymm10, %ymm7
-	vaddps %ymm6, %ymm7, %ymm6
-	vaddps %ymm6, %ymm9, %ymm6
-	vmulps %ymm6, %ymm13, %ymm6
-	vsubps %ymm6, %ymm14, %ymm6
-	vmulps %ymm12, %ymm6, %ymm6
-	vaddps %ymm6, %ymm13, %ymm6
-	vmulps %ymm8, %ymm6, %ymm6
-	vmulps %ymm1, %ymm6, %ymm6
-	vmaskmovps %ymm6, %ymm5, (%rbx, %rdi, 4)
+	vdivps %ymm9, %ymm0, %ymm13
+	vsubps %ymm11, %ymm9, %ymm14
+	vsubps %ymm14, %ymm9, %ymm15
+	vsubps %ymm15, %ymm11, %ymm11
+	vsubps %ymm14, %ymm0, %ymm14
+	vsubps %ymm12, %ymm14, %ymm12
+	vaddps %ymm8, %ymm12, %ymm8
+	vaddps %ymm8, %ymm11, %ymm8
+	vmovups %ymm0, %ymm11
+	vfnmadd231ps %ymm9, %ymm13, %ymm11
+	vfnmadd213ps %ymm11, %ymm13, %ymm8
+	vfmadd213ps %ymm13, %ymm13, %ymm8
+	vmulps %ymm10, %ymm8, %ymm8
+	vmulps %ymm1, %ymm8, %ymm8
+	vmaskmovps %ymm8, %ymm7, (%rbx, %rdi, 4)
 
 L(done):
 	addq $48, %rax

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -29,18 +29,6 @@ L(lanes):
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word1f800000):
-	.long 0x1f800000
-	.balign 4
-L(word4b4000bf):
-	.long 0x4b4000bf
-	.balign 4
-L(word3f317200):
-	.long 0x3f317200
-	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
@@ -49,6 +37,12 @@ L(wordc2d00000):
 	.balign 4
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
+	.balign 4
+L(word4b4000bf):
+	.long 0x4b4000bf
+	.balign 4
+L(word3f317200):
+	.long 0x3f317200
 	.balign 4
 L(word35bfbe8e):
 	.long 0x35bfbe8e
@@ -68,11 +62,20 @@ L(word3e2aaa47):
 L(word3efffffe):
 	.long 0x3efffffe
 	.balign 4
+L(word1f800000):
+	.long 0x1f800000
+	.balign 4
 L(word3f3504f3):
 	.long 0x3f3504f3
 	.balign 4
 L(word007fffff):
 	.long 0x7fffff
+	.balign 4
+L(word00000000):
+	.long 0x0
+	.balign 4
+L(word3f000000):
+	.long 0x3f000000
 	.balign 4
 L(word3d8a26cb):
 	.long 0x3d8a26cb
@@ -101,9 +104,6 @@ L(wordbe800003):
 L(word3eaaaaa4):
 	.long 0x3eaaaaa4
 	.balign 4
-L(word3f000000):
-	.long 0x3f000000
-	.balign 4
 L(word7f7fffff):
 	.long 0x7f7fffff
 
@@ -122,10 +122,6 @@ L(word7f7fffff):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %ymm0
-	vbroadcastss L(word00000000)+0(%rip), %ymm1
-	vbroadcastss L(word1f800000)+0(%rip), %ymm2
-	vbroadcastss L(word4b4000bf)+0(%rip), %ymm3
-	vbroadcastss L(word3f317200)+0(%rip), %ymm4
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -139,120 +135,110 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rdi, 4), %ymm5
-	vbroadcastss L(word80000000)+0(%rip), %ymm6
-	vorps %ymm6, %ymm5, %ymm6
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm7
-	vmaxps %ymm6, %ymm7, %ymm6
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
-	vmulps %ymm7, %ymm6, %ymm7
-	vaddps %ymm3, %ymm7, %ymm7
-	vsubps %ymm3, %ymm7, %ymm8
-	vmulps %ymm4, %ymm8, %ymm9
-	vsubps %ymm9, %ymm6, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm8, %ymm8
-	vsubps %ymm8, %ymm6, %ymm9
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm10, %ymm10
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm11
-	vaddps %ymm11, %ymm10, %ymm10
-	vmulps %ymm9, %ymm9, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vsubps %ymm9, %ymm6, %ymm6
-	vsubps %ymm8, %ymm6, %ymm6
-	vaddps %ymm6, %ymm10, %ymm6
-	vaddps %ymm6, %ymm9, %ymm8
-	vaddps %ymm8, %ymm0, %ymm8
-	vpslld $0x17, %ymm7, %ymm7
-	vmulps %ymm7, %ymm8, %ymm10
-	vmulps %ymm2, %ymm10, %ymm10
-	vaddps %ymm10, %ymm0, %ymm11
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm12
-	vpsubd %ymm12, %ymm11, %ymm12
-	vpsrad $0x17, %ymm12, %ymm13
-	vcvtdq2ps %ymm13, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vmulps %ymm14, %ymm13, %ymm14
-	vsubps %ymm8, %ymm0, %ymm8
-	vaddps %ymm9, %ymm8, %ymm8
-	vaddps %ymm6, %ymm8, %ymm6
-	vmulps %ymm7, %ymm6, %ymm6
-	vmulps %ymm2, %ymm6, %ymm6
-	vsubps %ymm11, %ymm0, %ymm7
-	vaddps %ymm10, %ymm7, %ymm7
-	vaddps %ymm6, %ymm7, %ymm7
-	vcmpps $0x00, %ymm1, %ymm13, %ymm8
-	vblendvps %ymm8, %ymm6, %ymm7, %ymm6
-	vdivps %ymm11, %ymm6, %ymm6
-	vaddps %ymm6, %ymm14, %ymm6
-	vbroadcastss L(word007fffff)+0(%rip), %ymm7
-	vandps %ymm7, %ymm12, %ymm7
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm9
-	vpaddd %ymm9, %ymm7, %ymm7
-	vsubps %ymm0, %ymm7, %ymm7
-	vblendvps %ymm8, %ymm10, %ymm7, %ymm7
-	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(wordbdef2374)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(word3df37d3f)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(word3e119b5d)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(wordbe800003)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vmulps %ymm7, %ymm7, %ymm9
-	vmulps %ymm7, %ymm9, %ymm9
-	vmulps %ymm9, %ymm8, %ymm8
-	vaddps %ymm8, %ymm6, %ymm6
-	vbroadcastss L(word3f000000)+0(%rip), %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vsubps %ymm8, %ymm7, %ymm9
-	vsubps %ymm9, %ymm7, %ymm7
-	vsubps %ymm8, %ymm7, %ymm7
-	vmulps %ymm4, %ymm13, %ymm8
-	vaddps %ymm9, %ymm8, %ymm10
-	vsubps %ymm10, %ymm8, %ymm8
-	vaddps %ymm9, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vaddps %ymm7, %ymm6, %ymm6
-	vmaxps %ymm5, %ymm1, %ymm5
-	vmaxps %ymm10, %ymm5, %ymm7
-	vminps %ymm5, %ymm10, %ymm5
-	vaddps %ymm5, %ymm7, %ymm8
-	vbroadcastss L(word7f7fffff)+0(%rip), %ymm9
-	vminps %ymm8, %ymm9, %ymm9
-	vsubps %ymm9, %ymm7, %ymm7
-	vaddps %ymm5, %ymm7, %ymm5
-	vaddps %ymm5, %ymm6, %ymm5
-	vaddps %ymm8, %ymm5, %ymm5
-	vmovups %ymm5, (%rbx, %rdi, 4)
+	vmovups (%rsi, %rdi, 4), %ymm1
+	vbroadcastss L(word80000000)+0(%rip), %ymm2
+	vorps %ymm2, %ymm1, %ymm2
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm3
+	vmaxps %ymm2, %ymm3, %ymm2
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
+	vbroadcastss L(word4b4000bf)+0(%rip), %ymm4
+	vfmadd213ps %ymm4, %ymm2, %ymm3
+	vbroadcastss L(word4b4000bf)+0(%rip), %ymm4
+	vsubps %ymm4, %ymm3, %ymm4
+	vbroadcastss L(word3f317200)+0(%rip), %ymm5
+	vfnmadd213ps %ymm2, %ymm4, %ymm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm2
+	vfnmadd213ps %ymm5, %ymm4, %ymm2
+	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm6
+	vbroadcastss L(word3c091e90)+0(%rip), %ymm7
+	vfmadd213ps %ymm7, %ymm2, %ymm6
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm7
+	vfmadd213ps %ymm7, %ymm2, %ymm6
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm7
+	vfmadd213ps %ymm7, %ymm2, %ymm6
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm7
+	vfmadd213ps %ymm7, %ymm2, %ymm6
+	vmulps %ymm2, %ymm2, %ymm2
+	vmulps %ymm2, %ymm6, %ymm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
+	vfnmadd213ps %ymm2, %ymm4, %ymm6
+	vaddps %ymm6, %ymm5, %ymm2
+	vaddps %ymm2, %ymm0, %ymm2
+	vpslld $0x17, %ymm3, %ymm3
+	vmulps %ymm3, %ymm2, %ymm4
+	vbroadcastss L(word1f800000)+0(%rip), %ymm7
+	vmulps %ymm7, %ymm4, %ymm4
+	vaddps %ymm4, %ymm0, %ymm7
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm8
+	vpsubd %ymm8, %ymm7, %ymm8
+	vbroadcastss L(word007fffff)+0(%rip), %ymm9
+	vandps %ymm9, %ymm8, %ymm9
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm10
+	vpaddd %ymm10, %ymm9, %ymm9
+	vsubps %ymm0, %ymm9, %ymm9
+	vpsrad $0x17, %ymm8, %ymm8
+	vcvtdq2ps %ymm8, %ymm8
+	vbroadcastss L(word00000000)+0(%rip), %ymm10
+	vcmpps $0x00, %ymm10, %ymm8, %ymm10
+	vblendvps %ymm10, %ymm4, %ymm9, %ymm9
+	vbroadcastss L(word3f000000)+0(%rip), %ymm11
+	vmulps %ymm9, %ymm11, %ymm11
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm9, %ymm11, %ymm12
+	vsubps %ymm12, %ymm9, %ymm13
+	vfnmadd231ps %ymm9, %ymm11, %ymm13
+	vbroadcastss L(word3f317200)+0(%rip), %ymm11
+	vmulps %ymm11, %ymm8, %ymm11
+	vaddps %ymm12, %ymm11, %ymm14
+	vsubps %ymm14, %ymm11, %ymm11
+	vaddps %ymm12, %ymm11, %ymm11
+	vaddps %ymm11, %ymm13, %ymm11
+	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm12
+	vbroadcastss L(wordbdef2374)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(word3df37d3f)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(word3e119b5d)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(wordbe800003)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm13
+	vfmadd213ps %ymm13, %ymm9, %ymm12
+	vmulps %ymm9, %ymm9, %ymm13
+	vmulps %ymm9, %ymm13, %ymm9
+	vsubps %ymm2, %ymm0, %ymm2
+	vaddps %ymm5, %ymm2, %ymm2
+	vaddps %ymm6, %ymm2, %ymm2
+	vmulps %ymm3, %ymm2, %ymm2
+	vbroadcastss L(word1f800000)+0(%rip), %ymm3
+	vmulps %ymm3, %ymm2, %ymm2
+	vsubps %ymm7, %ymm0, %ymm3
+	vaddps %ymm4, %ymm3, %ymm3
+	vaddps %ymm2, %ymm3, %ymm3
+	vblendvps %ymm10, %ymm2, %ymm3, %ymm2
+	vdivps %ymm7, %ymm2, %ymm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm3
+	vfmadd213ps %ymm2, %ymm8, %ymm3
+	vfmadd213ps %ymm3, %ymm9, %ymm12
+	vaddps %ymm12, %ymm11, %ymm2
+	vbroadcastss L(word00000000)+0(%rip), %ymm3
+	vmaxps %ymm1, %ymm3, %ymm1
+	vmaxps %ymm14, %ymm1, %ymm3
+	vminps %ymm1, %ymm14, %ymm1
+	vaddps %ymm1, %ymm3, %ymm4
+	vbroadcastss L(word7f7fffff)+0(%rip), %ymm5
+	vminps %ymm4, %ymm5, %ymm5
+	vsubps %ymm5, %ymm3, %ymm3
+	vaddps %ymm1, %ymm3, %ymm1
+	vaddps %ymm1, %ymm2, %ymm1
+	vaddps %ymm4, %ymm1, %ymm1
+	vmovups %ymm1, (%rbx, %rdi, 4)
 	addq $8, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -260,123 +246,113 @@ L(loop):
 L(loopend):
 	subq %rdi, %rdx
 	je L(done)
-	vmovd %edx, %xmm5
-	vpbroadcastd %xmm5, %ymm5
-	vpcmpgtd L(lanes)+0(%rip), %ymm5, %ymm5
-	vmaskmovps (%rsi, %rdi, 4), %ymm5, %ymm6
-	vbroadcastss L(word80000000)+0(%rip), %ymm7
-	vorps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(wordc2d00000)+0(%rip), %ymm8
-	vmaxps %ymm7, %ymm8, %ymm7
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm8
-	vmulps %ymm8, %ymm7, %ymm8
-	vaddps %ymm3, %ymm8, %ymm8
-	vsubps %ymm3, %ymm8, %ymm9
-	vmulps %ymm4, %ymm9, %ymm10
-	vsubps %ymm10, %ymm7, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vsubps %ymm9, %ymm7, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm11
-	vmulps %ymm10, %ymm11, %ymm11
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm10, %ymm11, %ymm11
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm10, %ymm11, %ymm11
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm10, %ymm11, %ymm11
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm12
-	vaddps %ymm12, %ymm11, %ymm11
-	vmulps %ymm10, %ymm10, %ymm12
-	vmulps %ymm12, %ymm11, %ymm11
-	vsubps %ymm10, %ymm7, %ymm7
-	vsubps %ymm9, %ymm7, %ymm7
-	vaddps %ymm7, %ymm11, %ymm7
-	vaddps %ymm7, %ymm10, %ymm9
-	vaddps %ymm9, %ymm0, %ymm9
-	vpslld $0x17, %ymm8, %ymm8
-	vmulps %ymm8, %ymm9, %ymm11
-	vmulps %ymm2, %ymm11, %ymm11
-	vaddps %ymm11, %ymm0, %ymm12
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm13
-	vpsubd %ymm13, %ymm12, %ymm13
-	vpsrad $0x17, %ymm13, %ymm14
-	vcvtdq2ps %ymm14, %ymm14
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm15
-	vmulps %ymm15, %ymm14, %ymm15
-	vsubps %ymm9, %ymm0, %ymm9
-	vaddps %ymm10, %ymm9, %ymm9
-	vaddps %ymm7, %ymm9, %ymm7
-	vmulps %ymm8, %ymm7, %ymm7
-	vmulps %ymm2, %ymm7, %ymm7
-	vsubps %ymm12, %ymm0, %ymm8
-	vaddps %ymm11, %ymm8, %ymm8
-	vaddps %ymm7, %ymm8, %ymm8
-	vcmpps $0x00, %ymm1, %ymm14, %ymm9
-	vblendvps %ymm9, %ymm7, %ymm8, %ymm7
-	vdivps %ymm12, %ymm7, %ymm7
-	vaddps %ymm7, %ymm15, %ymm7
-	vbroadcastss L(word007fffff)+0(%rip), %ymm8
-	vandps %ymm8, %ymm13, %ymm8
-	vbroadcastss L(word3f3504f3)+0(%rip), %ymm10
-	vpaddd %ymm10, %ymm8, %ymm8
-	vsubps %ymm0, %ymm8, %ymm8
-	vblendvps %ymm9, %ymm11, %ymm8, %ymm8
-	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(wordbdef2374)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(word3df37d3f)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(word3e119b5d)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(wordbe800003)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm10
-	vaddps %ymm10, %ymm9, %ymm9
-	vmulps %ymm8, %ymm8, %ymm10
-	vmulps %ymm8, %ymm10, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vaddps %ymm9, %ymm7, %ymm7
-	vbroadcastss L(word3f000000)+0(%rip), %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vmulps %ymm8, %ymm9, %ymm9
-	vsubps %ymm9, %ymm8, %ymm10
-	vsubps %ymm10, %ymm8, %ymm8
-	vsubps %ymm9, %ymm8, %ymm8
-	vmulps %ymm4, %ymm14, %ymm9
-	vaddps %ymm10, %ymm9, %ymm11
-	vsubps %ymm11, %ymm9, %ymm9
-	vaddps %ymm10, %ymm9, %ymm9
-	vaddps %ymm9, %ymm8, %ymm8
-	vaddps %ymm8, %ymm7, %ymm7
-	vmaxps %ymm6, %ymm1, %ymm6
-	vmaxps %ymm11, %ymm6, %ymm8
-	vminps %ymm6, %ymm11, %ymm6
-	vaddps %ymm6, %ymm8, %ymm9
-	vbroadcastss L(word7f7fffff)+0(%rip), %ymm10
-	vminps %ymm9, %ymm10, %ymm10
-	vsubps %ymm10, %ymm8, %ymm8
-	vaddps %ymm6, %ymm8, %ymm6
-	vaddps %ymm6, %ymm7, %ymm6
-	vaddps %ymm9, %ymm6, %ymm6
-	vmaskmovps %ymm6, %ymm5, (%rbx, %rdi, 4)
+	vmovd %edx, %xmm1
+	vpbroadcastd %xmm1, %ymm1
+	vpcmpgtd L(lanes)+0(%rip), %ymm1, %ymm1
+	vmaskmovps (%rsi, %rdi, 4), %ymm1, %ymm2
+	vbroadcastss L(word80000000)+0(%rip), %ymm3
+	vorps %ymm3, %ymm2, %ymm3
+	vbroadcastss L(wordc2d00000)+0(%rip), %ymm4
+	vmaxps %ymm3, %ymm4, %ymm3
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm4
+	vbroadcastss L(word4b4000bf)+0(%rip), %ymm5
+	vfmadd213ps %ymm5, %ymm3, %ymm4
+	vbroadcastss L(word4b4000bf)+0(%rip), %ymm5
+	vsubps %ymm5, %ymm4, %ymm5
+	vbroadcastss L(word3f317200)+0(%rip), %ymm6
+	vfnmadd213ps %ymm3, %ymm5, %ymm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm3
+	vfnmadd213ps %ymm6, %ymm5, %ymm3
+	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm7
+	vbroadcastss L(word3c091e90)+0(%rip), %ymm8
+	vfmadd213ps %ymm8, %ymm3, %ymm7
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm8
+	vfmadd213ps %ymm8, %ymm3, %ymm7
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm8
+	vfmadd213ps %ymm8, %ymm3, %ymm7
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm8
+	vfmadd213ps %ymm8, %ymm3, %ymm7
+	vmulps %ymm3, %ymm3, %ymm3
+	vmulps %ymm3, %ymm7, %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm7
+	vfnmadd213ps %ymm3, %ymm5, %ymm7
+	vaddps %ymm7, %ymm6, %ymm3
+	vaddps %ymm3, %ymm0, %ymm3
+	vpslld $0x17, %ymm4, %ymm4
+	vmulps %ymm4, %ymm3, %ymm5
+	vbroadcastss L(word1f800000)+0(%rip), %ymm8
+	vmulps %ymm8, %ymm5, %ymm5
+	vaddps %ymm5, %ymm0, %ymm8
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm9
+	vpsubd %ymm9, %ymm8, %ymm9
+	vbroadcastss L(word007fffff)+0(%rip), %ymm10
+	vandps %ymm10, %ymm9, %ymm10
+	vbroadcastss L(word3f3504f3)+0(%rip), %ymm11
+	vpaddd %ymm11, %ymm10, %ymm10
+	vsubps %ymm0, %ymm10, %ymm10
+	vpsrad $0x17, %ymm9, %ymm9
+	vcvtdq2ps %ymm9, %ymm9
+	vbroadcastss L(word00000000)+0(%rip), %ymm11
+	vcmpps $0x00, %ymm11, %ymm9, %ymm11
+	vblendvps %ymm11, %ymm5, %ymm10, %ymm10
+	vbroadcastss L(word3f000000)+0(%rip), %ymm12
+	vmulps %ymm10, %ymm12, %ymm12
+	vmovups %ymm10, %ymm13
+	vfnmadd231ps %ymm10, %ymm12, %ymm13
+	vsubps %ymm13, %ymm10, %ymm14
+	vfnmadd231ps %ymm10, %ymm12, %ymm14
+	vbroadcastss L(word3f317200)+0(%rip), %ymm12
+	vmulps %ymm12, %ymm9, %ymm12
+	vaddps %ymm13, %ymm12, %ymm15
+	vsubps %ymm15, %ymm12, %ymm12
+	vaddps %ymm13, %ymm12, %ymm12
+	vaddps %ymm12, %ymm14, %ymm12
+	vbroadcastss L(word3d8a26cb)+0(%rip), %ymm13
+	vbroadcastss L(wordbdef2374)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(word3df37d3f)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(wordbdfe1092)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(word3e119b5d)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(wordbe2aae26)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(word3e4cd25e)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(wordbe800003)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm10, %ymm13
+	vmulps %ymm10, %ymm10, %ymm14
+	vmulps %ymm10, %ymm14, %ymm10
+	vsubps %ymm3, %ymm0, %ymm3
+	vaddps %ymm6, %ymm3, %ymm3
+	vaddps %ymm7, %ymm3, %ymm3
+	vmulps %ymm4, %ymm3, %ymm3
+	vbroadcastss L(word1f800000)+0(%rip), %ymm4
+	vmulps %ymm4, %ymm3, %ymm3
+	vsubps %ymm8, %ymm0, %ymm4
+	vaddps %ymm5, %ymm4, %ymm4
+	vaddps %ymm3, %ymm4, %ymm4
+	vblendvps %ymm11, %ymm3, %ymm4, %ymm3
+	vdivps %ymm8, %ymm3, %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm4
+	vfmadd213ps %ymm3, %ymm9, %ymm4
+	vfmadd213ps %ymm4, %ymm10, %ymm13
+	vaddps %ymm13, %ymm12, %ymm3
+	vbroadcastss L(word00000000)+0(%rip), %ymm4
+	vmaxps %ymm2, %ymm4, %ymm2
+	vmaxps %ymm15, %ymm2, %ymm4
+	vminps %ymm2, %ymm15, %ymm2
+	vaddps %ymm2, %ymm4, %ymm5
+	vbroadcastss L(word7f7fffff)+0(%rip), %ymm6
+	vminps %ymm5, %ymm6, %ymm6
+	vsubps %ymm6, %ymm4, %ymm4
+	vaddps %ymm2, %ymm4, %ymm2
+	vaddps %ymm2, %ymm3, %ymm2
+	vaddps %ymm5, %ymm2, %ymm2
+	vmaskmovps %ymm2, %ymm1, (%rbx, %rdi, 4)
 
 L(done):
 	addq $48, %rax

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -29,14 +29,14 @@ L(lanes):
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
 L(word4b40007f):
 	.long 0x4b40007f
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
 	.balign 4
 L(wordc1110000):
 	.long 0xc1110000
@@ -44,23 +44,20 @@ L(wordc1110000):
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
 L(word394f3646):
 	.long 0x394f3646
 	.balign 4
-L(word3ab69d2b):
-	.long 0x3ab69d2b
+L(wordbab69d2b):
+	.long 0xbab69d2b
 	.balign 4
 L(word3c08896d):
 	.long 0x3c08896d
 	.balign 4
-L(word3d2aaa7c):
-	.long 0x3d2aaa7c
+L(wordbd2aaa7c):
+	.long 0xbd2aaa7c
 	.balign 4
 L(word3e2aaaaa):
 	.long 0x3e2aaaaa
@@ -83,9 +80,10 @@ L(word3f000000):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %ymm0
-	vbroadcastss L(word80000000)+0(%rip), %ymm1
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm2
-	vbroadcastss L(wordfffff000)+0(%rip), %ymm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm1
+	vbroadcastss L(word80000000)+0(%rip), %ymm2
+	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
+	vbroadcastss L(wordc1110000)+0(%rip), %ymm4
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -99,72 +97,57 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rdi, 4), %ymm4
-	vorps %ymm1, %ymm4, %ymm5
-	vbroadcastss L(wordc1110000)+0(%rip), %ymm6
-	vmaxps %ymm5, %ymm6, %ymm5
-	vaddps %ymm5, %ymm5, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vmulps %ymm6, %ymm5, %ymm6
-	vaddps %ymm2, %ymm6, %ymm6
-	vpslld $0x17, %ymm6, %ymm7
-	vsubps %ymm7, %ymm0, %ymm8
-	vsubps %ymm2, %ymm6, %ymm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vmulps %ymm9, %ymm6, %ymm9
+	vmovups (%rsi, %rdi, 4), %ymm5
+	vorps %ymm2, %ymm5, %ymm6
+	vmaxps %ymm6, %ymm4, %ymm6
+	vaddps %ymm6, %ymm6, %ymm6
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
+	vfmadd213ps %ymm3, %ymm6, %ymm7
+	vpslld $0x17, %ymm7, %ymm8
+	vsubps %ymm8, %ymm0, %ymm9
+	vsubps %ymm3, %ymm7, %ymm7
 	vbroadcastss L(word3f317200)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm6, %ymm6
-	vsubps %ymm6, %ymm5, %ymm5
-	vsubps %ymm5, %ymm9, %ymm6
-	vaddps %ymm6, %ymm8, %ymm10
-	vsubps %ymm10, %ymm8, %ymm11
-	vaddps %ymm6, %ymm11, %ymm11
-	vmulps %ymm6, %ymm6, %ymm12
+	vfnmadd213ps %ymm6, %ymm7, %ymm10
+	vsubps %ymm10, %ymm9, %ymm6
+	vsubps %ymm6, %ymm9, %ymm11
+	vsubps %ymm10, %ymm11, %ymm11
+	vmovups %ymm10, %ymm12
+	vfnmadd231ps %ymm1, %ymm7, %ymm12
 	vbroadcastss L(word394f3646)+0(%rip), %ymm13
-	vmulps %ymm6, %ymm13, %ymm13
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm6, %ymm13, %ymm13
+	vbroadcastss L(wordbab69d2b)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3c08896d)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm6, %ymm13, %ymm13
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm6, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(wordbd2aaa7c)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm6, %ymm13, %ymm13
+	vfmadd213ps %ymm14, %ymm12, %ymm13
 	vbroadcastss L(word3f000000)+0(%rip), %ymm14
-	vaddps %ymm14, %ymm13, %ymm13
-	vmulps %ymm13, %ymm12, %ymm12
-	vaddps %ymm6, %ymm5, %ymm5
-	vsubps %ymm5, %ymm9, %ymm5
-	vaddps %ymm5, %ymm12, %ymm5
-	vaddps %ymm5, %ymm11, %ymm9
-	vsubps %ymm8, %ymm0, %ymm8
-	vsubps %ymm7, %ymm8, %ymm8
-	vaddps %ymm8, %ymm9, %ymm8
-	vaddps %ymm8, %ymm10, %ymm9
-	vaddps %ymm7, %ymm7, %ymm11
+	vfnmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfmadd231ps %ymm1, %ymm7, %ymm12
+	vaddps %ymm12, %ymm11, %ymm7
+	vsubps %ymm9, %ymm0, %ymm9
+	vsubps %ymm8, %ymm9, %ymm9
+	vaddps %ymm9, %ymm7, %ymm7
+	vaddps %ymm7, %ymm6, %ymm9
+	vaddps %ymm8, %ymm8, %ymm11
 	vaddps %ymm11, %ymm9, %ymm11
-	vdivps %ymm11, %ymm0, %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vandps %ymm3, %ymm9, %ymm9
-	vandps %ymm3, %ymm11, %ymm11
-	vmulps %ymm11, %ymm9, %ymm13
-	vsubps %ymm13, %ymm10, %ymm10
-	vaddps %ymm8, %ymm10, %ymm8
-	vsubps %ymm11, %ymm0, %ymm10
-	vaddps %ymm7, %ymm10, %ymm7
-	vaddps %ymm6, %ymm7, %ymm6
-	vaddps %ymm5, %ymm6, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vsubps %ymm5, %ymm8, %ymm5
-	vmulps %ymm12, %ymm5, %ymm5
-	vaddps %ymm5, %ymm9, %ymm5
-	vandps %ymm1, %ymm4, %ymm4
-	vorps %ymm4, %ymm5, %ymm4
-	vmovups %ymm4, (%rbx, %rdi, 4)
+	vdivps %ymm11, %ymm0, %ymm13
+	vmulps %ymm13, %ymm9, %ymm9
+	vsubps %ymm11, %ymm0, %ymm14
+	vaddps %ymm8, %ymm14, %ymm8
+	vsubps %ymm10, %ymm8, %ymm8
+	vaddps %ymm12, %ymm8, %ymm8
+	vmovups %ymm6, %ymm6
+	vfnmadd231ps %ymm11, %ymm9, %ymm6
+	vaddps %ymm7, %ymm6, %ymm6
+	vfnmadd213ps %ymm6, %ymm9, %ymm8
+	vfmadd213ps %ymm9, %ymm13, %ymm8
+	vandps %ymm2, %ymm5, %ymm5
+	vorps %ymm5, %ymm8, %ymm5
+	vmovups %ymm5, (%rbx, %rdi, 4)
 	addq $8, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -172,75 +155,60 @@ L(loop):
 L(loopend):
 	subq %rdi, %rdx
 	je L(done)
-	vmovd %edx, %xmm4
-	vpbroadcastd %xmm4, %ymm4
-	vpcmpgtd L(lanes)+0(%rip), %ymm4, %ymm4
-	vmaskmovps (%rsi, %rdi, 4), %ymm4, %ymm5
-	vorps %ymm1, %ymm5, %ymm6
-	vbroadcastss L(wordc1110000)+0(%rip), %ymm7
-	vmaxps %ymm6, %ymm7, %ymm6
-	vaddps %ymm6, %ymm6, %ymm6
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm7
-	vmulps %ymm7, %ymm6, %ymm7
-	vaddps %ymm2, %ymm7, %ymm7
-	vpslld $0x17, %ymm7, %ymm8
-	vsubps %ymm8, %ymm0, %ymm9
-	vsubps %ymm2, %ymm7, %ymm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vmulps %ymm10, %ymm7, %ymm10
+	vmovd %edx, %xmm5
+	vpbroadcastd %xmm5, %ymm5
+	vpcmpgtd L(lanes)+0(%rip), %ymm5, %ymm5
+	vmaskmovps (%rsi, %rdi, 4), %ymm5, %ymm6
+	vorps %ymm2, %ymm6, %ymm7
+	vmaxps %ymm7, %ymm4, %ymm7
+	vaddps %ymm7, %ymm7, %ymm7
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm8
+	vfmadd213ps %ymm3, %ymm7, %ymm8
+	vpslld $0x17, %ymm8, %ymm9
+	vsubps %ymm9, %ymm0, %ymm10
+	vsubps %ymm3, %ymm8, %ymm8
 	vbroadcastss L(word3f317200)+0(%rip), %ymm11
-	vmulps %ymm11, %ymm7, %ymm7
-	vsubps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm10, %ymm7
-	vaddps %ymm7, %ymm9, %ymm11
-	vsubps %ymm11, %ymm9, %ymm12
-	vaddps %ymm7, %ymm12, %ymm12
-	vmulps %ymm7, %ymm7, %ymm13
+	vfnmadd213ps %ymm7, %ymm8, %ymm11
+	vsubps %ymm11, %ymm10, %ymm7
+	vsubps %ymm7, %ymm10, %ymm12
+	vsubps %ymm11, %ymm12, %ymm12
+	vmovups %ymm11, %ymm13
+	vfnmadd231ps %ymm1, %ymm8, %ymm13
 	vbroadcastss L(word394f3646)+0(%rip), %ymm14
-	vmulps %ymm7, %ymm14, %ymm14
-	vbroadcastss L(word3ab69d2b)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm7, %ymm14, %ymm14
+	vbroadcastss L(wordbab69d2b)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3c08896d)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm7, %ymm14, %ymm14
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm7, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vbroadcastss L(wordbd2aaa7c)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3e2aaaaa)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm7, %ymm14, %ymm14
+	vfmadd213ps %ymm15, %ymm13, %ymm14
 	vbroadcastss L(word3f000000)+0(%rip), %ymm15
-	vaddps %ymm15, %ymm14, %ymm14
-	vmulps %ymm14, %ymm13, %ymm13
-	vaddps %ymm7, %ymm6, %ymm6
-	vsubps %ymm6, %ymm10, %ymm6
-	vaddps %ymm6, %ymm13, %ymm6
-	vaddps %ymm6, %ymm12, %ymm10
-	vsubps %ymm9, %ymm0, %ymm9
-	vsubps %ymm8, %ymm9, %ymm9
-	vaddps %ymm9, %ymm10, %ymm9
-	vaddps %ymm9, %ymm11, %ymm10
-	vaddps %ymm8, %ymm8, %ymm12
+	vfnmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfmadd231ps %ymm1, %ymm8, %ymm13
+	vaddps %ymm13, %ymm12, %ymm8
+	vsubps %ymm10, %ymm0, %ymm10
+	vsubps %ymm9, %ymm10, %ymm10
+	vaddps %ymm10, %ymm8, %ymm8
+	vaddps %ymm8, %ymm7, %ymm10
+	vaddps %ymm9, %ymm9, %ymm12
 	vaddps %ymm12, %ymm10, %ymm12
-	vdivps %ymm12, %ymm0, %ymm13
-	vmulps %ymm13, %ymm10, %ymm10
-	vandps %ymm3, %ymm10, %ymm10
-	vandps %ymm3, %ymm12, %ymm12
-	vmulps %ymm12, %ymm10, %ymm14
-	vsubps %ymm14, %ymm11, %ymm11
-	vaddps %ymm9, %ymm11, %ymm9
-	vsubps %ymm12, %ymm0, %ymm11
-	vaddps %ymm8, %ymm11, %ymm8
-	vaddps %ymm7, %ymm8, %ymm7
-	vaddps %ymm6, %ymm7, %ymm6
-	vmulps %ymm6, %ymm10, %ymm6
-	vsubps %ymm6, %ymm9, %ymm6
-	vmulps %ymm13, %ymm6, %ymm6
-	vaddps %ymm6, %ymm10, %ymm6
-	vandps %ymm1, %ymm5, %ymm5
-	vorps %ymm5, %ymm6, %ymm5
-	vmaskmovps %ymm5, %ymm4, (%rbx, %rdi, 4)
+	vdivps %ymm12, %ymm0, %ymm14
+	vmulps %ymm14, %ymm10, %ymm10
+	vsubps %ymm12, %ymm0, %ymm15
+	vaddps %ymm9, %ymm15, %ymm9
+	vsubps %ymm11, %ymm9, %ymm9
+	vaddps %ymm13, %ymm9, %ymm9
+	vmovups %ymm7, %ymm7
+	vfnmadd231ps %ymm12, %ymm10, %ymm7
+	vaddps %ymm8, %ymm7, %ymm7
+	vfnmadd213ps %ymm7, %ymm10, %ymm9
+	vfmadd213ps %ymm10, %ymm14, %ymm9
+	vandps %ymm2, %ymm6, %ymm6
+	vorps %ymm6, %ymm9, %ymm6
+	vmaskmovps %ymm6, %ymm5, (%rbx, %rdi, 4)
 
 L(done):
 	addq $48, %rax

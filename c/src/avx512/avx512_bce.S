@@ -36,6 +36,9 @@ L(wordc2c80000):
 L(word007fffff):
 	.long 0x7fffff
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
@@ -68,9 +71,6 @@ L(word3eaaaaa4):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(wordff800000):
 	.long 0xff800000
@@ -123,18 +123,18 @@ L(word7f800000):
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm2
 	vbroadcastss L(wordc2c80000)+0(%rip), %zmm3
 	vbroadcastss L(word007fffff)+0(%rip), %zmm4
-	vbroadcastss L(word3f000000)+0(%rip), %zmm5
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm6
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm7
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm8
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm9
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm10
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm11
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm12
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm13
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm14
-	vbroadcastss L(word3f317200)+0(%rip), %zmm15
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm16
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm5
+	vbroadcastss L(word3f000000)+0(%rip), %zmm6
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm7
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm8
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm9
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm10
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm11
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm12
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm13
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm14
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm15
+	vbroadcastss L(word3f317200)+0(%rip), %zmm16
 	vbroadcastss L(wordff800000)+0(%rip), %zmm17
 	vbroadcastss L(word7fc00000)+0(%rip), %zmm18
 	vbroadcastss L(wordbf800000)+0(%rip), %zmm19
@@ -183,42 +183,34 @@ L(loop):
 	vmovaps %zmm1, %zmm26
 	vmovaps %zmm25, %zmm26{%k1}
 	vaddps %zmm26, %zmm24, %zmm24
-	vmulps %zmm15, %zmm24, %zmm25
+	vmulps %zmm16, %zmm24, %zmm25
 	vandps %zmm4, %zmm23, %zmm23
 	vpaddd %zmm2, %zmm23, %zmm23
 	vsubps %zmm0, %zmm23, %zmm23
-	vmulps %zmm23, %zmm5, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vsubps %zmm26, %zmm23, %zmm27
+	vmulps %zmm23, %zmm6, %zmm26
+	vmovups %zmm23, %zmm27
+	vfnmadd231ps %zmm23, %zmm26, %zmm27
 	vaddps %zmm27, %zmm25, %zmm28
 	vsubps %zmm27, %zmm23, %zmm29
-	vsubps %zmm26, %zmm29, %zmm26
+	vfnmadd231ps %zmm23, %zmm26, %zmm29
 	vsubps %zmm28, %zmm25, %zmm25
 	vaddps %zmm27, %zmm25, %zmm25
-	vaddps %zmm25, %zmm26, %zmm25
-	vmulps %zmm23, %zmm6, %zmm26
-	vaddps %zmm7, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm8, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm9, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm10, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm11, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm12, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm13, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm14, %zmm26, %zmm26
+	vaddps %zmm25, %zmm29, %zmm25
+	vmovups %zmm8, %zmm26
+	vfmadd231ps %zmm23, %zmm7, %zmm26
+	vfmadd213ps %zmm9, %zmm23, %zmm26
+	vfmadd213ps %zmm10, %zmm23, %zmm26
+	vfmadd213ps %zmm11, %zmm23, %zmm26
+	vfmadd213ps %zmm12, %zmm23, %zmm26
+	vfmadd213ps %zmm13, %zmm23, %zmm26
+	vfmadd213ps %zmm14, %zmm23, %zmm26
+	vfmadd213ps %zmm15, %zmm23, %zmm26
 	vmulps %zmm23, %zmm23, %zmm27
 	vmulps %zmm23, %zmm27, %zmm23
-	vmulps %zmm23, %zmm26, %zmm23
-	vmulps %zmm16, %zmm24, %zmm24
-	vaddps %zmm1, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vaddps %zmm23, %zmm25, %zmm23
+	vmovups %zmm1, %zmm27
+	vfmadd231ps %zmm5, %zmm24, %zmm27
+	vfmadd213ps %zmm27, %zmm23, %zmm26
+	vaddps %zmm26, %zmm25, %zmm23
 	vaddps %zmm23, %zmm28, %zmm23
 	vbroadcastss L(word7f800000)+0(%rip), %zmm24
 	vcmpps $0x00, %zmm24, %zmm21, %k1
@@ -238,53 +230,44 @@ L(loop):
 	vpsubd %zmm2, %zmm24, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm15, %zmm26, %zmm27
+	vmulps %zmm16, %zmm26, %zmm27
 	vandps %zmm4, %zmm25, %zmm25
 	vpaddd %zmm2, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k1
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm21, %zmm25{%k1}
-	vmulps %zmm25, %zmm5, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vmulps %zmm25, %zmm6, %zmm28
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm25, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm25, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm25, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm25, %zmm6, %zmm28
-	vaddps %zmm7, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm8, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm9, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm10, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm8, %zmm28
+	vfmadd231ps %zmm25, %zmm7, %zmm28
+	vfmadd213ps %zmm9, %zmm25, %zmm28
+	vfmadd213ps %zmm10, %zmm25, %zmm28
+	vfmadd213ps %zmm11, %zmm25, %zmm28
+	vfmadd213ps %zmm12, %zmm25, %zmm28
+	vfmadd213ps %zmm13, %zmm25, %zmm28
+	vfmadd213ps %zmm14, %zmm25, %zmm28
+	vfmadd213ps %zmm15, %zmm25, %zmm28
 	vmulps %zmm25, %zmm25, %zmm29
 	vmulps %zmm25, %zmm29, %zmm25
-	vmulps %zmm25, %zmm28, %zmm25
-	vmulps %zmm16, %zmm26, %zmm26
-	vsubps %zmm0, %zmm24, %zmm28
-	vsubps %zmm28, %zmm24, %zmm29
-	vsubps %zmm29, %zmm0, %zmm29
-	vsubps %zmm28, %zmm21, %zmm28
-	vaddps %zmm28, %zmm29, %zmm28
-	vdivps %zmm24, %zmm28, %zmm24
+	vsubps %zmm0, %zmm24, %zmm29
+	vsubps %zmm29, %zmm24, %zmm31
+	vsubps %zmm31, %zmm0, %zmm31
+	vsubps %zmm29, %zmm21, %zmm29
+	vaddps %zmm29, %zmm31, %zmm29
+	vdivps %zmm24, %zmm29, %zmm24
 	vmovaps %zmm24, %zmm24
 	vmovaps %zmm1, %zmm24{%k1}
-	vaddps %zmm24, %zmm26, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vfmadd231ps %zmm5, %zmm26, %zmm24
+	vfmadd213ps %zmm24, %zmm25, %zmm28
+	vaddps %zmm28, %zmm27, %zmm24
 	vaddps %zmm24, %zmm30, %zmm24
 	vaddps %zmm21, %zmm21, %zmm25
 	vcmpps $0x00, %zmm21, %zmm25, %k1
@@ -350,42 +333,34 @@ L(loopend):
 	vmovaps %zmm1, %zmm26
 	vmovaps %zmm25, %zmm26{%k2}
 	vaddps %zmm26, %zmm24, %zmm24
-	vmulps %zmm15, %zmm24, %zmm25
+	vmulps %zmm16, %zmm24, %zmm25
 	vandps %zmm4, %zmm23, %zmm23
 	vpaddd %zmm2, %zmm23, %zmm23
 	vsubps %zmm0, %zmm23, %zmm23
-	vmulps %zmm23, %zmm5, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vsubps %zmm26, %zmm23, %zmm27
+	vmulps %zmm23, %zmm6, %zmm26
+	vmovups %zmm23, %zmm27
+	vfnmadd231ps %zmm23, %zmm26, %zmm27
 	vaddps %zmm27, %zmm25, %zmm28
 	vsubps %zmm27, %zmm23, %zmm29
-	vsubps %zmm26, %zmm29, %zmm26
+	vfnmadd231ps %zmm23, %zmm26, %zmm29
 	vsubps %zmm28, %zmm25, %zmm25
 	vaddps %zmm27, %zmm25, %zmm25
-	vaddps %zmm25, %zmm26, %zmm25
-	vmulps %zmm23, %zmm6, %zmm26
-	vaddps %zmm7, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm8, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm9, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm10, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm11, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm12, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm13, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm14, %zmm26, %zmm26
+	vaddps %zmm25, %zmm29, %zmm25
+	vmovups %zmm8, %zmm26
+	vfmadd231ps %zmm23, %zmm7, %zmm26
+	vfmadd213ps %zmm9, %zmm23, %zmm26
+	vfmadd213ps %zmm10, %zmm23, %zmm26
+	vfmadd213ps %zmm11, %zmm23, %zmm26
+	vfmadd213ps %zmm12, %zmm23, %zmm26
+	vfmadd213ps %zmm13, %zmm23, %zmm26
+	vfmadd213ps %zmm14, %zmm23, %zmm26
+	vfmadd213ps %zmm15, %zmm23, %zmm26
 	vmulps %zmm23, %zmm23, %zmm27
 	vmulps %zmm23, %zmm27, %zmm23
-	vmulps %zmm23, %zmm26, %zmm23
-	vmulps %zmm16, %zmm24, %zmm24
-	vaddps %zmm1, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vaddps %zmm23, %zmm25, %zmm23
+	vmovups %zmm1, %zmm27
+	vfmadd231ps %zmm5, %zmm24, %zmm27
+	vfmadd213ps %zmm27, %zmm23, %zmm26
+	vaddps %zmm26, %zmm25, %zmm23
 	vaddps %zmm23, %zmm28, %zmm23
 	vbroadcastss L(word7f800000)+0(%rip), %zmm24
 	vcmpps $0x00, %zmm24, %zmm21, %k2
@@ -405,53 +380,44 @@ L(loopend):
 	vpsubd %zmm2, %zmm24, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm15, %zmm26, %zmm27
+	vmulps %zmm16, %zmm26, %zmm27
 	vandps %zmm4, %zmm25, %zmm25
 	vpaddd %zmm2, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
 	vcmpps $0x00, %zmm1, %zmm26, %k2
 	vmovaps %zmm25, %zmm25
 	vmovaps %zmm21, %zmm25{%k2}
-	vmulps %zmm25, %zmm5, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vmulps %zmm25, %zmm6, %zmm28
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm25, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm25, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm25, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm25, %zmm6, %zmm28
-	vaddps %zmm7, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm8, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm9, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm10, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm8, %zmm28
+	vfmadd231ps %zmm25, %zmm7, %zmm28
+	vfmadd213ps %zmm9, %zmm25, %zmm28
+	vfmadd213ps %zmm10, %zmm25, %zmm28
+	vfmadd213ps %zmm11, %zmm25, %zmm28
+	vfmadd213ps %zmm12, %zmm25, %zmm28
+	vfmadd213ps %zmm13, %zmm25, %zmm28
+	vfmadd213ps %zmm14, %zmm25, %zmm28
+	vfmadd213ps %zmm15, %zmm25, %zmm28
 	vmulps %zmm25, %zmm25, %zmm29
 	vmulps %zmm25, %zmm29, %zmm25
-	vmulps %zmm25, %zmm28, %zmm25
-	vmulps %zmm16, %zmm26, %zmm26
-	vsubps %zmm0, %zmm24, %zmm28
-	vsubps %zmm28, %zmm24, %zmm29
-	vsubps %zmm29, %zmm0, %zmm29
-	vsubps %zmm28, %zmm21, %zmm28
-	vaddps %zmm28, %zmm29, %zmm28
-	vdivps %zmm24, %zmm28, %zmm24
+	vsubps %zmm0, %zmm24, %zmm29
+	vsubps %zmm29, %zmm24, %zmm31
+	vsubps %zmm31, %zmm0, %zmm31
+	vsubps %zmm29, %zmm21, %zmm29
+	vaddps %zmm29, %zmm31, %zmm29
+	vdivps %zmm24, %zmm29, %zmm24
 	vmovaps %zmm24, %zmm24
 	vmovaps %zmm1, %zmm24{%k2}
-	vaddps %zmm24, %zmm26, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vfmadd231ps %zmm5, %zmm26, %zmm24
+	vfmadd213ps %zmm24, %zmm25, %zmm28
+	vaddps %zmm28, %zmm27, %zmm24
 	vaddps %zmm24, %zmm30, %zmm24
 	vaddps %zmm21, %zmm21, %zmm25
 	vcmpps $0x00, %zmm21, %zmm25, %k2

@@ -48,6 +48,9 @@ L(word007fffff):
 L(wordc1b80000):
 	.long 0xc1b80000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
@@ -80,9 +83,6 @@ L(word3eaaaaa4):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word7f800000):
 	.long 0x7f800000
@@ -124,18 +124,18 @@ L(word80000000):
 	vbroadcastss L(word4b000000)+0(%rip), %zmm6
 	vbroadcastss L(word007fffff)+0(%rip), %zmm7
 	vbroadcastss L(wordc1b80000)+0(%rip), %zmm8
-	vbroadcastss L(word3f000000)+0(%rip), %zmm9
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm10
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm11
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm12
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm13
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm14
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm15
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm16
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm17
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm18
-	vbroadcastss L(word3f317200)+0(%rip), %zmm19
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm20
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm9
+	vbroadcastss L(word3f000000)+0(%rip), %zmm10
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm11
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm12
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm13
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm14
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm15
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm16
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm17
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm18
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm19
+	vbroadcastss L(word3f317200)+0(%rip), %zmm20
 	vbroadcastss L(word7f800000)+0(%rip), %zmm21
 	leaq -96(%rbx), %rsi
 
@@ -184,42 +184,34 @@ L(loop):
 	vmovaps %zmm0, %zmm27
 	vmovaps %zmm8, %zmm27{%k1}
 	vaddps %zmm27, %zmm25, %zmm25
-	vmulps %zmm19, %zmm25, %zmm27
+	vmulps %zmm20, %zmm25, %zmm27
 	vandps %zmm7, %zmm22, %zmm22
 	vpaddd %zmm2, %zmm22, %zmm22
 	vsubps %zmm1, %zmm22, %zmm22
-	vmulps %zmm22, %zmm9, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vsubps %zmm28, %zmm22, %zmm29
+	vmulps %zmm22, %zmm10, %zmm28
+	vmovups %zmm22, %zmm29
+	vfnmadd231ps %zmm22, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm22, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm22, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm22, %zmm10, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm12, %zmm28
+	vfmadd231ps %zmm22, %zmm11, %zmm28
+	vfmadd213ps %zmm13, %zmm22, %zmm28
+	vfmadd213ps %zmm14, %zmm22, %zmm28
+	vfmadd213ps %zmm15, %zmm22, %zmm28
+	vfmadd213ps %zmm16, %zmm22, %zmm28
+	vfmadd213ps %zmm17, %zmm22, %zmm28
+	vfmadd213ps %zmm18, %zmm22, %zmm28
+	vfmadd213ps %zmm19, %zmm22, %zmm28
 	vmulps %zmm22, %zmm22, %zmm29
 	vmulps %zmm22, %zmm29, %zmm22
-	vmulps %zmm22, %zmm28, %zmm22
-	vmulps %zmm20, %zmm25, %zmm25
-	vaddps %zmm0, %zmm25, %zmm25
-	vaddps %zmm25, %zmm22, %zmm22
-	vaddps %zmm22, %zmm27, %zmm22
+	vmovups %zmm0, %zmm29
+	vfmadd231ps %zmm9, %zmm25, %zmm29
+	vfmadd213ps %zmm29, %zmm22, %zmm28
+	vaddps %zmm28, %zmm27, %zmm22
 	vaddps %zmm22, %zmm30, %zmm22
 	vcmpps $0x00, %zmm21, %zmm23, %k1
 	vmovaps %zmm22, %zmm22
@@ -244,42 +236,34 @@ L(loop):
 	vmovaps %zmm0, %zmm27
 	vmovaps %zmm8, %zmm27{%k1}
 	vaddps %zmm27, %zmm25, %zmm25
-	vmulps %zmm19, %zmm25, %zmm27
+	vmulps %zmm20, %zmm25, %zmm27
 	vandps %zmm7, %zmm24, %zmm24
 	vpaddd %zmm2, %zmm24, %zmm24
 	vsubps %zmm1, %zmm24, %zmm24
-	vmulps %zmm24, %zmm9, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vsubps %zmm28, %zmm24, %zmm29
+	vmulps %zmm24, %zmm10, %zmm28
+	vmovups %zmm24, %zmm29
+	vfnmadd231ps %zmm24, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm24, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm24, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm24, %zmm10, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm12, %zmm28
+	vfmadd231ps %zmm24, %zmm11, %zmm28
+	vfmadd213ps %zmm13, %zmm24, %zmm28
+	vfmadd213ps %zmm14, %zmm24, %zmm28
+	vfmadd213ps %zmm15, %zmm24, %zmm28
+	vfmadd213ps %zmm16, %zmm24, %zmm28
+	vfmadd213ps %zmm17, %zmm24, %zmm28
+	vfmadd213ps %zmm18, %zmm24, %zmm28
+	vfmadd213ps %zmm19, %zmm24, %zmm28
 	vmulps %zmm24, %zmm24, %zmm29
 	vmulps %zmm24, %zmm29, %zmm24
-	vmulps %zmm24, %zmm28, %zmm24
-	vmulps %zmm20, %zmm25, %zmm25
-	vaddps %zmm0, %zmm25, %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vmovups %zmm0, %zmm29
+	vfmadd231ps %zmm9, %zmm25, %zmm29
+	vfmadd213ps %zmm29, %zmm24, %zmm28
+	vaddps %zmm28, %zmm27, %zmm24
 	vaddps %zmm24, %zmm30, %zmm24
 	vcmpps $0x00, %zmm21, %zmm26, %k1
 	vmovaps %zmm24, %zmm24
@@ -349,42 +333,34 @@ L(loopend):
 	vmovaps %zmm0, %zmm27
 	vmovaps %zmm8, %zmm27{%k2}
 	vaddps %zmm27, %zmm25, %zmm25
-	vmulps %zmm19, %zmm25, %zmm27
+	vmulps %zmm20, %zmm25, %zmm27
 	vandps %zmm7, %zmm22, %zmm22
 	vpaddd %zmm2, %zmm22, %zmm22
 	vsubps %zmm1, %zmm22, %zmm22
-	vmulps %zmm22, %zmm9, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vsubps %zmm28, %zmm22, %zmm29
+	vmulps %zmm22, %zmm10, %zmm28
+	vmovups %zmm22, %zmm29
+	vfnmadd231ps %zmm22, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm22, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm22, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm22, %zmm10, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm22, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm12, %zmm28
+	vfmadd231ps %zmm22, %zmm11, %zmm28
+	vfmadd213ps %zmm13, %zmm22, %zmm28
+	vfmadd213ps %zmm14, %zmm22, %zmm28
+	vfmadd213ps %zmm15, %zmm22, %zmm28
+	vfmadd213ps %zmm16, %zmm22, %zmm28
+	vfmadd213ps %zmm17, %zmm22, %zmm28
+	vfmadd213ps %zmm18, %zmm22, %zmm28
+	vfmadd213ps %zmm19, %zmm22, %zmm28
 	vmulps %zmm22, %zmm22, %zmm29
 	vmulps %zmm22, %zmm29, %zmm22
-	vmulps %zmm22, %zmm28, %zmm22
-	vmulps %zmm20, %zmm25, %zmm25
-	vaddps %zmm0, %zmm25, %zmm25
-	vaddps %zmm25, %zmm22, %zmm22
-	vaddps %zmm22, %zmm27, %zmm22
+	vmovups %zmm0, %zmm29
+	vfmadd231ps %zmm9, %zmm25, %zmm29
+	vfmadd213ps %zmm29, %zmm22, %zmm28
+	vaddps %zmm28, %zmm27, %zmm22
 	vaddps %zmm22, %zmm30, %zmm22
 	vcmpps $0x00, %zmm21, %zmm23, %k2
 	vmovaps %zmm22, %zmm22
@@ -409,42 +385,34 @@ L(loopend):
 	vmovaps %zmm0, %zmm27
 	vmovaps %zmm8, %zmm27{%k2}
 	vaddps %zmm27, %zmm25, %zmm25
-	vmulps %zmm19, %zmm25, %zmm27
+	vmulps %zmm20, %zmm25, %zmm27
 	vandps %zmm7, %zmm24, %zmm24
 	vpaddd %zmm2, %zmm24, %zmm24
 	vsubps %zmm1, %zmm24, %zmm24
-	vmulps %zmm24, %zmm9, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vsubps %zmm28, %zmm24, %zmm29
+	vmulps %zmm24, %zmm10, %zmm28
+	vmovups %zmm24, %zmm29
+	vfnmadd231ps %zmm24, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm24, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm24, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
-	vmulps %zmm24, %zmm10, %zmm28
-	vaddps %zmm11, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm12, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm13, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm14, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm24, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
+	vaddps %zmm27, %zmm31, %zmm27
+	vmovups %zmm12, %zmm28
+	vfmadd231ps %zmm24, %zmm11, %zmm28
+	vfmadd213ps %zmm13, %zmm24, %zmm28
+	vfmadd213ps %zmm14, %zmm24, %zmm28
+	vfmadd213ps %zmm15, %zmm24, %zmm28
+	vfmadd213ps %zmm16, %zmm24, %zmm28
+	vfmadd213ps %zmm17, %zmm24, %zmm28
+	vfmadd213ps %zmm18, %zmm24, %zmm28
+	vfmadd213ps %zmm19, %zmm24, %zmm28
 	vmulps %zmm24, %zmm24, %zmm29
 	vmulps %zmm24, %zmm29, %zmm24
-	vmulps %zmm24, %zmm28, %zmm24
-	vmulps %zmm20, %zmm25, %zmm25
-	vaddps %zmm0, %zmm25, %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vmovups %zmm0, %zmm29
+	vfmadd231ps %zmm9, %zmm25, %zmm29
+	vfmadd213ps %zmm29, %zmm24, %zmm28
+	vaddps %zmm28, %zmm27, %zmm24
 	vaddps %zmm24, %zmm30, %zmm24
 	vcmpps $0x00, %zmm21, %zmm26, %k2
 	vmovaps %zmm24, %zmm24

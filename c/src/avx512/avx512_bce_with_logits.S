@@ -27,14 +27,14 @@ L(word3f800000):
 L(word00000000):
 	.long 0x0
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word4b4000fe):
 	.long 0x4b4000fe
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(wordbf800000):
 	.long 0xbf800000
@@ -131,9 +131,9 @@ L(word7fc00000):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
 	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss L(word4b4000fe)+0(%rip), %zmm2
-	vbroadcastss L(word3f317200)+0(%rip), %zmm3
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm4
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm2
+	vbroadcastss L(word4b4000fe)+0(%rip), %zmm3
+	vbroadcastss L(word3f317200)+0(%rip), %zmm4
 	vbroadcastss L(wordbf800000)+0(%rip), %zmm5
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm6
 	vbroadcastss (%rax), %zmm7
@@ -176,27 +176,22 @@ L(loop):
 	vxorps %zmm24, %zmm23, %zmm24
 	vmaxps %zmm24, %zmm12, %zmm24
 	vminps %zmm24, %zmm11, %zmm24
-	vmulps %zmm13, %zmm24, %zmm25
-	vaddps %zmm2, %zmm25, %zmm25
-	vsubps %zmm2, %zmm25, %zmm26
-	vmulps %zmm3, %zmm26, %zmm27
-	vsubps %zmm27, %zmm24, %zmm24
-	vmulps %zmm4, %zmm26, %zmm26
-	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm14, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
-	vmulps %zmm27, %zmm27, %zmm29
-	vmulps %zmm29, %zmm28, %zmm28
-	vsubps %zmm27, %zmm24, %zmm24
-	vsubps %zmm26, %zmm24, %zmm24
-	vaddps %zmm24, %zmm28, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vmovups %zmm3, %zmm25
+	vfmadd231ps %zmm13, %zmm24, %zmm25
+	vsubps %zmm3, %zmm25, %zmm26
+	vmovups %zmm24, %zmm24
+	vfnmadd231ps %zmm4, %zmm26, %zmm24
+	vmovups %zmm24, %zmm27
+	vfnmadd231ps %zmm2, %zmm26, %zmm27
+	vmovups %zmm15, %zmm28
+	vfmadd231ps %zmm27, %zmm14, %zmm28
+	vfmadd213ps %zmm16, %zmm27, %zmm28
+	vfmadd213ps %zmm17, %zmm27, %zmm28
+	vfmadd213ps %zmm18, %zmm27, %zmm28
+	vmulps %zmm27, %zmm27, %zmm27
+	vmulps %zmm27, %zmm28, %zmm27
+	vfnmadd231ps %zmm2, %zmm26, %zmm27
+	vaddps %zmm27, %zmm24, %zmm24
 	vaddps %zmm24, %zmm0, %zmm24
 	vpsrld $0x01, %zmm25, %zmm26
 	vpslld $0x17, %zmm26, %zmm27
@@ -222,7 +217,7 @@ L(loop):
 	vpsubd %zmm6, %zmm22, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm3, %zmm26, %zmm27
+	vmulps %zmm4, %zmm26, %zmm27
 	vandps %zmm19, %zmm25, %zmm25
 	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
@@ -231,54 +226,44 @@ L(loop):
 	vmovaps %zmm24, %zmm25{%k2}
 	vbroadcastss L(word3f000000)+0(%rip), %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm25, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm25, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm25, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
+	vaddps %zmm27, %zmm31, %zmm27
 	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3df37d3f)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e119b5d)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe800003)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vmulps %zmm25, %zmm25, %zmm29
 	vmulps %zmm25, %zmm29, %zmm25
-	vmulps %zmm25, %zmm28, %zmm25
-	vmulps %zmm4, %zmm26, %zmm26
-	vsubps %zmm0, %zmm22, %zmm28
-	vsubps %zmm28, %zmm22, %zmm29
-	vsubps %zmm29, %zmm0, %zmm29
-	vsubps %zmm28, %zmm24, %zmm28
-	vaddps %zmm28, %zmm29, %zmm28
-	vdivps %zmm22, %zmm28, %zmm22
+	vsubps %zmm0, %zmm22, %zmm29
+	vsubps %zmm29, %zmm22, %zmm31
+	vsubps %zmm31, %zmm0, %zmm31
+	vsubps %zmm29, %zmm24, %zmm29
+	vaddps %zmm29, %zmm31, %zmm29
+	vdivps %zmm22, %zmm29, %zmm22
 	vmovaps %zmm22, %zmm22
 	vmovaps %zmm1, %zmm22{%k2}
-	vaddps %zmm22, %zmm26, %zmm22
-	vaddps %zmm22, %zmm25, %zmm22
-	vaddps %zmm22, %zmm27, %zmm22
+	vfmadd231ps %zmm2, %zmm26, %zmm22
+	vfmadd213ps %zmm22, %zmm25, %zmm28
+	vaddps %zmm28, %zmm27, %zmm22
 	vaddps %zmm22, %zmm30, %zmm22
 	vaddps %zmm24, %zmm24, %zmm25
 	vcmpps $0x00, %zmm24, %zmm25, %k2
@@ -339,27 +324,22 @@ L(loopend):
 	vxorps %zmm24, %zmm23, %zmm24
 	vmaxps %zmm24, %zmm12, %zmm24
 	vminps %zmm24, %zmm11, %zmm24
-	vmulps %zmm13, %zmm24, %zmm25
-	vaddps %zmm2, %zmm25, %zmm25
-	vsubps %zmm2, %zmm25, %zmm26
-	vmulps %zmm3, %zmm26, %zmm27
-	vsubps %zmm27, %zmm24, %zmm24
-	vmulps %zmm4, %zmm26, %zmm26
-	vsubps %zmm26, %zmm24, %zmm27
-	vmulps %zmm27, %zmm14, %zmm28
-	vaddps %zmm15, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm16, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm17, %zmm28, %zmm28
-	vmulps %zmm27, %zmm28, %zmm28
-	vaddps %zmm18, %zmm28, %zmm28
-	vmulps %zmm27, %zmm27, %zmm29
-	vmulps %zmm29, %zmm28, %zmm28
-	vsubps %zmm27, %zmm24, %zmm24
-	vsubps %zmm26, %zmm24, %zmm24
-	vaddps %zmm24, %zmm28, %zmm24
-	vaddps %zmm24, %zmm27, %zmm24
+	vmovups %zmm3, %zmm25
+	vfmadd231ps %zmm13, %zmm24, %zmm25
+	vsubps %zmm3, %zmm25, %zmm26
+	vmovups %zmm24, %zmm24
+	vfnmadd231ps %zmm4, %zmm26, %zmm24
+	vmovups %zmm24, %zmm27
+	vfnmadd231ps %zmm2, %zmm26, %zmm27
+	vmovups %zmm15, %zmm28
+	vfmadd231ps %zmm27, %zmm14, %zmm28
+	vfmadd213ps %zmm16, %zmm27, %zmm28
+	vfmadd213ps %zmm17, %zmm27, %zmm28
+	vfmadd213ps %zmm18, %zmm27, %zmm28
+	vmulps %zmm27, %zmm27, %zmm27
+	vmulps %zmm27, %zmm28, %zmm27
+	vfnmadd231ps %zmm2, %zmm26, %zmm27
+	vaddps %zmm27, %zmm24, %zmm24
 	vaddps %zmm24, %zmm0, %zmm24
 	vpsrld $0x01, %zmm25, %zmm26
 	vpslld $0x17, %zmm26, %zmm27
@@ -385,7 +365,7 @@ L(loopend):
 	vpsubd %zmm6, %zmm22, %zmm25
 	vpsrad $0x17, %zmm25, %zmm26
 	vcvtdq2ps %zmm26, %zmm26
-	vmulps %zmm3, %zmm26, %zmm27
+	vmulps %zmm4, %zmm26, %zmm27
 	vandps %zmm19, %zmm25, %zmm25
 	vpaddd %zmm6, %zmm25, %zmm25
 	vsubps %zmm0, %zmm25, %zmm25
@@ -394,54 +374,44 @@ L(loopend):
 	vmovaps %zmm24, %zmm25{%k3}
 	vbroadcastss L(word3f000000)+0(%rip), %zmm28
 	vmulps %zmm25, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm25, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm25, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm25, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
+	vaddps %zmm27, %zmm31, %zmm27
 	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3df37d3f)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e119b5d)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe800003)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vmulps %zmm25, %zmm25, %zmm29
 	vmulps %zmm25, %zmm29, %zmm25
-	vmulps %zmm25, %zmm28, %zmm25
-	vmulps %zmm4, %zmm26, %zmm26
-	vsubps %zmm0, %zmm22, %zmm28
-	vsubps %zmm28, %zmm22, %zmm29
-	vsubps %zmm29, %zmm0, %zmm29
-	vsubps %zmm28, %zmm24, %zmm28
-	vaddps %zmm28, %zmm29, %zmm28
-	vdivps %zmm22, %zmm28, %zmm22
+	vsubps %zmm0, %zmm22, %zmm29
+	vsubps %zmm29, %zmm22, %zmm31
+	vsubps %zmm31, %zmm0, %zmm31
+	vsubps %zmm29, %zmm24, %zmm29
+	vaddps %zmm29, %zmm31, %zmm29
+	vdivps %zmm22, %zmm29, %zmm22
 	vmovaps %zmm22, %zmm22
 	vmovaps %zmm1, %zmm22{%k3}
-	vaddps %zmm22, %zmm26, %zmm22
-	vaddps %zmm22, %zmm25, %zmm22
-	vaddps %zmm22, %zmm27, %zmm22
+	vfmadd231ps %zmm2, %zmm26, %zmm22
+	vfmadd213ps %zmm22, %zmm25, %zmm28
+	vaddps %zmm28, %zmm27, %zmm22
 	vaddps %zmm22, %zmm30, %zmm22
 	vaddps %zmm24, %zmm24, %zmm25
 	vcmpps $0x00, %zmm24, %zmm25, %k3

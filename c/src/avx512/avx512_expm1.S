@@ -19,6 +19,9 @@
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word4b40007e):
 	.long 0x4b40007e
 	.balign 4
@@ -33,9 +36,6 @@ L(word3fb8aa3b):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3f000000):
 	.long 0x3f000000
@@ -79,12 +79,12 @@ L(word80000000):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
-	vbroadcastss L(word4b40007e)+0(%rip), %zmm1
-	vbroadcastss L(word42b20000)+0(%rip), %zmm2
-	vbroadcastss L(wordc18b0000)+0(%rip), %zmm3
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm4
-	vbroadcastss L(word3f317200)+0(%rip), %zmm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm1
+	vbroadcastss L(word4b40007e)+0(%rip), %zmm2
+	vbroadcastss L(word42b20000)+0(%rip), %zmm3
+	vbroadcastss L(wordc18b0000)+0(%rip), %zmm4
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm5
+	vbroadcastss L(word3f317200)+0(%rip), %zmm6
 	vbroadcastss L(word3f000000)+0(%rip), %zmm7
 	vbroadcastss L(word0000013d)+0(%rip), %zmm8
 	vbroadcastss L(word1f800000)+0(%rip), %zmm9
@@ -108,46 +108,40 @@ L(entry):
 
 L(loop):
 	vmovups (%rsi, %rdi, 4), %zmm16
-	vmaxps %zmm16, %zmm3, %zmm17
-	vminps %zmm17, %zmm2, %zmm17
-	vmulps %zmm4, %zmm17, %zmm18
-	vaddps %zmm1, %zmm18, %zmm18
+	vmaxps %zmm16, %zmm4, %zmm17
+	vminps %zmm17, %zmm3, %zmm17
+	vmovups %zmm2, %zmm18
+	vfmadd231ps %zmm5, %zmm17, %zmm18
 	vpsubd %zmm18, %zmm8, %zmm19
 	vpslld $0x17, %zmm19, %zmm19
 	vmulps %zmm9, %zmm19, %zmm19
 	vsubps %zmm19, %zmm0, %zmm20
-	vsubps %zmm1, %zmm18, %zmm21
-	vmulps %zmm5, %zmm21, %zmm22
-	vsubps %zmm22, %zmm17, %zmm17
-	vmulps %zmm6, %zmm21, %zmm21
-	vsubps %zmm21, %zmm17, %zmm22
-	vaddps %zmm22, %zmm20, %zmm23
-	vmulps %zmm22, %zmm22, %zmm24
+	vsubps %zmm2, %zmm18, %zmm21
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm6, %zmm21, %zmm17
+	vaddps %zmm17, %zmm20, %zmm22
+	vmovups %zmm17, %zmm23
+	vfnmadd231ps %zmm1, %zmm21, %zmm23
+	vmulps %zmm23, %zmm23, %zmm24
 	vmulps %zmm7, %zmm24, %zmm25
-	vaddps %zmm25, %zmm23, %zmm26
-	vsubps %zmm20, %zmm0, %zmm27
-	vsubps %zmm19, %zmm27, %zmm19
-	vsubps %zmm23, %zmm20, %zmm20
-	vaddps %zmm22, %zmm20, %zmm20
-	vsubps %zmm26, %zmm23, %zmm23
-	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm20, %zmm20
-	vaddps %zmm20, %zmm19, %zmm19
-	vmulps %zmm22, %zmm10, %zmm20
-	vaddps %zmm11, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm12, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm13, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm14, %zmm20, %zmm20
-	vmulps %zmm22, %zmm24, %zmm23
-	vmulps %zmm23, %zmm20, %zmm20
-	vsubps %zmm22, %zmm17, %zmm17
-	vsubps %zmm21, %zmm17, %zmm17
+	vaddps %zmm25, %zmm22, %zmm26
+	vmovups %zmm11, %zmm27
+	vfmadd231ps %zmm23, %zmm10, %zmm27
+	vfmadd213ps %zmm12, %zmm23, %zmm27
+	vfmadd213ps %zmm13, %zmm23, %zmm27
+	vfmadd213ps %zmm14, %zmm23, %zmm27
+	vmulps %zmm23, %zmm24, %zmm23
+	vsubps %zmm20, %zmm0, %zmm24
+	vsubps %zmm19, %zmm24, %zmm19
+	vsubps %zmm22, %zmm20, %zmm20
 	vaddps %zmm17, %zmm20, %zmm17
+	vsubps %zmm26, %zmm22, %zmm20
+	vaddps %zmm25, %zmm20, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
 	vaddps %zmm17, %zmm19, %zmm17
-	vaddps %zmm17, %zmm26, %zmm17
+	vfnmadd231ps %zmm1, %zmm21, %zmm17
+	vfmadd213ps %zmm17, %zmm23, %zmm27
+	vaddps %zmm27, %zmm26, %zmm17
 	vaddps %zmm17, %zmm17, %zmm17
 	vpslld $0x17, %zmm18, %zmm18
 	vmulps %zmm18, %zmm17, %zmm17
@@ -165,46 +159,40 @@ L(loopend):
 	bzhil %edx, %r8d, %r8d
 	kmovw %r8d, %k1
 	vmovups (%rsi, %rdi, 4), %zmm16{%k1}{z}
-	vmaxps %zmm16, %zmm3, %zmm17
-	vminps %zmm17, %zmm2, %zmm17
-	vmulps %zmm4, %zmm17, %zmm18
-	vaddps %zmm1, %zmm18, %zmm18
+	vmaxps %zmm16, %zmm4, %zmm17
+	vminps %zmm17, %zmm3, %zmm17
+	vmovups %zmm2, %zmm18
+	vfmadd231ps %zmm5, %zmm17, %zmm18
 	vpsubd %zmm18, %zmm8, %zmm19
 	vpslld $0x17, %zmm19, %zmm19
 	vmulps %zmm9, %zmm19, %zmm19
 	vsubps %zmm19, %zmm0, %zmm20
-	vsubps %zmm1, %zmm18, %zmm21
-	vmulps %zmm5, %zmm21, %zmm22
-	vsubps %zmm22, %zmm17, %zmm17
-	vmulps %zmm6, %zmm21, %zmm21
-	vsubps %zmm21, %zmm17, %zmm22
-	vaddps %zmm22, %zmm20, %zmm23
-	vmulps %zmm22, %zmm22, %zmm24
+	vsubps %zmm2, %zmm18, %zmm21
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm6, %zmm21, %zmm17
+	vaddps %zmm17, %zmm20, %zmm22
+	vmovups %zmm17, %zmm23
+	vfnmadd231ps %zmm1, %zmm21, %zmm23
+	vmulps %zmm23, %zmm23, %zmm24
 	vmulps %zmm7, %zmm24, %zmm25
-	vaddps %zmm25, %zmm23, %zmm26
-	vsubps %zmm20, %zmm0, %zmm27
-	vsubps %zmm19, %zmm27, %zmm19
-	vsubps %zmm23, %zmm20, %zmm20
-	vaddps %zmm22, %zmm20, %zmm20
-	vsubps %zmm26, %zmm23, %zmm23
-	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm20, %zmm20
-	vaddps %zmm20, %zmm19, %zmm19
-	vmulps %zmm22, %zmm10, %zmm20
-	vaddps %zmm11, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm12, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm13, %zmm20, %zmm20
-	vmulps %zmm22, %zmm20, %zmm20
-	vaddps %zmm14, %zmm20, %zmm20
-	vmulps %zmm22, %zmm24, %zmm23
-	vmulps %zmm23, %zmm20, %zmm20
-	vsubps %zmm22, %zmm17, %zmm17
-	vsubps %zmm21, %zmm17, %zmm17
+	vaddps %zmm25, %zmm22, %zmm26
+	vmovups %zmm11, %zmm27
+	vfmadd231ps %zmm23, %zmm10, %zmm27
+	vfmadd213ps %zmm12, %zmm23, %zmm27
+	vfmadd213ps %zmm13, %zmm23, %zmm27
+	vfmadd213ps %zmm14, %zmm23, %zmm27
+	vmulps %zmm23, %zmm24, %zmm23
+	vsubps %zmm20, %zmm0, %zmm24
+	vsubps %zmm19, %zmm24, %zmm19
+	vsubps %zmm22, %zmm20, %zmm20
 	vaddps %zmm17, %zmm20, %zmm17
+	vsubps %zmm26, %zmm22, %zmm20
+	vaddps %zmm25, %zmm20, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
 	vaddps %zmm17, %zmm19, %zmm17
-	vaddps %zmm17, %zmm26, %zmm17
+	vfnmadd231ps %zmm1, %zmm21, %zmm17
+	vfmadd213ps %zmm17, %zmm23, %zmm27
+	vaddps %zmm27, %zmm26, %zmm17
 	vaddps %zmm17, %zmm17, %zmm17
 	vpslld $0x17, %zmm18, %zmm18
 	vmulps %zmm18, %zmm17, %zmm17

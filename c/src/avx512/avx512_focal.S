@@ -22,23 +22,20 @@
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word00000000):
+	.long 0x0
+	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f3504f3):
 	.long 0x3f3504f3
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
-	.balign 4
 L(word4b4000fe):
 	.long 0x4b4000fe
-	.balign 4
-L(word00000000):
-	.long 0x0
 	.balign 4
 L(word007fffff):
 	.long 0x7fffff
@@ -73,11 +70,11 @@ L(wordbe800003):
 L(word3eaaaaa4):
 	.long 0x3eaaaaa4
 	.balign 4
-L(wordc2d00000):
-	.long 0xc2d00000
-	.balign 4
 L(word42b20000):
 	.long 0x42b20000
+	.balign 4
+L(wordc2d00000):
+	.long 0xc2d00000
 	.balign 4
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
@@ -96,6 +93,9 @@ L(word3e2aaa47):
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
+	.balign 4
+L(word80000000):
+	.long 0x80000000
 
 	BEGIN(avx512_focal)
 	ENTER
@@ -118,27 +118,26 @@ L(word3efffffe):
 	jge L(end)
 	vbroadcastss 4(%rax), %zmm0
 	vbroadcastss L(word3f800000)+0(%rip), %zmm1
-	vbroadcastss L(word3f3504f3)+0(%rip), %zmm2
-	vbroadcastss L(word3f317200)+0(%rip), %zmm3
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm4
-	vbroadcastss L(wordfffff000)+0(%rip), %zmm5
-	vandps %zmm5, %zmm0, %zmm5
-	vsubps %zmm5, %zmm0, %zmm6
-	vbroadcastss L(word4b4000fe)+0(%rip), %zmm7
-	vbroadcastss L(word00000000)+0(%rip), %zmm8
-	vbroadcastss (%rax), %zmm9
-	vbroadcastss 8(%rax), %zmm10
-	vbroadcastss 12(%rax), %zmm11
-	vbroadcastss L(word007fffff)+0(%rip), %zmm12
-	vbroadcastss L(word3f000000)+0(%rip), %zmm13
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm14
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm15
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm16
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm17
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm18
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm19
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm20
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm21
+	vbroadcastss L(word00000000)+0(%rip), %zmm2
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm3
+	vbroadcastss L(word3f3504f3)+0(%rip), %zmm4
+	vbroadcastss L(word3f317200)+0(%rip), %zmm5
+	vbroadcastss L(word4b4000fe)+0(%rip), %zmm6
+	vbroadcastss (%rax), %zmm7
+	vbroadcastss 8(%rax), %zmm8
+	vbroadcastss 12(%rax), %zmm9
+	vbroadcastss L(word007fffff)+0(%rip), %zmm10
+	vbroadcastss L(word3f000000)+0(%rip), %zmm11
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm12
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm13
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm14
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm15
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm16
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm17
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm18
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm19
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm20
+	vbroadcastss L(word42b20000)+0(%rip), %zmm21
 	leaq -120(%rbx), %rax
 
 L(entry):
@@ -158,78 +157,62 @@ L(loop):
 	movq %r11, %r13
 	andq $31, %r13
 	vmovups (%r9, %r11, 4), %zmm22
-	vpsubd %zmm2, %zmm22, %zmm22
+	vpsubd %zmm4, %zmm22, %zmm22
 	vpsrad $0x17, %zmm22, %zmm23
 	vcvtdq2ps %zmm23, %zmm23
-	vmulps %zmm3, %zmm23, %zmm24
-	vandps %zmm12, %zmm22, %zmm22
-	vpaddd %zmm2, %zmm22, %zmm22
+	vmulps %zmm5, %zmm23, %zmm24
+	vandps %zmm10, %zmm22, %zmm22
+	vpaddd %zmm4, %zmm22, %zmm22
 	vsubps %zmm1, %zmm22, %zmm22
-	vmulps %zmm22, %zmm13, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vsubps %zmm25, %zmm22, %zmm26
+	vmulps %zmm22, %zmm11, %zmm25
+	vmovups %zmm22, %zmm26
+	vfnmadd231ps %zmm22, %zmm25, %zmm26
 	vaddps %zmm26, %zmm24, %zmm27
 	vsubps %zmm26, %zmm22, %zmm28
-	vsubps %zmm25, %zmm28, %zmm25
+	vfnmadd231ps %zmm22, %zmm25, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
 	vaddps %zmm26, %zmm24, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vmulps %zmm22, %zmm14, %zmm25
-	vaddps %zmm15, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm16, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm17, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm18, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm19, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm20, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm21, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
+	vaddps %zmm24, %zmm28, %zmm24
+	vmovups %zmm13, %zmm25
+	vfmadd231ps %zmm22, %zmm12, %zmm25
+	vfmadd213ps %zmm14, %zmm22, %zmm25
+	vfmadd213ps %zmm15, %zmm22, %zmm25
+	vfmadd213ps %zmm16, %zmm22, %zmm25
+	vfmadd213ps %zmm17, %zmm22, %zmm25
+	vfmadd213ps %zmm18, %zmm22, %zmm25
+	vfmadd213ps %zmm19, %zmm22, %zmm25
+	vfmadd213ps %zmm20, %zmm22, %zmm25
 	vmulps %zmm22, %zmm22, %zmm26
 	vmulps %zmm22, %zmm26, %zmm22
-	vmulps %zmm22, %zmm25, %zmm22
-	vmulps %zmm4, %zmm23, %zmm23
-	vaddps %zmm23, %zmm22, %zmm22
-	vaddps %zmm22, %zmm24, %zmm22
+	vmovups %zmm2, %zmm26
+	vfmadd231ps %zmm3, %zmm23, %zmm26
+	vfmadd213ps %zmm26, %zmm22, %zmm25
+	vaddps %zmm25, %zmm24, %zmm22
 	vaddps %zmm22, %zmm27, %zmm23
 	vmulps %zmm23, %zmm0, %zmm24
 	vbroadcastss L(wordc2d00000)+0(%rip), %zmm25
 	vmaxps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word42b20000)+0(%rip), %zmm26
-	vminps %zmm25, %zmm26, %zmm25
+	vminps %zmm25, %zmm21, %zmm25
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm26
-	vmulps %zmm26, %zmm25, %zmm26
-	vaddps %zmm7, %zmm26, %zmm26
-	vsubps %zmm7, %zmm26, %zmm28
-	vmulps %zmm3, %zmm28, %zmm29
-	vsubps %zmm29, %zmm25, %zmm25
-	vmulps %zmm4, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vfmadd213ps %zmm6, %zmm25, %zmm26
+	vsubps %zmm6, %zmm26, %zmm28
+	vmovups %zmm25, %zmm25
+	vfnmadd231ps %zmm5, %zmm28, %zmm25
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm3, %zmm28, %zmm29
 	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
 	vbroadcastss L(word3c091e90)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3d2aac83)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3efffffe)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm29, %zmm31
-	vmulps %zmm31, %zmm30, %zmm30
-	vsubps %zmm29, %zmm25, %zmm25
-	vsubps %zmm28, %zmm25, %zmm25
-	vaddps %zmm25, %zmm30, %zmm25
-	vaddps %zmm25, %zmm29, %zmm25
+	vfmadd213ps %zmm31, %zmm29, %zmm30
+	vmulps %zmm29, %zmm29, %zmm29
+	vmulps %zmm29, %zmm30, %zmm29
+	vfnmadd231ps %zmm3, %zmm28, %zmm29
+	vaddps %zmm29, %zmm25, %zmm25
 	vaddps %zmm25, %zmm1, %zmm25
 	vpsrld $0x01, %zmm26, %zmm28
 	vpslld $0x17, %zmm28, %zmm29
@@ -237,41 +220,31 @@ L(loop):
 	vpsubd %zmm28, %zmm26, %zmm26
 	vpslld $0x17, %zmm26, %zmm26
 	vmulps %zmm26, %zmm25, %zmm25
-	vbroadcastss L(wordfffff000)+0(%rip), %zmm26
-	vandps %zmm26, %zmm23, %zmm26
-	vmulps %zmm26, %zmm5, %zmm28
-	vsubps %zmm24, %zmm28, %zmm24
-	vsubps %zmm26, %zmm23, %zmm28
-	vmulps %zmm28, %zmm5, %zmm29
-	vaddps %zmm29, %zmm24, %zmm24
-	vmulps %zmm26, %zmm6, %zmm26
-	vaddps %zmm26, %zmm24, %zmm24
-	vmulps %zmm28, %zmm6, %zmm26
-	vaddps %zmm26, %zmm24, %zmm24
-	vsubps %zmm23, %zmm27, %zmm23
-	vaddps %zmm22, %zmm23, %zmm22
-	vmulps %zmm22, %zmm0, %zmm22
-	vaddps %zmm22, %zmm24, %zmm22
-	vmulps %zmm22, %zmm25, %zmm22
-	vaddps %zmm22, %zmm25, %zmm22
+	vsubps %zmm23, %zmm27, %zmm26
+	vaddps %zmm22, %zmm26, %zmm22
+	vbroadcastss L(word80000000)+0(%rip), %zmm26
+	vxorps %zmm26, %zmm24, %zmm24
+	vfmadd231ps %zmm23, %zmm0, %zmm24
+	vfmadd213ps %zmm24, %zmm0, %zmm22
+	vfmadd213ps %zmm25, %zmm25, %zmm22
 	vmovups (%r8, %r11, 4), %zmm23
-	vmulps %zmm10, %zmm23, %zmm24
+	vmulps %zmm8, %zmm23, %zmm24
 	vsubps %zmm23, %zmm1, %zmm23
-	vmulps %zmm11, %zmm23, %zmm23
+	vmulps %zmm9, %zmm23, %zmm23
 	vaddps %zmm23, %zmm24, %zmm23
 	vmulps (%r10, %r11, 4), %zmm0, %zmm24
 	vmovups (%rdi, %r11, 4), %zmm25
 	vmulps %zmm25, %zmm24, %zmm26
-	vcmpps $0x00, %zmm8, %zmm24, %k1
+	vcmpps $0x00, %zmm2, %zmm24, %k1
 	vmovaps %zmm26, %zmm26
 	vmovaps %zmm24, %zmm26{%k1}
 	vaddps (%rsi, %r11, 4), %zmm26, %zmm24
 	vmulps %zmm24, %zmm23, %zmm24
 	vmulps %zmm24, %zmm22, %zmm24
-	vmulps %zmm9, %zmm24, %zmm24
+	vmulps %zmm7, %zmm24, %zmm24
 	vmovups %zmm24, (%rsi, %r11, 4)
 	vmulps %zmm25, %zmm23, %zmm24
-	vcmpps $0x00, %zmm8, %zmm23, %k1
+	vcmpps $0x00, %zmm2, %zmm23, %k1
 	vmovaps %zmm24, %zmm24
 	vmovaps %zmm23, %zmm24{%k1}
 	vmulps %zmm24, %zmm22, %zmm22
@@ -298,78 +271,62 @@ L(loopend):
 	movq %r11, %rax
 	andq $31, %rax
 	vmovups (%r9, %r11, 4), %zmm22{%k1}{z}
-	vpsubd %zmm2, %zmm22, %zmm22
+	vpsubd %zmm4, %zmm22, %zmm22
 	vpsrad $0x17, %zmm22, %zmm23
 	vcvtdq2ps %zmm23, %zmm23
-	vmulps %zmm3, %zmm23, %zmm24
-	vandps %zmm12, %zmm22, %zmm22
-	vpaddd %zmm2, %zmm22, %zmm22
+	vmulps %zmm5, %zmm23, %zmm24
+	vandps %zmm10, %zmm22, %zmm22
+	vpaddd %zmm4, %zmm22, %zmm22
 	vsubps %zmm1, %zmm22, %zmm22
-	vmulps %zmm22, %zmm13, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vsubps %zmm25, %zmm22, %zmm26
+	vmulps %zmm22, %zmm11, %zmm25
+	vmovups %zmm22, %zmm26
+	vfnmadd231ps %zmm22, %zmm25, %zmm26
 	vaddps %zmm26, %zmm24, %zmm27
 	vsubps %zmm26, %zmm22, %zmm28
-	vsubps %zmm25, %zmm28, %zmm25
+	vfnmadd231ps %zmm22, %zmm25, %zmm28
 	vsubps %zmm27, %zmm24, %zmm24
 	vaddps %zmm26, %zmm24, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vmulps %zmm22, %zmm14, %zmm25
-	vaddps %zmm15, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm16, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm17, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm18, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm19, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm20, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vaddps %zmm21, %zmm25, %zmm25
-	vmulps %zmm22, %zmm25, %zmm25
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
+	vaddps %zmm24, %zmm28, %zmm24
+	vmovups %zmm13, %zmm25
+	vfmadd231ps %zmm22, %zmm12, %zmm25
+	vfmadd213ps %zmm14, %zmm22, %zmm25
+	vfmadd213ps %zmm15, %zmm22, %zmm25
+	vfmadd213ps %zmm16, %zmm22, %zmm25
+	vfmadd213ps %zmm17, %zmm22, %zmm25
+	vfmadd213ps %zmm18, %zmm22, %zmm25
+	vfmadd213ps %zmm19, %zmm22, %zmm25
+	vfmadd213ps %zmm20, %zmm22, %zmm25
 	vmulps %zmm22, %zmm22, %zmm26
 	vmulps %zmm22, %zmm26, %zmm22
-	vmulps %zmm22, %zmm25, %zmm22
-	vmulps %zmm4, %zmm23, %zmm23
-	vaddps %zmm23, %zmm22, %zmm22
-	vaddps %zmm22, %zmm24, %zmm22
+	vmovups %zmm2, %zmm26
+	vfmadd231ps %zmm3, %zmm23, %zmm26
+	vfmadd213ps %zmm26, %zmm22, %zmm25
+	vaddps %zmm25, %zmm24, %zmm22
 	vaddps %zmm22, %zmm27, %zmm23
 	vmulps %zmm23, %zmm0, %zmm24
 	vbroadcastss L(wordc2d00000)+0(%rip), %zmm25
 	vmaxps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word42b20000)+0(%rip), %zmm26
-	vminps %zmm25, %zmm26, %zmm25
+	vminps %zmm25, %zmm21, %zmm25
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm26
-	vmulps %zmm26, %zmm25, %zmm26
-	vaddps %zmm7, %zmm26, %zmm26
-	vsubps %zmm7, %zmm26, %zmm28
-	vmulps %zmm3, %zmm28, %zmm29
-	vsubps %zmm29, %zmm25, %zmm25
-	vmulps %zmm4, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vfmadd213ps %zmm6, %zmm25, %zmm26
+	vsubps %zmm6, %zmm26, %zmm28
+	vmovups %zmm25, %zmm25
+	vfnmadd231ps %zmm5, %zmm28, %zmm25
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm3, %zmm28, %zmm29
 	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
 	vbroadcastss L(word3c091e90)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3d2aac83)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm30, %zmm30
+	vfmadd213ps %zmm31, %zmm29, %zmm30
 	vbroadcastss L(word3efffffe)+0(%rip), %zmm31
-	vaddps %zmm31, %zmm30, %zmm30
-	vmulps %zmm29, %zmm29, %zmm31
-	vmulps %zmm31, %zmm30, %zmm30
-	vsubps %zmm29, %zmm25, %zmm25
-	vsubps %zmm28, %zmm25, %zmm25
-	vaddps %zmm25, %zmm30, %zmm25
-	vaddps %zmm25, %zmm29, %zmm25
+	vfmadd213ps %zmm31, %zmm29, %zmm30
+	vmulps %zmm29, %zmm29, %zmm29
+	vmulps %zmm29, %zmm30, %zmm29
+	vfnmadd231ps %zmm3, %zmm28, %zmm29
+	vaddps %zmm29, %zmm25, %zmm25
 	vaddps %zmm25, %zmm1, %zmm25
 	vpsrld $0x01, %zmm26, %zmm28
 	vpslld $0x17, %zmm28, %zmm29
@@ -377,43 +334,33 @@ L(loopend):
 	vpsubd %zmm28, %zmm26, %zmm26
 	vpslld $0x17, %zmm26, %zmm26
 	vmulps %zmm26, %zmm25, %zmm25
-	vbroadcastss L(wordfffff000)+0(%rip), %zmm26
-	vandps %zmm26, %zmm23, %zmm26
-	vmulps %zmm26, %zmm5, %zmm28
-	vsubps %zmm24, %zmm28, %zmm24
-	vsubps %zmm26, %zmm23, %zmm28
-	vmulps %zmm28, %zmm5, %zmm29
-	vaddps %zmm29, %zmm24, %zmm24
-	vmulps %zmm26, %zmm6, %zmm26
-	vaddps %zmm26, %zmm24, %zmm24
-	vmulps %zmm28, %zmm6, %zmm26
-	vaddps %zmm26, %zmm24, %zmm24
-	vsubps %zmm23, %zmm27, %zmm23
-	vaddps %zmm22, %zmm23, %zmm22
-	vmulps %zmm22, %zmm0, %zmm22
-	vaddps %zmm22, %zmm24, %zmm22
-	vmulps %zmm22, %zmm25, %zmm22
-	vaddps %zmm22, %zmm25, %zmm22
+	vsubps %zmm23, %zmm27, %zmm26
+	vaddps %zmm22, %zmm26, %zmm22
+	vbroadcastss L(word80000000)+0(%rip), %zmm26
+	vxorps %zmm26, %zmm24, %zmm24
+	vfmadd231ps %zmm23, %zmm0, %zmm24
+	vfmadd213ps %zmm24, %zmm0, %zmm22
+	vfmadd213ps %zmm25, %zmm25, %zmm22
 	vmovups (%r8, %r11, 4), %zmm23{%k1}{z}
-	vmulps %zmm10, %zmm23, %zmm24
+	vmulps %zmm8, %zmm23, %zmm24
 	vsubps %zmm23, %zmm1, %zmm23
-	vmulps %zmm11, %zmm23, %zmm23
+	vmulps %zmm9, %zmm23, %zmm23
 	vaddps %zmm23, %zmm24, %zmm23
 	vmovups (%rsi, %r11, 4), %zmm24{%k1}{z}
 	vmovups (%r10, %r11, 4), %zmm25{%k1}{z}
 	vmulps %zmm0, %zmm25, %zmm25
 	vmovups (%rdi, %r11, 4), %zmm26{%k1}{z}
 	vmulps %zmm26, %zmm25, %zmm27
-	vcmpps $0x00, %zmm8, %zmm25, %k2
+	vcmpps $0x00, %zmm2, %zmm25, %k2
 	vmovaps %zmm27, %zmm27
 	vmovaps %zmm25, %zmm27{%k2}
 	vaddps %zmm27, %zmm24, %zmm24
 	vmulps %zmm24, %zmm23, %zmm24
 	vmulps %zmm24, %zmm22, %zmm24
-	vmulps %zmm9, %zmm24, %zmm24
+	vmulps %zmm7, %zmm24, %zmm24
 	vmovups %zmm24, (%rsi, %r11, 4){%k1}
 	vmulps %zmm26, %zmm23, %zmm24
-	vcmpps $0x00, %zmm8, %zmm23, %k2
+	vcmpps $0x00, %zmm2, %zmm23, %k2
 	vmovaps %zmm24, %zmm24
 	vmovaps %zmm23, %zmm24{%k2}
 	vmulps %zmm24, %zmm22, %zmm22

@@ -23,6 +23,9 @@ L(word3f800000):
 L(word4b4000fe):
 	.long 0x4b4000fe
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word42b20000):
 	.long 0x42b20000
 	.balign 4
@@ -34,9 +37,6 @@ L(word3fb8aa3b):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
@@ -81,11 +81,11 @@ L(word80000000):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
 	vbroadcastss L(word4b4000fe)+0(%rip), %zmm1
-	vbroadcastss L(word42b20000)+0(%rip), %zmm2
-	vbroadcastss L(wordc2d00000)+0(%rip), %zmm3
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm4
-	vbroadcastss L(word3f317200)+0(%rip), %zmm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm6
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm2
+	vbroadcastss L(word42b20000)+0(%rip), %zmm3
+	vbroadcastss L(wordc2d00000)+0(%rip), %zmm4
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm5
+	vbroadcastss L(word3f317200)+0(%rip), %zmm6
 	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm7
 	vbroadcastss L(word3c091e90)+0(%rip), %zmm8
 	vbroadcastss L(word3d2aac83)+0(%rip), %zmm9
@@ -114,29 +114,24 @@ L(loop):
 	vmovups (%rdi, %r9, 4), %zmm17
 	vandps %zmm14, %zmm17, %zmm18
 	vxorps %zmm15, %zmm18, %zmm18
-	vmaxps %zmm18, %zmm3, %zmm18
-	vminps %zmm18, %zmm2, %zmm18
-	vmulps %zmm4, %zmm18, %zmm19
-	vaddps %zmm1, %zmm19, %zmm19
+	vmaxps %zmm18, %zmm4, %zmm18
+	vminps %zmm18, %zmm3, %zmm18
+	vmovups %zmm1, %zmm19
+	vfmadd231ps %zmm5, %zmm18, %zmm19
 	vsubps %zmm1, %zmm19, %zmm20
-	vmulps %zmm5, %zmm20, %zmm21
-	vsubps %zmm21, %zmm18, %zmm18
-	vmulps %zmm6, %zmm20, %zmm20
-	vsubps %zmm20, %zmm18, %zmm21
-	vmulps %zmm21, %zmm7, %zmm22
-	vaddps %zmm8, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm9, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm10, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm11, %zmm22, %zmm22
-	vmulps %zmm21, %zmm21, %zmm23
-	vmulps %zmm23, %zmm22, %zmm22
-	vsubps %zmm21, %zmm18, %zmm18
-	vsubps %zmm20, %zmm18, %zmm18
-	vaddps %zmm18, %zmm22, %zmm18
-	vaddps %zmm18, %zmm21, %zmm18
+	vmovups %zmm18, %zmm18
+	vfnmadd231ps %zmm6, %zmm20, %zmm18
+	vmovups %zmm18, %zmm21
+	vfnmadd231ps %zmm2, %zmm20, %zmm21
+	vmovups %zmm8, %zmm22
+	vfmadd231ps %zmm21, %zmm7, %zmm22
+	vfmadd213ps %zmm9, %zmm21, %zmm22
+	vfmadd213ps %zmm10, %zmm21, %zmm22
+	vfmadd213ps %zmm11, %zmm21, %zmm22
+	vmulps %zmm21, %zmm21, %zmm21
+	vmulps %zmm21, %zmm22, %zmm21
+	vfnmadd231ps %zmm2, %zmm20, %zmm21
+	vaddps %zmm21, %zmm18, %zmm18
 	vaddps %zmm18, %zmm0, %zmm18
 	vpsrld $0x01, %zmm19, %zmm20
 	vpslld $0x17, %zmm20, %zmm21
@@ -177,29 +172,24 @@ L(loopend):
 	vmovups (%rdi, %r9, 4), %zmm17{%k1}{z}
 	vandps %zmm14, %zmm17, %zmm18
 	vxorps %zmm15, %zmm18, %zmm18
-	vmaxps %zmm18, %zmm3, %zmm18
-	vminps %zmm18, %zmm2, %zmm18
-	vmulps %zmm4, %zmm18, %zmm19
-	vaddps %zmm1, %zmm19, %zmm19
+	vmaxps %zmm18, %zmm4, %zmm18
+	vminps %zmm18, %zmm3, %zmm18
+	vmovups %zmm1, %zmm19
+	vfmadd231ps %zmm5, %zmm18, %zmm19
 	vsubps %zmm1, %zmm19, %zmm20
-	vmulps %zmm5, %zmm20, %zmm21
-	vsubps %zmm21, %zmm18, %zmm18
-	vmulps %zmm6, %zmm20, %zmm20
-	vsubps %zmm20, %zmm18, %zmm21
-	vmulps %zmm21, %zmm7, %zmm22
-	vaddps %zmm8, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm9, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm10, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm22
-	vaddps %zmm11, %zmm22, %zmm22
-	vmulps %zmm21, %zmm21, %zmm23
-	vmulps %zmm23, %zmm22, %zmm22
-	vsubps %zmm21, %zmm18, %zmm18
-	vsubps %zmm20, %zmm18, %zmm18
-	vaddps %zmm18, %zmm22, %zmm18
-	vaddps %zmm18, %zmm21, %zmm18
+	vmovups %zmm18, %zmm18
+	vfnmadd231ps %zmm6, %zmm20, %zmm18
+	vmovups %zmm18, %zmm21
+	vfnmadd231ps %zmm2, %zmm20, %zmm21
+	vmovups %zmm8, %zmm22
+	vfmadd231ps %zmm21, %zmm7, %zmm22
+	vfmadd213ps %zmm9, %zmm21, %zmm22
+	vfmadd213ps %zmm10, %zmm21, %zmm22
+	vfmadd213ps %zmm11, %zmm21, %zmm22
+	vmulps %zmm21, %zmm21, %zmm21
+	vmulps %zmm21, %zmm22, %zmm21
+	vfnmadd231ps %zmm2, %zmm20, %zmm21
+	vaddps %zmm21, %zmm18, %zmm18
 	vaddps %zmm18, %zmm0, %zmm18
 	vpsrld $0x01, %zmm19, %zmm20
 	vpslld $0x17, %zmm20, %zmm21

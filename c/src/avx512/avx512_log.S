@@ -37,6 +37,9 @@ L(word3f800000):
 L(wordc1b80000):
 	.long 0xc1b80000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
@@ -70,9 +73,6 @@ L(word3eaaaaa4):
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(word7f800000):
 	.long 0x7f800000
 	.balign 4
@@ -103,18 +103,18 @@ L(word7fc00000):
 	vbroadcastss L(word007fffff)+0(%rip), %zmm4
 	vbroadcastss L(word3f800000)+0(%rip), %zmm5
 	vbroadcastss L(wordc1b80000)+0(%rip), %zmm6
-	vbroadcastss L(word3f000000)+0(%rip), %zmm7
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm8
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm9
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm10
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm11
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm12
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm13
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm14
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm15
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm16
-	vbroadcastss L(word3f317200)+0(%rip), %zmm17
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm18
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm7
+	vbroadcastss L(word3f000000)+0(%rip), %zmm8
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm9
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm10
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm11
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm12
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm13
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm14
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm15
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm16
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm17
+	vbroadcastss L(word3f317200)+0(%rip), %zmm18
 	vbroadcastss L(word7f800000)+0(%rip), %zmm19
 	vbroadcastss L(wordff800000)+0(%rip), %zmm20
 	vbroadcastss L(word7fc00000)+0(%rip), %zmm21
@@ -142,42 +142,34 @@ L(loop):
 	vmovaps %zmm0, %zmm25
 	vmovaps %zmm6, %zmm25{%k1}
 	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm17, %zmm24, %zmm25
+	vmulps %zmm18, %zmm24, %zmm25
 	vandps %zmm4, %zmm23, %zmm23
 	vpaddd %zmm1, %zmm23, %zmm23
 	vsubps %zmm5, %zmm23, %zmm23
-	vmulps %zmm23, %zmm7, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vsubps %zmm26, %zmm23, %zmm27
+	vmulps %zmm23, %zmm8, %zmm26
+	vmovups %zmm23, %zmm27
+	vfnmadd231ps %zmm23, %zmm26, %zmm27
 	vaddps %zmm27, %zmm25, %zmm28
 	vsubps %zmm27, %zmm23, %zmm29
-	vsubps %zmm26, %zmm29, %zmm26
+	vfnmadd231ps %zmm23, %zmm26, %zmm29
 	vsubps %zmm28, %zmm25, %zmm25
 	vaddps %zmm27, %zmm25, %zmm25
-	vaddps %zmm25, %zmm26, %zmm25
-	vmulps %zmm23, %zmm8, %zmm26
-	vaddps %zmm9, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm10, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm11, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm12, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm13, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm14, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm15, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm16, %zmm26, %zmm26
+	vaddps %zmm25, %zmm29, %zmm25
+	vmovups %zmm10, %zmm26
+	vfmadd231ps %zmm23, %zmm9, %zmm26
+	vfmadd213ps %zmm11, %zmm23, %zmm26
+	vfmadd213ps %zmm12, %zmm23, %zmm26
+	vfmadd213ps %zmm13, %zmm23, %zmm26
+	vfmadd213ps %zmm14, %zmm23, %zmm26
+	vfmadd213ps %zmm15, %zmm23, %zmm26
+	vfmadd213ps %zmm16, %zmm23, %zmm26
+	vfmadd213ps %zmm17, %zmm23, %zmm26
 	vmulps %zmm23, %zmm23, %zmm27
 	vmulps %zmm23, %zmm27, %zmm23
-	vmulps %zmm23, %zmm26, %zmm23
-	vmulps %zmm18, %zmm24, %zmm24
-	vaddps %zmm0, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vaddps %zmm23, %zmm25, %zmm23
+	vmovups %zmm0, %zmm27
+	vfmadd231ps %zmm7, %zmm24, %zmm27
+	vfmadd213ps %zmm27, %zmm23, %zmm26
+	vaddps %zmm26, %zmm25, %zmm23
 	vaddps %zmm23, %zmm28, %zmm23
 	vcmpps $0x00, %zmm19, %zmm22, %k1
 	vmovaps %zmm23, %zmm23
@@ -210,42 +202,34 @@ L(loopend):
 	vmovaps %zmm0, %zmm25
 	vmovaps %zmm6, %zmm25{%k2}
 	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm17, %zmm24, %zmm25
+	vmulps %zmm18, %zmm24, %zmm25
 	vandps %zmm4, %zmm23, %zmm23
 	vpaddd %zmm1, %zmm23, %zmm23
 	vsubps %zmm5, %zmm23, %zmm23
-	vmulps %zmm23, %zmm7, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vsubps %zmm26, %zmm23, %zmm27
+	vmulps %zmm23, %zmm8, %zmm26
+	vmovups %zmm23, %zmm27
+	vfnmadd231ps %zmm23, %zmm26, %zmm27
 	vaddps %zmm27, %zmm25, %zmm28
 	vsubps %zmm27, %zmm23, %zmm29
-	vsubps %zmm26, %zmm29, %zmm26
+	vfnmadd231ps %zmm23, %zmm26, %zmm29
 	vsubps %zmm28, %zmm25, %zmm25
 	vaddps %zmm27, %zmm25, %zmm25
-	vaddps %zmm25, %zmm26, %zmm25
-	vmulps %zmm23, %zmm8, %zmm26
-	vaddps %zmm9, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm10, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm11, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm12, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm13, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm14, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm15, %zmm26, %zmm26
-	vmulps %zmm23, %zmm26, %zmm26
-	vaddps %zmm16, %zmm26, %zmm26
+	vaddps %zmm25, %zmm29, %zmm25
+	vmovups %zmm10, %zmm26
+	vfmadd231ps %zmm23, %zmm9, %zmm26
+	vfmadd213ps %zmm11, %zmm23, %zmm26
+	vfmadd213ps %zmm12, %zmm23, %zmm26
+	vfmadd213ps %zmm13, %zmm23, %zmm26
+	vfmadd213ps %zmm14, %zmm23, %zmm26
+	vfmadd213ps %zmm15, %zmm23, %zmm26
+	vfmadd213ps %zmm16, %zmm23, %zmm26
+	vfmadd213ps %zmm17, %zmm23, %zmm26
 	vmulps %zmm23, %zmm23, %zmm27
 	vmulps %zmm23, %zmm27, %zmm23
-	vmulps %zmm23, %zmm26, %zmm23
-	vmulps %zmm18, %zmm24, %zmm24
-	vaddps %zmm0, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vaddps %zmm23, %zmm25, %zmm23
+	vmovups %zmm0, %zmm27
+	vfmadd231ps %zmm7, %zmm24, %zmm27
+	vfmadd213ps %zmm27, %zmm23, %zmm26
+	vaddps %zmm26, %zmm25, %zmm23
 	vaddps %zmm23, %zmm28, %zmm23
 	vcmpps $0x00, %zmm19, %zmm22, %k2
 	vmovaps %zmm23, %zmm23

@@ -31,6 +31,9 @@ L(word3f3504f3):
 L(word007fffff):
 	.long 0x7fffff
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word3f000000):
 	.long 0x3f000000
 	.balign 4
@@ -64,9 +67,6 @@ L(word3eaaaaa4):
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(wordff800000):
 	.long 0xff800000
 	.balign 4
@@ -92,18 +92,18 @@ L(word7fc00000):
 	vbroadcastss L(wordbf800000)+0(%rip), %zmm2
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm3
 	vbroadcastss L(word007fffff)+0(%rip), %zmm4
-	vbroadcastss L(word3f000000)+0(%rip), %zmm5
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm6
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm7
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm8
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm9
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm10
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm11
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm12
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm13
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm14
-	vbroadcastss L(word3f317200)+0(%rip), %zmm15
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm16
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm5
+	vbroadcastss L(word3f000000)+0(%rip), %zmm6
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm7
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm8
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm9
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm10
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm11
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm12
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm13
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm14
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm15
+	vbroadcastss L(word3f317200)+0(%rip), %zmm16
 	vbroadcastss L(wordff800000)+0(%rip), %zmm17
 	vbroadcastss L(word7fc00000)+0(%rip), %zmm18
 	leaq -48(%rcx), %rdx
@@ -124,53 +124,44 @@ L(loop):
 	vpsubd %zmm3, %zmm20, %zmm21
 	vpsrad $0x17, %zmm21, %zmm22
 	vcvtdq2ps %zmm22, %zmm22
-	vmulps %zmm15, %zmm22, %zmm23
+	vmulps %zmm16, %zmm22, %zmm23
 	vandps %zmm4, %zmm21, %zmm21
 	vpaddd %zmm3, %zmm21, %zmm21
 	vsubps %zmm0, %zmm21, %zmm21
 	vcmpps $0x00, %zmm1, %zmm22, %k1
 	vmovaps %zmm21, %zmm21
 	vmovaps %zmm19, %zmm21{%k1}
-	vmulps %zmm21, %zmm5, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vsubps %zmm24, %zmm21, %zmm25
+	vmulps %zmm21, %zmm6, %zmm24
+	vmovups %zmm21, %zmm25
+	vfnmadd231ps %zmm21, %zmm24, %zmm25
 	vaddps %zmm25, %zmm23, %zmm26
 	vsubps %zmm25, %zmm21, %zmm27
-	vsubps %zmm24, %zmm27, %zmm24
+	vfnmadd231ps %zmm21, %zmm24, %zmm27
 	vsubps %zmm26, %zmm23, %zmm23
 	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm24, %zmm23
-	vmulps %zmm21, %zmm6, %zmm24
-	vaddps %zmm7, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm8, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm9, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm10, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm11, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm12, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm13, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm14, %zmm24, %zmm24
+	vaddps %zmm23, %zmm27, %zmm23
+	vmovups %zmm8, %zmm24
+	vfmadd231ps %zmm21, %zmm7, %zmm24
+	vfmadd213ps %zmm9, %zmm21, %zmm24
+	vfmadd213ps %zmm10, %zmm21, %zmm24
+	vfmadd213ps %zmm11, %zmm21, %zmm24
+	vfmadd213ps %zmm12, %zmm21, %zmm24
+	vfmadd213ps %zmm13, %zmm21, %zmm24
+	vfmadd213ps %zmm14, %zmm21, %zmm24
+	vfmadd213ps %zmm15, %zmm21, %zmm24
 	vmulps %zmm21, %zmm21, %zmm25
 	vmulps %zmm21, %zmm25, %zmm21
-	vmulps %zmm21, %zmm24, %zmm21
-	vmulps %zmm16, %zmm22, %zmm22
-	vsubps %zmm0, %zmm20, %zmm24
-	vsubps %zmm24, %zmm20, %zmm25
-	vsubps %zmm25, %zmm0, %zmm25
-	vsubps %zmm24, %zmm19, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vdivps %zmm20, %zmm24, %zmm20
+	vsubps %zmm0, %zmm20, %zmm25
+	vsubps %zmm25, %zmm20, %zmm27
+	vsubps %zmm27, %zmm0, %zmm27
+	vsubps %zmm25, %zmm19, %zmm25
+	vaddps %zmm25, %zmm27, %zmm25
+	vdivps %zmm20, %zmm25, %zmm20
 	vmovaps %zmm20, %zmm20
 	vmovaps %zmm1, %zmm20{%k1}
-	vaddps %zmm20, %zmm22, %zmm20
-	vaddps %zmm20, %zmm21, %zmm20
-	vaddps %zmm20, %zmm23, %zmm20
+	vfmadd231ps %zmm5, %zmm22, %zmm20
+	vfmadd213ps %zmm20, %zmm21, %zmm24
+	vaddps %zmm24, %zmm23, %zmm20
 	vaddps %zmm20, %zmm26, %zmm20
 	vaddps %zmm19, %zmm19, %zmm21
 	vcmpps $0x00, %zmm19, %zmm21, %k1
@@ -198,53 +189,44 @@ L(loopend):
 	vpsubd %zmm3, %zmm20, %zmm21
 	vpsrad $0x17, %zmm21, %zmm22
 	vcvtdq2ps %zmm22, %zmm22
-	vmulps %zmm15, %zmm22, %zmm23
+	vmulps %zmm16, %zmm22, %zmm23
 	vandps %zmm4, %zmm21, %zmm21
 	vpaddd %zmm3, %zmm21, %zmm21
 	vsubps %zmm0, %zmm21, %zmm21
 	vcmpps $0x00, %zmm1, %zmm22, %k2
 	vmovaps %zmm21, %zmm21
 	vmovaps %zmm19, %zmm21{%k2}
-	vmulps %zmm21, %zmm5, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vsubps %zmm24, %zmm21, %zmm25
+	vmulps %zmm21, %zmm6, %zmm24
+	vmovups %zmm21, %zmm25
+	vfnmadd231ps %zmm21, %zmm24, %zmm25
 	vaddps %zmm25, %zmm23, %zmm26
 	vsubps %zmm25, %zmm21, %zmm27
-	vsubps %zmm24, %zmm27, %zmm24
+	vfnmadd231ps %zmm21, %zmm24, %zmm27
 	vsubps %zmm26, %zmm23, %zmm23
 	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm24, %zmm23
-	vmulps %zmm21, %zmm6, %zmm24
-	vaddps %zmm7, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm8, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm9, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm10, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm11, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm12, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm13, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vaddps %zmm14, %zmm24, %zmm24
+	vaddps %zmm23, %zmm27, %zmm23
+	vmovups %zmm8, %zmm24
+	vfmadd231ps %zmm21, %zmm7, %zmm24
+	vfmadd213ps %zmm9, %zmm21, %zmm24
+	vfmadd213ps %zmm10, %zmm21, %zmm24
+	vfmadd213ps %zmm11, %zmm21, %zmm24
+	vfmadd213ps %zmm12, %zmm21, %zmm24
+	vfmadd213ps %zmm13, %zmm21, %zmm24
+	vfmadd213ps %zmm14, %zmm21, %zmm24
+	vfmadd213ps %zmm15, %zmm21, %zmm24
 	vmulps %zmm21, %zmm21, %zmm25
 	vmulps %zmm21, %zmm25, %zmm21
-	vmulps %zmm21, %zmm24, %zmm21
-	vmulps %zmm16, %zmm22, %zmm22
-	vsubps %zmm0, %zmm20, %zmm24
-	vsubps %zmm24, %zmm20, %zmm25
-	vsubps %zmm25, %zmm0, %zmm25
-	vsubps %zmm24, %zmm19, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vdivps %zmm20, %zmm24, %zmm20
+	vsubps %zmm0, %zmm20, %zmm25
+	vsubps %zmm25, %zmm20, %zmm27
+	vsubps %zmm27, %zmm0, %zmm27
+	vsubps %zmm25, %zmm19, %zmm25
+	vaddps %zmm25, %zmm27, %zmm25
+	vdivps %zmm20, %zmm25, %zmm20
 	vmovaps %zmm20, %zmm20
 	vmovaps %zmm1, %zmm20{%k2}
-	vaddps %zmm20, %zmm22, %zmm20
-	vaddps %zmm20, %zmm21, %zmm20
-	vaddps %zmm20, %zmm23, %zmm20
+	vfmadd231ps %zmm5, %zmm22, %zmm20
+	vfmadd213ps %zmm20, %zmm21, %zmm24
+	vaddps %zmm24, %zmm23, %zmm20
 	vaddps %zmm20, %zmm26, %zmm20
 	vaddps %zmm19, %zmm19, %zmm21
 	vcmpps $0x00, %zmm19, %zmm21, %k2

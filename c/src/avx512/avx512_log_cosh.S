@@ -29,14 +29,14 @@ L(word3f000000):
 L(word80000000):
 	.long 0x80000000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word4b40007e):
 	.long 0x4b40007e
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word00000000):
 	.long 0x0
@@ -68,11 +68,11 @@ L(word394f3646):
 L(word3ab69d2b):
 	.long 0x3ab69d2b
 	.balign 4
-L(word3c08896d):
-	.long 0x3c08896d
-	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
+	.balign 4
+L(word3c08896d):
+	.long 0x3c08896d
 	.balign 4
 L(word3d2aaa7c):
 	.long 0x3d2aaa7c
@@ -146,9 +146,9 @@ L(word3f317218):
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
 	vbroadcastss L(word3f000000)+0(%rip), %zmm1
 	vbroadcastss L(word80000000)+0(%rip), %zmm2
-	vbroadcastss L(word4b40007e)+0(%rip), %zmm3
-	vbroadcastss L(word3f317200)+0(%rip), %zmm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm3
+	vbroadcastss L(word4b40007e)+0(%rip), %zmm4
+	vbroadcastss L(word3f317200)+0(%rip), %zmm5
 	vbroadcastss L(word00000000)+0(%rip), %zmm6
 	vbroadcastss L(wordbf800000)+0(%rip), %zmm7
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm8
@@ -160,7 +160,6 @@ L(word3f317218):
 	vbroadcastss L(word1f800000)+0(%rip), %zmm14
 	vbroadcastss L(word394f3646)+0(%rip), %zmm15
 	vbroadcastss L(word3ab69d2b)+0(%rip), %zmm16
-	vbroadcastss L(word3c08896d)+0(%rip), %zmm17
 	leaq -96(%rbx), %rax
 
 L(entry):
@@ -178,165 +177,150 @@ L(entry):
 L(loop):
 	movq %r10, %r12
 	andq $31, %r12
-	vmovups (%r8, %r10, 4), %zmm18
-	vsubps (%r9, %r10, 4), %zmm18, %zmm18
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm19
-	vandps %zmm19, %zmm18, %zmm19
-	vaddps %zmm19, %zmm19, %zmm20
-	vxorps %zmm2, %zmm20, %zmm20
-	vmaxps %zmm20, %zmm11, %zmm21
-	vminps %zmm21, %zmm10, %zmm21
-	vmulps %zmm12, %zmm21, %zmm22
-	vaddps %zmm3, %zmm22, %zmm22
-	vpsubd %zmm22, %zmm13, %zmm23
-	vpslld $0x17, %zmm23, %zmm23
-	vmulps %zmm14, %zmm23, %zmm23
-	vsubps %zmm23, %zmm0, %zmm24
-	vsubps %zmm3, %zmm22, %zmm25
-	vmulps %zmm4, %zmm25, %zmm26
-	vsubps %zmm26, %zmm21, %zmm21
-	vmulps %zmm5, %zmm25, %zmm25
-	vsubps %zmm25, %zmm21, %zmm26
-	vaddps %zmm26, %zmm24, %zmm27
-	vmulps %zmm26, %zmm26, %zmm28
-	vmulps %zmm1, %zmm28, %zmm29
-	vaddps %zmm29, %zmm27, %zmm30
-	vsubps %zmm24, %zmm0, %zmm31
-	vsubps %zmm23, %zmm31, %zmm23
-	vsubps %zmm27, %zmm24, %zmm24
-	vaddps %zmm26, %zmm24, %zmm24
-	vsubps %zmm30, %zmm27, %zmm27
-	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vmulps %zmm26, %zmm15, %zmm24
-	vaddps %zmm16, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vaddps %zmm17, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vmulps %zmm26, %zmm28, %zmm27
-	vmulps %zmm27, %zmm24, %zmm24
-	vsubps %zmm26, %zmm21, %zmm21
-	vsubps %zmm25, %zmm21, %zmm21
-	vaddps %zmm21, %zmm24, %zmm21
-	vaddps %zmm21, %zmm23, %zmm21
-	vaddps %zmm21, %zmm30, %zmm21
-	vaddps %zmm21, %zmm21, %zmm21
+	vmovups (%r8, %r10, 4), %zmm17
+	vsubps (%r9, %r10, 4), %zmm17, %zmm17
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm18
+	vandps %zmm18, %zmm17, %zmm18
+	vaddps %zmm18, %zmm18, %zmm19
+	vxorps %zmm2, %zmm19, %zmm19
+	vmaxps %zmm19, %zmm11, %zmm20
+	vminps %zmm20, %zmm10, %zmm20
+	vmovups %zmm4, %zmm21
+	vfmadd231ps %zmm12, %zmm20, %zmm21
+	vpsubd %zmm21, %zmm13, %zmm22
 	vpslld $0x17, %zmm22, %zmm22
-	vmulps %zmm22, %zmm21, %zmm21
-	vandps %zmm2, %zmm20, %zmm20
-	vorps %zmm20, %zmm21, %zmm20
-	vxorps %zmm2, %zmm20, %zmm21
-	vbroadcastss L(word40000000)+0(%rip), %zmm22
-	vaddps %zmm22, %zmm20, %zmm22
-	vdivps %zmm22, %zmm21, %zmm21
-	vandps %zmm2, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vmulps %zmm9, %zmm18, %zmm18
-	vmovups %zmm18, (%rsi, %r10, 4)
-	vmulps %zmm20, %zmm20, %zmm18
-	vbroadcastss L(word3e800000)+0(%rip), %zmm21
-	vmulps %zmm21, %zmm18, %zmm18
-	vaddps %zmm0, %zmm20, %zmm20
-	vdivps %zmm20, %zmm18, %zmm18
-	vcmpps $0x11, %zmm1, %zmm19, %k1
+	vmulps %zmm14, %zmm22, %zmm22
+	vsubps %zmm22, %zmm0, %zmm23
+	vsubps %zmm4, %zmm21, %zmm24
+	vmovups %zmm20, %zmm20
+	vfnmadd231ps %zmm5, %zmm24, %zmm20
+	vaddps %zmm20, %zmm23, %zmm25
+	vmovups %zmm20, %zmm26
+	vfnmadd231ps %zmm3, %zmm24, %zmm26
+	vmulps %zmm26, %zmm26, %zmm27
+	vmulps %zmm1, %zmm27, %zmm28
+	vaddps %zmm28, %zmm25, %zmm29
+	vmovups %zmm16, %zmm30
+	vfmadd231ps %zmm26, %zmm15, %zmm30
+	vbroadcastss L(word3c08896d)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vmulps %zmm26, %zmm27, %zmm26
+	vsubps %zmm23, %zmm0, %zmm27
+	vsubps %zmm22, %zmm27, %zmm22
+	vsubps %zmm25, %zmm23, %zmm23
+	vaddps %zmm20, %zmm23, %zmm20
+	vsubps %zmm29, %zmm25, %zmm23
+	vaddps %zmm28, %zmm23, %zmm23
+	vaddps %zmm23, %zmm20, %zmm20
+	vaddps %zmm20, %zmm22, %zmm20
+	vfnmadd231ps %zmm3, %zmm24, %zmm20
+	vfmadd213ps %zmm20, %zmm26, %zmm30
+	vaddps %zmm30, %zmm29, %zmm20
+	vaddps %zmm20, %zmm20, %zmm20
+	vpslld $0x17, %zmm21, %zmm21
+	vmulps %zmm21, %zmm20, %zmm20
+	vandps %zmm2, %zmm19, %zmm19
+	vorps %zmm19, %zmm20, %zmm19
+	vxorps %zmm2, %zmm19, %zmm20
+	vbroadcastss L(word40000000)+0(%rip), %zmm21
+	vaddps %zmm21, %zmm19, %zmm21
+	vdivps %zmm21, %zmm20, %zmm20
+	vandps %zmm2, %zmm17, %zmm17
+	vorps %zmm17, %zmm20, %zmm17
+	vmulps %zmm9, %zmm17, %zmm17
+	vmovups %zmm17, (%rsi, %r10, 4)
+	vmulps %zmm19, %zmm19, %zmm17
+	vbroadcastss L(word3e800000)+0(%rip), %zmm20
+	vmulps %zmm20, %zmm17, %zmm17
+	vaddps %zmm0, %zmm19, %zmm19
+	vdivps %zmm19, %zmm17, %zmm17
+	vcmpps $0x11, %zmm1, %zmm18, %k1
+	vmovaps %zmm19, %zmm19
+	vmovaps %zmm17, %zmm19{%k1}
+	vaddps %zmm19, %zmm0, %zmm17
+	vpsubd %zmm8, %zmm17, %zmm20
+	vpsrad $0x17, %zmm20, %zmm21
+	vcvtdq2ps %zmm21, %zmm21
+	vmulps %zmm5, %zmm21, %zmm22
+	vbroadcastss L(word007fffff)+0(%rip), %zmm23
+	vandps %zmm23, %zmm20, %zmm20
+	vpaddd %zmm8, %zmm20, %zmm20
+	vsubps %zmm0, %zmm20, %zmm20
+	vcmpps $0x00, %zmm6, %zmm21, %k2
 	vmovaps %zmm20, %zmm20
-	vmovaps %zmm18, %zmm20{%k1}
-	vaddps %zmm20, %zmm0, %zmm18
-	vpsubd %zmm8, %zmm18, %zmm21
-	vpsrad $0x17, %zmm21, %zmm22
-	vcvtdq2ps %zmm22, %zmm22
-	vmulps %zmm4, %zmm22, %zmm23
-	vbroadcastss L(word007fffff)+0(%rip), %zmm24
-	vandps %zmm24, %zmm21, %zmm21
-	vpaddd %zmm8, %zmm21, %zmm21
-	vsubps %zmm0, %zmm21, %zmm21
-	vcmpps $0x00, %zmm6, %zmm22, %k2
+	vmovaps %zmm19, %zmm20{%k2}
+	vmulps %zmm20, %zmm1, %zmm23
+	vmovups %zmm20, %zmm24
+	vfnmadd231ps %zmm20, %zmm23, %zmm24
+	vaddps %zmm24, %zmm22, %zmm25
+	vsubps %zmm24, %zmm20, %zmm26
+	vfnmadd231ps %zmm20, %zmm23, %zmm26
+	vsubps %zmm25, %zmm22, %zmm22
+	vaddps %zmm24, %zmm22, %zmm22
+	vaddps %zmm22, %zmm26, %zmm22
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm23
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vmulps %zmm20, %zmm20, %zmm24
+	vmulps %zmm20, %zmm24, %zmm20
+	vsubps %zmm0, %zmm17, %zmm24
+	vsubps %zmm24, %zmm17, %zmm26
+	vsubps %zmm26, %zmm0, %zmm26
+	vsubps %zmm24, %zmm19, %zmm24
+	vaddps %zmm24, %zmm26, %zmm24
+	vdivps %zmm17, %zmm24, %zmm17
+	vmovaps %zmm17, %zmm17
+	vmovaps %zmm6, %zmm17{%k2}
+	vfmadd231ps %zmm3, %zmm21, %zmm17
+	vfmadd213ps %zmm17, %zmm20, %zmm23
+	vaddps %zmm23, %zmm22, %zmm17
+	vaddps %zmm17, %zmm25, %zmm17
+	vaddps %zmm19, %zmm19, %zmm20
+	vcmpps $0x00, %zmm19, %zmm20, %k2
+	vmovaps %zmm17, %zmm17
+	vmovaps %zmm19, %zmm17{%k2}
+	vcmpps $0x00, %zmm7, %zmm19, %k2
+	vbroadcastss L(wordff800000)+0(%rip), %zmm20
+	vbroadcastss L(word7fc00000)+0(%rip), %zmm21
 	vmovaps %zmm21, %zmm21
 	vmovaps %zmm20, %zmm21{%k2}
-	vmulps %zmm21, %zmm1, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vsubps %zmm24, %zmm21, %zmm25
-	vaddps %zmm25, %zmm23, %zmm26
-	vsubps %zmm25, %zmm21, %zmm27
-	vsubps %zmm24, %zmm27, %zmm24
-	vsubps %zmm26, %zmm23, %zmm23
-	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm24, %zmm23
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm21, %zmm25
-	vmulps %zmm21, %zmm25, %zmm21
-	vmulps %zmm21, %zmm24, %zmm21
-	vmulps %zmm5, %zmm22, %zmm22
-	vsubps %zmm0, %zmm18, %zmm24
-	vsubps %zmm24, %zmm18, %zmm25
-	vsubps %zmm25, %zmm0, %zmm25
-	vsubps %zmm24, %zmm20, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vdivps %zmm18, %zmm24, %zmm18
+	vcmpps $0x11, %zmm19, %zmm7, %k2
+	vmovaps %zmm21, %zmm19
+	vmovaps %zmm17, %zmm19{%k2}
+	vmulps %zmm1, %zmm19, %zmm17
+	vbroadcastss L(word3f317218)+0(%rip), %zmm20
+	vsubps %zmm20, %zmm18, %zmm18
+	vaddps %zmm19, %zmm18, %zmm18
 	vmovaps %zmm18, %zmm18
-	vmovaps %zmm6, %zmm18{%k2}
-	vaddps %zmm18, %zmm22, %zmm18
-	vaddps %zmm18, %zmm21, %zmm18
-	vaddps %zmm18, %zmm23, %zmm18
-	vaddps %zmm18, %zmm26, %zmm18
-	vaddps %zmm20, %zmm20, %zmm21
-	vcmpps $0x00, %zmm20, %zmm21, %k2
-	vmovaps %zmm18, %zmm18
-	vmovaps %zmm20, %zmm18{%k2}
-	vcmpps $0x00, %zmm7, %zmm20, %k2
-	vbroadcastss L(wordff800000)+0(%rip), %zmm21
-	vbroadcastss L(word7fc00000)+0(%rip), %zmm22
-	vmovaps %zmm22, %zmm22
-	vmovaps %zmm21, %zmm22{%k2}
-	vcmpps $0x11, %zmm20, %zmm7, %k2
-	vmovaps %zmm22, %zmm20
-	vmovaps %zmm18, %zmm20{%k2}
-	vmulps %zmm1, %zmm20, %zmm18
-	vbroadcastss L(word3f317218)+0(%rip), %zmm21
-	vsubps %zmm21, %zmm19, %zmm19
-	vaddps %zmm20, %zmm19, %zmm19
-	vmovaps %zmm19, %zmm19
-	vmovaps %zmm18, %zmm19{%k1}
-	vmovups %zmm19, (%rdi, %r10, 4)
-	vcvtps2pd %ymm19, %zmm18
-	vextractf64x4 $0x01, %zmm19, %ymm19
-	vcvtps2pd %ymm19, %zmm19
-	vmovups (%rcx, %r12, 8), %zmm20
-	vaddpd %zmm18, %zmm20, %zmm20
-	vmovups %zmm20, (%rcx, %r12, 8)
-	vmovups 64(%rcx, %r12, 8), %zmm18
-	vaddpd %zmm19, %zmm18, %zmm18
-	vmovups %zmm18, 64(%rcx, %r12, 8)
+	vmovaps %zmm17, %zmm18{%k1}
+	vmovups %zmm18, (%rdi, %r10, 4)
+	vcvtps2pd %ymm18, %zmm17
+	vextractf64x4 $0x01, %zmm18, %ymm18
+	vcvtps2pd %ymm18, %zmm18
+	vmovups (%rcx, %r12, 8), %zmm19
+	vaddpd %zmm17, %zmm19, %zmm19
+	vmovups %zmm19, (%rcx, %r12, 8)
+	vmovups 64(%rcx, %r12, 8), %zmm17
+	vaddpd %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 64(%rcx, %r12, 8)
 	addq $16, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -349,167 +333,152 @@ L(loopend):
 	kmovw %r11d, %k1
 	movq %r10, %rax
 	andq $31, %rax
-	vmovups (%r8, %r10, 4), %zmm18{%k1}{z}
-	vmovups (%r9, %r10, 4), %zmm19{%k1}{z}
-	vsubps %zmm19, %zmm18, %zmm18
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm19
-	vandps %zmm19, %zmm18, %zmm19
-	vaddps %zmm19, %zmm19, %zmm20
-	vxorps %zmm2, %zmm20, %zmm20
-	vmaxps %zmm20, %zmm11, %zmm21
-	vminps %zmm21, %zmm10, %zmm21
-	vmulps %zmm12, %zmm21, %zmm22
-	vaddps %zmm3, %zmm22, %zmm22
-	vpsubd %zmm22, %zmm13, %zmm23
-	vpslld $0x17, %zmm23, %zmm23
-	vmulps %zmm14, %zmm23, %zmm23
-	vsubps %zmm23, %zmm0, %zmm24
-	vsubps %zmm3, %zmm22, %zmm25
-	vmulps %zmm4, %zmm25, %zmm26
-	vsubps %zmm26, %zmm21, %zmm21
-	vmulps %zmm5, %zmm25, %zmm25
-	vsubps %zmm25, %zmm21, %zmm26
-	vaddps %zmm26, %zmm24, %zmm27
-	vmulps %zmm26, %zmm26, %zmm28
-	vmulps %zmm1, %zmm28, %zmm29
-	vaddps %zmm29, %zmm27, %zmm30
-	vsubps %zmm24, %zmm0, %zmm31
-	vsubps %zmm23, %zmm31, %zmm23
-	vsubps %zmm27, %zmm24, %zmm24
-	vaddps %zmm26, %zmm24, %zmm24
-	vsubps %zmm30, %zmm27, %zmm27
-	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vmulps %zmm26, %zmm15, %zmm24
-	vaddps %zmm16, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vaddps %zmm17, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vmulps %zmm26, %zmm24, %zmm24
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm27
-	vaddps %zmm27, %zmm24, %zmm24
-	vmulps %zmm26, %zmm28, %zmm27
-	vmulps %zmm27, %zmm24, %zmm24
-	vsubps %zmm26, %zmm21, %zmm21
-	vsubps %zmm25, %zmm21, %zmm21
-	vaddps %zmm21, %zmm24, %zmm21
-	vaddps %zmm21, %zmm23, %zmm21
-	vaddps %zmm21, %zmm30, %zmm21
-	vaddps %zmm21, %zmm21, %zmm21
+	vmovups (%r8, %r10, 4), %zmm17{%k1}{z}
+	vmovups (%r9, %r10, 4), %zmm18{%k1}{z}
+	vsubps %zmm18, %zmm17, %zmm17
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm18
+	vandps %zmm18, %zmm17, %zmm18
+	vaddps %zmm18, %zmm18, %zmm19
+	vxorps %zmm2, %zmm19, %zmm19
+	vmaxps %zmm19, %zmm11, %zmm20
+	vminps %zmm20, %zmm10, %zmm20
+	vmovups %zmm4, %zmm21
+	vfmadd231ps %zmm12, %zmm20, %zmm21
+	vpsubd %zmm21, %zmm13, %zmm22
 	vpslld $0x17, %zmm22, %zmm22
-	vmulps %zmm22, %zmm21, %zmm21
-	vandps %zmm2, %zmm20, %zmm20
-	vorps %zmm20, %zmm21, %zmm20
-	vxorps %zmm2, %zmm20, %zmm21
-	vbroadcastss L(word40000000)+0(%rip), %zmm22
-	vaddps %zmm22, %zmm20, %zmm22
-	vdivps %zmm22, %zmm21, %zmm21
-	vandps %zmm2, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vmulps %zmm9, %zmm18, %zmm18
-	vmovups %zmm18, (%rsi, %r10, 4){%k1}
-	vmulps %zmm20, %zmm20, %zmm18
-	vbroadcastss L(word3e800000)+0(%rip), %zmm21
-	vmulps %zmm21, %zmm18, %zmm18
-	vaddps %zmm0, %zmm20, %zmm20
-	vdivps %zmm20, %zmm18, %zmm18
-	vcmpps $0x11, %zmm1, %zmm19, %k2
+	vmulps %zmm14, %zmm22, %zmm22
+	vsubps %zmm22, %zmm0, %zmm23
+	vsubps %zmm4, %zmm21, %zmm24
+	vmovups %zmm20, %zmm20
+	vfnmadd231ps %zmm5, %zmm24, %zmm20
+	vaddps %zmm20, %zmm23, %zmm25
+	vmovups %zmm20, %zmm26
+	vfnmadd231ps %zmm3, %zmm24, %zmm26
+	vmulps %zmm26, %zmm26, %zmm27
+	vmulps %zmm1, %zmm27, %zmm28
+	vaddps %zmm28, %zmm25, %zmm29
+	vmovups %zmm16, %zmm30
+	vfmadd231ps %zmm26, %zmm15, %zmm30
+	vbroadcastss L(word3c08896d)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vbroadcastss L(word3d2aaa7c)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm31
+	vfmadd213ps %zmm31, %zmm26, %zmm30
+	vmulps %zmm26, %zmm27, %zmm26
+	vsubps %zmm23, %zmm0, %zmm27
+	vsubps %zmm22, %zmm27, %zmm22
+	vsubps %zmm25, %zmm23, %zmm23
+	vaddps %zmm20, %zmm23, %zmm20
+	vsubps %zmm29, %zmm25, %zmm23
+	vaddps %zmm28, %zmm23, %zmm23
+	vaddps %zmm23, %zmm20, %zmm20
+	vaddps %zmm20, %zmm22, %zmm20
+	vfnmadd231ps %zmm3, %zmm24, %zmm20
+	vfmadd213ps %zmm20, %zmm26, %zmm30
+	vaddps %zmm30, %zmm29, %zmm20
+	vaddps %zmm20, %zmm20, %zmm20
+	vpslld $0x17, %zmm21, %zmm21
+	vmulps %zmm21, %zmm20, %zmm20
+	vandps %zmm2, %zmm19, %zmm19
+	vorps %zmm19, %zmm20, %zmm19
+	vxorps %zmm2, %zmm19, %zmm20
+	vbroadcastss L(word40000000)+0(%rip), %zmm21
+	vaddps %zmm21, %zmm19, %zmm21
+	vdivps %zmm21, %zmm20, %zmm20
+	vandps %zmm2, %zmm17, %zmm17
+	vorps %zmm17, %zmm20, %zmm17
+	vmulps %zmm9, %zmm17, %zmm17
+	vmovups %zmm17, (%rsi, %r10, 4){%k1}
+	vmulps %zmm19, %zmm19, %zmm17
+	vbroadcastss L(word3e800000)+0(%rip), %zmm20
+	vmulps %zmm20, %zmm17, %zmm17
+	vaddps %zmm0, %zmm19, %zmm19
+	vdivps %zmm19, %zmm17, %zmm17
+	vcmpps $0x11, %zmm1, %zmm18, %k2
+	vmovaps %zmm19, %zmm19
+	vmovaps %zmm17, %zmm19{%k2}
+	vaddps %zmm19, %zmm0, %zmm17
+	vpsubd %zmm8, %zmm17, %zmm20
+	vpsrad $0x17, %zmm20, %zmm21
+	vcvtdq2ps %zmm21, %zmm21
+	vmulps %zmm5, %zmm21, %zmm22
+	vbroadcastss L(word007fffff)+0(%rip), %zmm23
+	vandps %zmm23, %zmm20, %zmm20
+	vpaddd %zmm8, %zmm20, %zmm20
+	vsubps %zmm0, %zmm20, %zmm20
+	vcmpps $0x00, %zmm6, %zmm21, %k3
 	vmovaps %zmm20, %zmm20
-	vmovaps %zmm18, %zmm20{%k2}
-	vaddps %zmm20, %zmm0, %zmm18
-	vpsubd %zmm8, %zmm18, %zmm21
-	vpsrad $0x17, %zmm21, %zmm22
-	vcvtdq2ps %zmm22, %zmm22
-	vmulps %zmm4, %zmm22, %zmm23
-	vbroadcastss L(word007fffff)+0(%rip), %zmm24
-	vandps %zmm24, %zmm21, %zmm21
-	vpaddd %zmm8, %zmm21, %zmm21
-	vsubps %zmm0, %zmm21, %zmm21
-	vcmpps $0x00, %zmm6, %zmm22, %k3
+	vmovaps %zmm19, %zmm20{%k3}
+	vmulps %zmm20, %zmm1, %zmm23
+	vmovups %zmm20, %zmm24
+	vfnmadd231ps %zmm20, %zmm23, %zmm24
+	vaddps %zmm24, %zmm22, %zmm25
+	vsubps %zmm24, %zmm20, %zmm26
+	vfnmadd231ps %zmm20, %zmm23, %zmm26
+	vsubps %zmm25, %zmm22, %zmm22
+	vaddps %zmm24, %zmm22, %zmm22
+	vaddps %zmm22, %zmm26, %zmm22
+	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm23
+	vbroadcastss L(wordbdef2374)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm24
+	vfmadd213ps %zmm24, %zmm20, %zmm23
+	vmulps %zmm20, %zmm20, %zmm24
+	vmulps %zmm20, %zmm24, %zmm20
+	vsubps %zmm0, %zmm17, %zmm24
+	vsubps %zmm24, %zmm17, %zmm26
+	vsubps %zmm26, %zmm0, %zmm26
+	vsubps %zmm24, %zmm19, %zmm24
+	vaddps %zmm24, %zmm26, %zmm24
+	vdivps %zmm17, %zmm24, %zmm17
+	vmovaps %zmm17, %zmm17
+	vmovaps %zmm6, %zmm17{%k3}
+	vfmadd231ps %zmm3, %zmm21, %zmm17
+	vfmadd213ps %zmm17, %zmm20, %zmm23
+	vaddps %zmm23, %zmm22, %zmm17
+	vaddps %zmm17, %zmm25, %zmm17
+	vaddps %zmm19, %zmm19, %zmm20
+	vcmpps $0x00, %zmm19, %zmm20, %k3
+	vmovaps %zmm17, %zmm17
+	vmovaps %zmm19, %zmm17{%k3}
+	vcmpps $0x00, %zmm7, %zmm19, %k3
+	vbroadcastss L(wordff800000)+0(%rip), %zmm20
+	vbroadcastss L(word7fc00000)+0(%rip), %zmm21
 	vmovaps %zmm21, %zmm21
 	vmovaps %zmm20, %zmm21{%k3}
-	vmulps %zmm21, %zmm1, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vsubps %zmm24, %zmm21, %zmm25
-	vaddps %zmm25, %zmm23, %zmm26
-	vsubps %zmm25, %zmm21, %zmm27
-	vsubps %zmm24, %zmm27, %zmm24
-	vsubps %zmm26, %zmm23, %zmm23
-	vaddps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm24, %zmm23
-	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbdef2374)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm24, %zmm24
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm21, %zmm21, %zmm25
-	vmulps %zmm21, %zmm25, %zmm21
-	vmulps %zmm21, %zmm24, %zmm21
-	vmulps %zmm5, %zmm22, %zmm22
-	vsubps %zmm0, %zmm18, %zmm24
-	vsubps %zmm24, %zmm18, %zmm25
-	vsubps %zmm25, %zmm0, %zmm25
-	vsubps %zmm24, %zmm20, %zmm24
-	vaddps %zmm24, %zmm25, %zmm24
-	vdivps %zmm18, %zmm24, %zmm18
+	vcmpps $0x11, %zmm19, %zmm7, %k3
+	vmovaps %zmm21, %zmm19
+	vmovaps %zmm17, %zmm19{%k3}
+	vmulps %zmm1, %zmm19, %zmm17
+	vbroadcastss L(word3f317218)+0(%rip), %zmm20
+	vsubps %zmm20, %zmm18, %zmm18
+	vaddps %zmm19, %zmm18, %zmm18
 	vmovaps %zmm18, %zmm18
-	vmovaps %zmm6, %zmm18{%k3}
-	vaddps %zmm18, %zmm22, %zmm18
-	vaddps %zmm18, %zmm21, %zmm18
-	vaddps %zmm18, %zmm23, %zmm18
-	vaddps %zmm18, %zmm26, %zmm18
-	vaddps %zmm20, %zmm20, %zmm21
-	vcmpps $0x00, %zmm20, %zmm21, %k3
-	vmovaps %zmm18, %zmm18
-	vmovaps %zmm20, %zmm18{%k3}
-	vcmpps $0x00, %zmm7, %zmm20, %k3
-	vbroadcastss L(wordff800000)+0(%rip), %zmm21
-	vbroadcastss L(word7fc00000)+0(%rip), %zmm22
-	vmovaps %zmm22, %zmm22
-	vmovaps %zmm21, %zmm22{%k3}
-	vcmpps $0x11, %zmm20, %zmm7, %k3
-	vmovaps %zmm22, %zmm20
-	vmovaps %zmm18, %zmm20{%k3}
-	vmulps %zmm1, %zmm20, %zmm18
-	vbroadcastss L(word3f317218)+0(%rip), %zmm21
-	vsubps %zmm21, %zmm19, %zmm19
-	vaddps %zmm20, %zmm19, %zmm19
-	vmovaps %zmm19, %zmm19
-	vmovaps %zmm18, %zmm19{%k2}
-	vmovups %zmm19, (%rdi, %r10, 4){%k1}
-	vmovaps %zmm19, %zmm18{%k1}{z}
-	vcvtps2pd %ymm18, %zmm19
-	vextractf64x4 $0x01, %zmm18, %ymm18
-	vcvtps2pd %ymm18, %zmm18
-	vmovups (%rcx, %rax, 8), %zmm20
-	vaddpd %zmm19, %zmm20, %zmm20
-	vmovups %zmm20, (%rcx, %rax, 8)
-	vmovups 64(%rcx, %rax, 8), %zmm19
+	vmovaps %zmm17, %zmm18{%k2}
+	vmovups %zmm18, (%rdi, %r10, 4){%k1}
+	vmovaps %zmm18, %zmm17{%k1}{z}
+	vcvtps2pd %ymm17, %zmm18
+	vextractf64x4 $0x01, %zmm17, %ymm17
+	vcvtps2pd %ymm17, %zmm17
+	vmovups (%rcx, %rax, 8), %zmm19
 	vaddpd %zmm18, %zmm19, %zmm19
-	vmovups %zmm19, 64(%rcx, %rax, 8)
+	vmovups %zmm19, (%rcx, %rax, 8)
+	vmovups 64(%rcx, %rax, 8), %zmm18
+	vaddpd %zmm17, %zmm18, %zmm18
+	vmovups %zmm18, 64(%rcx, %rax, 8)
 
 L(done):
 	addq $96, %rdx

@@ -312,47 +312,37 @@ L(loop):
 	vpaddd %zmm5, %zmm24, %zmm24
 	vsubps %zmm4, %zmm24, %zmm24
 	vmulps %zmm24, %zmm6, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
-	vsubps %zmm27, %zmm24, %zmm28
+	vmovups %zmm24, %zmm28
+	vfnmadd231ps %zmm24, %zmm27, %zmm28
 	vaddps %zmm28, %zmm26, %zmm29
 	vsubps %zmm28, %zmm24, %zmm30
-	vsubps %zmm27, %zmm30, %zmm27
+	vfnmadd231ps %zmm24, %zmm27, %zmm30
 	vsubps %zmm29, %zmm26, %zmm26
 	vaddps %zmm28, %zmm26, %zmm26
-	vaddps %zmm26, %zmm27, %zmm26
+	vaddps %zmm26, %zmm30, %zmm26
 	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(word3df37d3f)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(word3e119b5d)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(wordbe800003)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
-	vmulps %zmm24, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm28
-	vaddps %zmm28, %zmm27, %zmm27
+	vfmadd213ps %zmm28, %zmm24, %zmm27
 	vmulps %zmm24, %zmm24, %zmm28
 	vmulps %zmm24, %zmm28, %zmm24
-	vmulps %zmm24, %zmm27, %zmm24
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm27
-	vmulps %zmm27, %zmm25, %zmm25
-	vaddps %zmm0, %zmm25, %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vaddps %zmm24, %zmm26, %zmm24
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm28
+	vfmadd213ps %zmm0, %zmm25, %zmm28
+	vfmadd213ps %zmm28, %zmm24, %zmm27
+	vaddps %zmm27, %zmm26, %zmm24
 	vaddps %zmm24, %zmm29, %zmm24
 	vbroadcastss L(word7f800000)+0(%rip), %zmm25
 	vcmpps $0x00, %zmm25, %zmm23, %k1
@@ -383,19 +373,15 @@ L(loop):
 	vsubps %zmm21, %zmm6, %zmm21
 	vmulps %zmm21, %zmm21, %zmm22
 	vbroadcastss L(word3d9ed7fb)+0(%rip), %zmm24
-	vmulps %zmm22, %zmm24, %zmm24
 	vbroadcastss L(wordbf192665)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm22, %zmm24, %zmm24
+	vfmadd213ps %zmm25, %zmm22, %zmm24
 	vbroadcastss L(word40233458)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm22, %zmm24, %zmm24
+	vfmadd213ps %zmm25, %zmm22, %zmm24
 	vbroadcastss L(wordc0a55de1)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vmulps %zmm22, %zmm24, %zmm22
-	vbroadcastss L(word40490fdb)+0(%rip), %zmm24
-	vaddps %zmm24, %zmm22, %zmm22
-	vmulps %zmm21, %zmm22, %zmm21
+	vfmadd213ps %zmm25, %zmm22, %zmm24
+	vbroadcastss L(word40490fdb)+0(%rip), %zmm25
+	vfmadd213ps %zmm25, %zmm22, %zmm24
+	vmulps %zmm21, %zmm24, %zmm21
 	vmulps %zmm21, %zmm23, %zmm21
 	vmulps %zmm7, %zmm21, %zmm21
 	vaddps (%rbx, %rdi, 4), %zmm21, %zmm21
@@ -536,47 +522,37 @@ L(loopend):
 	vpaddd %zmm5, %zmm25, %zmm25
 	vsubps %zmm4, %zmm25, %zmm25
 	vmulps %zmm25, %zmm6, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
-	vsubps %zmm28, %zmm25, %zmm29
+	vmovups %zmm25, %zmm29
+	vfnmadd231ps %zmm25, %zmm28, %zmm29
 	vaddps %zmm29, %zmm27, %zmm30
 	vsubps %zmm29, %zmm25, %zmm31
-	vsubps %zmm28, %zmm31, %zmm28
+	vfnmadd231ps %zmm25, %zmm28, %zmm31
 	vsubps %zmm30, %zmm27, %zmm27
 	vaddps %zmm29, %zmm27, %zmm27
-	vaddps %zmm27, %zmm28, %zmm27
+	vaddps %zmm27, %zmm31, %zmm27
 	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3df37d3f)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e119b5d)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(wordbe800003)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
-	vmulps %zmm25, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm29
-	vaddps %zmm29, %zmm28, %zmm28
+	vfmadd213ps %zmm29, %zmm25, %zmm28
 	vmulps %zmm25, %zmm25, %zmm29
 	vmulps %zmm25, %zmm29, %zmm25
-	vmulps %zmm25, %zmm28, %zmm25
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm28
-	vmulps %zmm28, %zmm26, %zmm26
-	vaddps %zmm0, %zmm26, %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vaddps %zmm25, %zmm27, %zmm25
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm29
+	vfmadd213ps %zmm0, %zmm26, %zmm29
+	vfmadd213ps %zmm29, %zmm25, %zmm28
+	vaddps %zmm28, %zmm27, %zmm25
 	vaddps %zmm25, %zmm30, %zmm25
 	vbroadcastss L(word7f800000)+0(%rip), %zmm26
 	vcmpps $0x00, %zmm26, %zmm24, %k2
@@ -607,19 +583,15 @@ L(loopend):
 	vsubps %zmm22, %zmm6, %zmm22
 	vmulps %zmm22, %zmm22, %zmm23
 	vbroadcastss L(word3d9ed7fb)+0(%rip), %zmm25
-	vmulps %zmm23, %zmm25, %zmm25
 	vbroadcastss L(wordbf192665)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm23, %zmm25, %zmm25
+	vfmadd213ps %zmm26, %zmm23, %zmm25
 	vbroadcastss L(word40233458)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm23, %zmm25, %zmm25
+	vfmadd213ps %zmm26, %zmm23, %zmm25
 	vbroadcastss L(wordc0a55de1)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm23, %zmm25, %zmm23
-	vbroadcastss L(word40490fdb)+0(%rip), %zmm25
-	vaddps %zmm25, %zmm23, %zmm23
-	vmulps %zmm22, %zmm23, %zmm22
+	vfmadd213ps %zmm26, %zmm23, %zmm25
+	vbroadcastss L(word40490fdb)+0(%rip), %zmm26
+	vfmadd213ps %zmm26, %zmm23, %zmm25
+	vmulps %zmm22, %zmm25, %zmm22
 	vmulps %zmm22, %zmm24, %zmm22
 	vmulps %zmm7, %zmm22, %zmm22
 	vaddps %zmm22, %zmm21, %zmm21

@@ -19,6 +19,9 @@
 L(word4b40007f):
 	.long 0x4b40007f
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(wordc2b00000):
 	.long 0xc2b00000
 	.balign 4
@@ -27,12 +30,6 @@ L(word3fb8aa3b):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
 	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
@@ -48,6 +45,9 @@ L(word3e2aaa47):
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
+	.balign 4
+L(word3f800000):
+	.long 0x3f800000
 
 	BEGIN(avx512_row_exp)
 	ENTER
@@ -74,16 +74,16 @@ L(word3efffffe):
 	movq 320(%rsp), %rdi
 	movq 96(%rdi), %rdi
 	vbroadcastss L(word4b40007f)+0(%rip), %zmm0
-	vbroadcastss L(wordc2b00000)+0(%rip), %zmm1
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm2
-	vbroadcastss L(word3f317200)+0(%rip), %zmm3
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm4
-	vbroadcastss L(word3f800000)+0(%rip), %zmm5
-	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm6
-	vbroadcastss L(word3c091e90)+0(%rip), %zmm7
-	vbroadcastss L(word3d2aac83)+0(%rip), %zmm8
-	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm9
-	vbroadcastss L(word3efffffe)+0(%rip), %zmm10
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm1
+	vbroadcastss L(wordc2b00000)+0(%rip), %zmm2
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm3
+	vbroadcastss L(word3f317200)+0(%rip), %zmm4
+	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm5
+	vbroadcastss L(word3c091e90)+0(%rip), %zmm6
+	vbroadcastss L(word3d2aac83)+0(%rip), %zmm7
+	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm8
+	vbroadcastss L(word3efffffe)+0(%rip), %zmm9
+	vbroadcastss L(word3f800000)+0(%rip), %zmm10
 	movq 320(%rsp), %rdi
 	movq 56(%rdi), %rdi
 	leaq 63(%rsp), %r8
@@ -106,6 +106,217 @@ L(rows2):
 	vmovups %zmm13, 192(%r8)
 	xorq %r13, %r13
 	movq %rax, %r14
+	andq $-64, %r14
+	cmpq %r14, %r13
+	jge L(rows2mainend)
+	vxorps %zmm13, %zmm13, %zmm13
+	vxorps %zmm14, %zmm14, %zmm14
+	vxorps %zmm15, %zmm15, %zmm15
+	vxorps %zmm16, %zmm16, %zmm16
+
+L(rows2main):
+	vmovups (%rdx, %r13, 4), %zmm17
+	vsubps %zmm11, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, (%rcx, %r13, 4)
+	vaddps %zmm17, %zmm13, %zmm13
+	vmovups (%r12, %r13, 4), %zmm17
+	vsubps %zmm12, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, (%r11, %r13, 4)
+	vaddps %zmm17, %zmm15, %zmm15
+	vmovups 64(%rdx, %r13, 4), %zmm17
+	vsubps %zmm11, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 64(%rcx, %r13, 4)
+	vaddps %zmm17, %zmm14, %zmm14
+	vmovups 64(%r12, %r13, 4), %zmm17
+	vsubps %zmm12, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 64(%r11, %r13, 4)
+	vaddps %zmm17, %zmm16, %zmm16
+	vmovups 128(%rdx, %r13, 4), %zmm17
+	vsubps %zmm11, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 128(%rcx, %r13, 4)
+	vaddps %zmm17, %zmm13, %zmm13
+	vmovups 128(%r12, %r13, 4), %zmm17
+	vsubps %zmm12, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 128(%r11, %r13, 4)
+	vaddps %zmm17, %zmm15, %zmm15
+	vmovups 192(%rdx, %r13, 4), %zmm17
+	vsubps %zmm11, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 192(%rcx, %r13, 4)
+	vaddps %zmm17, %zmm14, %zmm14
+	vmovups 192(%r12, %r13, 4), %zmm17
+	vsubps %zmm12, %zmm17, %zmm17
+	vmaxps %zmm17, %zmm2, %zmm17
+	vmovups %zmm0, %zmm18
+	vfmadd231ps %zmm3, %zmm17, %zmm18
+	vsubps %zmm0, %zmm18, %zmm19
+	vmovups %zmm17, %zmm17
+	vfnmadd231ps %zmm4, %zmm19, %zmm17
+	vmovups %zmm17, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vmovups %zmm6, %zmm21
+	vfmadd231ps %zmm20, %zmm5, %zmm21
+	vfmadd213ps %zmm7, %zmm20, %zmm21
+	vfmadd213ps %zmm8, %zmm20, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfnmadd231ps %zmm1, %zmm19, %zmm20
+	vaddps %zmm20, %zmm17, %zmm17
+	vaddps %zmm17, %zmm10, %zmm17
+	vpslld $0x17, %zmm18, %zmm18
+	vmulps %zmm18, %zmm17, %zmm17
+	vmovups %zmm17, 192(%r11, %r13, 4)
+	vaddps %zmm17, %zmm16, %zmm16
+	addq $64, %r13
+	cmpq %r14, %r13
+	jl L(rows2main)
+	vmovups %zmm13, (%r8)
+	vmovups %zmm14, 64(%r8)
+	vmovups %zmm15, 128(%r8)
+	vmovups %zmm16, 192(%r8)
+
+L(rows2mainend):
+	movq %rax, %r14
 	andq $-16, %r14
 	cmpq %r14, %r13
 	jge L(rows2loopend)
@@ -115,29 +326,24 @@ L(rows2loop):
 	andq $31, %r15
 	vmovups (%rdx, %r13, 4), %zmm13
 	vsubps %zmm11, %zmm13, %zmm13
-	vmaxps %zmm13, %zmm1, %zmm13
-	vmulps %zmm2, %zmm13, %zmm14
-	vaddps %zmm0, %zmm14, %zmm14
+	vmaxps %zmm13, %zmm2, %zmm13
+	vmovups %zmm0, %zmm14
+	vfmadd231ps %zmm3, %zmm13, %zmm14
 	vsubps %zmm0, %zmm14, %zmm15
-	vmulps %zmm3, %zmm15, %zmm16
-	vsubps %zmm16, %zmm13, %zmm13
-	vmulps %zmm4, %zmm15, %zmm15
-	vsubps %zmm15, %zmm13, %zmm16
-	vmulps %zmm16, %zmm6, %zmm17
-	vaddps %zmm7, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm8, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm9, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm10, %zmm17, %zmm17
-	vmulps %zmm16, %zmm16, %zmm18
-	vmulps %zmm18, %zmm17, %zmm17
-	vsubps %zmm16, %zmm13, %zmm13
-	vsubps %zmm15, %zmm13, %zmm13
-	vaddps %zmm13, %zmm17, %zmm13
-	vaddps %zmm13, %zmm16, %zmm13
-	vaddps %zmm13, %zmm5, %zmm13
+	vmovups %zmm13, %zmm13
+	vfnmadd231ps %zmm4, %zmm15, %zmm13
+	vmovups %zmm13, %zmm16
+	vfnmadd231ps %zmm1, %zmm15, %zmm16
+	vmovups %zmm6, %zmm17
+	vfmadd231ps %zmm16, %zmm5, %zmm17
+	vfmadd213ps %zmm7, %zmm16, %zmm17
+	vfmadd213ps %zmm8, %zmm16, %zmm17
+	vfmadd213ps %zmm9, %zmm16, %zmm17
+	vmulps %zmm16, %zmm16, %zmm16
+	vmulps %zmm16, %zmm17, %zmm16
+	vfnmadd231ps %zmm1, %zmm15, %zmm16
+	vaddps %zmm16, %zmm13, %zmm13
+	vaddps %zmm13, %zmm10, %zmm13
 	vpslld $0x17, %zmm14, %zmm14
 	vmulps %zmm14, %zmm13, %zmm13
 	vmovups %zmm13, (%rcx, %r13, 4)
@@ -146,29 +352,24 @@ L(rows2loop):
 	vmovups %zmm14, (%r8, %r15, 4)
 	vmovups (%r12, %r13, 4), %zmm13
 	vsubps %zmm12, %zmm13, %zmm13
-	vmaxps %zmm13, %zmm1, %zmm13
-	vmulps %zmm2, %zmm13, %zmm14
-	vaddps %zmm0, %zmm14, %zmm14
+	vmaxps %zmm13, %zmm2, %zmm13
+	vmovups %zmm0, %zmm14
+	vfmadd231ps %zmm3, %zmm13, %zmm14
 	vsubps %zmm0, %zmm14, %zmm15
-	vmulps %zmm3, %zmm15, %zmm16
-	vsubps %zmm16, %zmm13, %zmm13
-	vmulps %zmm4, %zmm15, %zmm15
-	vsubps %zmm15, %zmm13, %zmm16
-	vmulps %zmm16, %zmm6, %zmm17
-	vaddps %zmm7, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm8, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm9, %zmm17, %zmm17
-	vmulps %zmm16, %zmm17, %zmm17
-	vaddps %zmm10, %zmm17, %zmm17
-	vmulps %zmm16, %zmm16, %zmm18
-	vmulps %zmm18, %zmm17, %zmm17
-	vsubps %zmm16, %zmm13, %zmm13
-	vsubps %zmm15, %zmm13, %zmm13
-	vaddps %zmm13, %zmm17, %zmm13
-	vaddps %zmm13, %zmm16, %zmm13
-	vaddps %zmm13, %zmm5, %zmm13
+	vmovups %zmm13, %zmm13
+	vfnmadd231ps %zmm4, %zmm15, %zmm13
+	vmovups %zmm13, %zmm16
+	vfnmadd231ps %zmm1, %zmm15, %zmm16
+	vmovups %zmm6, %zmm17
+	vfmadd231ps %zmm16, %zmm5, %zmm17
+	vfmadd213ps %zmm7, %zmm16, %zmm17
+	vfmadd213ps %zmm8, %zmm16, %zmm17
+	vfmadd213ps %zmm9, %zmm16, %zmm17
+	vmulps %zmm16, %zmm16, %zmm16
+	vmulps %zmm16, %zmm17, %zmm16
+	vfnmadd231ps %zmm1, %zmm15, %zmm16
+	vaddps %zmm16, %zmm13, %zmm13
+	vaddps %zmm13, %zmm10, %zmm13
 	vpslld $0x17, %zmm14, %zmm14
 	vmulps %zmm14, %zmm13, %zmm13
 	vmovups %zmm13, (%r11, %r13, 4)
@@ -190,29 +391,24 @@ L(rows2loopend):
 	andq $31, %r14
 	vmovups (%rdx, %r13, 4), %zmm13{%k1}{z}
 	vsubps %zmm11, %zmm13, %zmm11
-	vmaxps %zmm11, %zmm1, %zmm11
-	vmulps %zmm2, %zmm11, %zmm13
-	vaddps %zmm0, %zmm13, %zmm13
+	vmaxps %zmm11, %zmm2, %zmm11
+	vmovups %zmm0, %zmm13
+	vfmadd231ps %zmm3, %zmm11, %zmm13
 	vsubps %zmm0, %zmm13, %zmm14
-	vmulps %zmm3, %zmm14, %zmm15
-	vsubps %zmm15, %zmm11, %zmm11
-	vmulps %zmm4, %zmm14, %zmm14
-	vsubps %zmm14, %zmm11, %zmm15
-	vmulps %zmm15, %zmm6, %zmm16
-	vaddps %zmm7, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm8, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm9, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm10, %zmm16, %zmm16
-	vmulps %zmm15, %zmm15, %zmm17
-	vmulps %zmm17, %zmm16, %zmm16
-	vsubps %zmm15, %zmm11, %zmm11
-	vsubps %zmm14, %zmm11, %zmm11
-	vaddps %zmm11, %zmm16, %zmm11
-	vaddps %zmm11, %zmm15, %zmm11
-	vaddps %zmm11, %zmm5, %zmm11
+	vmovups %zmm11, %zmm11
+	vfnmadd231ps %zmm4, %zmm14, %zmm11
+	vmovups %zmm11, %zmm15
+	vfnmadd231ps %zmm1, %zmm14, %zmm15
+	vmovups %zmm6, %zmm16
+	vfmadd231ps %zmm15, %zmm5, %zmm16
+	vfmadd213ps %zmm7, %zmm15, %zmm16
+	vfmadd213ps %zmm8, %zmm15, %zmm16
+	vfmadd213ps %zmm9, %zmm15, %zmm16
+	vmulps %zmm15, %zmm15, %zmm15
+	vmulps %zmm15, %zmm16, %zmm15
+	vfnmadd231ps %zmm1, %zmm14, %zmm15
+	vaddps %zmm15, %zmm11, %zmm11
+	vaddps %zmm11, %zmm10, %zmm11
 	vpslld $0x17, %zmm13, %zmm13
 	vmulps %zmm13, %zmm11, %zmm11
 	vmovups %zmm11, (%rcx, %r13, 4){%k1}
@@ -222,29 +418,24 @@ L(rows2loopend):
 	vmovups %zmm13, (%r8, %r14, 4)
 	vmovups (%r12, %r13, 4), %zmm11{%k1}{z}
 	vsubps %zmm12, %zmm11, %zmm11
-	vmaxps %zmm11, %zmm1, %zmm11
-	vmulps %zmm2, %zmm11, %zmm12
-	vaddps %zmm0, %zmm12, %zmm12
+	vmaxps %zmm11, %zmm2, %zmm11
+	vmovups %zmm0, %zmm12
+	vfmadd231ps %zmm3, %zmm11, %zmm12
 	vsubps %zmm0, %zmm12, %zmm13
-	vmulps %zmm3, %zmm13, %zmm14
-	vsubps %zmm14, %zmm11, %zmm11
-	vmulps %zmm4, %zmm13, %zmm13
-	vsubps %zmm13, %zmm11, %zmm14
-	vmulps %zmm14, %zmm6, %zmm15
-	vaddps %zmm7, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm8, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm9, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm10, %zmm15, %zmm15
-	vmulps %zmm14, %zmm14, %zmm16
-	vmulps %zmm16, %zmm15, %zmm15
-	vsubps %zmm14, %zmm11, %zmm11
-	vsubps %zmm13, %zmm11, %zmm11
-	vaddps %zmm11, %zmm15, %zmm11
-	vaddps %zmm11, %zmm14, %zmm11
-	vaddps %zmm11, %zmm5, %zmm11
+	vmovups %zmm11, %zmm11
+	vfnmadd231ps %zmm4, %zmm13, %zmm11
+	vmovups %zmm11, %zmm14
+	vfnmadd231ps %zmm1, %zmm13, %zmm14
+	vmovups %zmm6, %zmm15
+	vfmadd231ps %zmm14, %zmm5, %zmm15
+	vfmadd213ps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm8, %zmm14, %zmm15
+	vfmadd213ps %zmm9, %zmm14, %zmm15
+	vmulps %zmm14, %zmm14, %zmm14
+	vmulps %zmm14, %zmm15, %zmm14
+	vfnmadd231ps %zmm1, %zmm13, %zmm14
+	vaddps %zmm14, %zmm11, %zmm11
+	vaddps %zmm11, %zmm10, %zmm11
 	vpslld $0x17, %zmm12, %zmm12
 	vmulps %zmm12, %zmm11, %zmm11
 	vmovups %zmm11, (%r11, %r13, 4){%k1}
@@ -296,6 +487,117 @@ L(rows1):
 	vmovups %zmm12, 64(%r8)
 	xorq %r13, %r13
 	movq %rax, %r10
+	andq $-64, %r10
+	cmpq %r10, %r13
+	jge L(rows1mainend)
+	vxorps %zmm12, %zmm12, %zmm12
+	vxorps %zmm13, %zmm13, %zmm13
+
+L(rows1main):
+	vmovups (%rdx, %r13, 4), %zmm14
+	vsubps %zmm11, %zmm14, %zmm14
+	vmaxps %zmm14, %zmm2, %zmm14
+	vmovups %zmm0, %zmm15
+	vfmadd231ps %zmm3, %zmm14, %zmm15
+	vsubps %zmm0, %zmm15, %zmm16
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm4, %zmm16, %zmm14
+	vmovups %zmm14, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vmovups %zmm6, %zmm18
+	vfmadd231ps %zmm17, %zmm5, %zmm18
+	vfmadd213ps %zmm7, %zmm17, %zmm18
+	vfmadd213ps %zmm8, %zmm17, %zmm18
+	vfmadd213ps %zmm9, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vaddps %zmm14, %zmm10, %zmm14
+	vpslld $0x17, %zmm15, %zmm15
+	vmulps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, (%rcx, %r13, 4)
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups 64(%rdx, %r13, 4), %zmm14
+	vsubps %zmm11, %zmm14, %zmm14
+	vmaxps %zmm14, %zmm2, %zmm14
+	vmovups %zmm0, %zmm15
+	vfmadd231ps %zmm3, %zmm14, %zmm15
+	vsubps %zmm0, %zmm15, %zmm16
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm4, %zmm16, %zmm14
+	vmovups %zmm14, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vmovups %zmm6, %zmm18
+	vfmadd231ps %zmm17, %zmm5, %zmm18
+	vfmadd213ps %zmm7, %zmm17, %zmm18
+	vfmadd213ps %zmm8, %zmm17, %zmm18
+	vfmadd213ps %zmm9, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vaddps %zmm14, %zmm10, %zmm14
+	vpslld $0x17, %zmm15, %zmm15
+	vmulps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, 64(%rcx, %r13, 4)
+	vaddps %zmm14, %zmm13, %zmm13
+	vmovups 128(%rdx, %r13, 4), %zmm14
+	vsubps %zmm11, %zmm14, %zmm14
+	vmaxps %zmm14, %zmm2, %zmm14
+	vmovups %zmm0, %zmm15
+	vfmadd231ps %zmm3, %zmm14, %zmm15
+	vsubps %zmm0, %zmm15, %zmm16
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm4, %zmm16, %zmm14
+	vmovups %zmm14, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vmovups %zmm6, %zmm18
+	vfmadd231ps %zmm17, %zmm5, %zmm18
+	vfmadd213ps %zmm7, %zmm17, %zmm18
+	vfmadd213ps %zmm8, %zmm17, %zmm18
+	vfmadd213ps %zmm9, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vaddps %zmm14, %zmm10, %zmm14
+	vpslld $0x17, %zmm15, %zmm15
+	vmulps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, 128(%rcx, %r13, 4)
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups 192(%rdx, %r13, 4), %zmm14
+	vsubps %zmm11, %zmm14, %zmm14
+	vmaxps %zmm14, %zmm2, %zmm14
+	vmovups %zmm0, %zmm15
+	vfmadd231ps %zmm3, %zmm14, %zmm15
+	vsubps %zmm0, %zmm15, %zmm16
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm4, %zmm16, %zmm14
+	vmovups %zmm14, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vmovups %zmm6, %zmm18
+	vfmadd231ps %zmm17, %zmm5, %zmm18
+	vfmadd213ps %zmm7, %zmm17, %zmm18
+	vfmadd213ps %zmm8, %zmm17, %zmm18
+	vfmadd213ps %zmm9, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfnmadd231ps %zmm1, %zmm16, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vaddps %zmm14, %zmm10, %zmm14
+	vpslld $0x17, %zmm15, %zmm15
+	vmulps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, 192(%rcx, %r13, 4)
+	vaddps %zmm14, %zmm13, %zmm13
+	addq $64, %r13
+	cmpq %r10, %r13
+	jl L(rows1main)
+	vmovups %zmm12, (%r8)
+	vmovups %zmm13, 64(%r8)
+
+L(rows1mainend):
+	movq %rax, %r10
 	andq $-16, %r10
 	cmpq %r10, %r13
 	jge L(rows1loopend)
@@ -305,29 +607,24 @@ L(rows1loop):
 	andq $31, %r11
 	vmovups (%rdx, %r13, 4), %zmm12
 	vsubps %zmm11, %zmm12, %zmm12
-	vmaxps %zmm12, %zmm1, %zmm12
-	vmulps %zmm2, %zmm12, %zmm13
-	vaddps %zmm0, %zmm13, %zmm13
+	vmaxps %zmm12, %zmm2, %zmm12
+	vmovups %zmm0, %zmm13
+	vfmadd231ps %zmm3, %zmm12, %zmm13
 	vsubps %zmm0, %zmm13, %zmm14
-	vmulps %zmm3, %zmm14, %zmm15
-	vsubps %zmm15, %zmm12, %zmm12
-	vmulps %zmm4, %zmm14, %zmm14
-	vsubps %zmm14, %zmm12, %zmm15
-	vmulps %zmm15, %zmm6, %zmm16
-	vaddps %zmm7, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm8, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm9, %zmm16, %zmm16
-	vmulps %zmm15, %zmm16, %zmm16
-	vaddps %zmm10, %zmm16, %zmm16
-	vmulps %zmm15, %zmm15, %zmm17
-	vmulps %zmm17, %zmm16, %zmm16
-	vsubps %zmm15, %zmm12, %zmm12
-	vsubps %zmm14, %zmm12, %zmm12
-	vaddps %zmm12, %zmm16, %zmm12
-	vaddps %zmm12, %zmm15, %zmm12
-	vaddps %zmm12, %zmm5, %zmm12
+	vmovups %zmm12, %zmm12
+	vfnmadd231ps %zmm4, %zmm14, %zmm12
+	vmovups %zmm12, %zmm15
+	vfnmadd231ps %zmm1, %zmm14, %zmm15
+	vmovups %zmm6, %zmm16
+	vfmadd231ps %zmm15, %zmm5, %zmm16
+	vfmadd213ps %zmm7, %zmm15, %zmm16
+	vfmadd213ps %zmm8, %zmm15, %zmm16
+	vfmadd213ps %zmm9, %zmm15, %zmm16
+	vmulps %zmm15, %zmm15, %zmm15
+	vmulps %zmm15, %zmm16, %zmm15
+	vfnmadd231ps %zmm1, %zmm14, %zmm15
+	vaddps %zmm15, %zmm12, %zmm12
+	vaddps %zmm12, %zmm10, %zmm12
 	vpslld $0x17, %zmm13, %zmm13
 	vmulps %zmm13, %zmm12, %zmm12
 	vmovups %zmm12, (%rcx, %r13, 4)
@@ -349,29 +646,24 @@ L(rows1loopend):
 	andq $31, %r10
 	vmovups (%rdx, %r13, 4), %zmm12{%k1}{z}
 	vsubps %zmm11, %zmm12, %zmm11
-	vmaxps %zmm11, %zmm1, %zmm11
-	vmulps %zmm2, %zmm11, %zmm12
-	vaddps %zmm0, %zmm12, %zmm12
+	vmaxps %zmm11, %zmm2, %zmm11
+	vmovups %zmm0, %zmm12
+	vfmadd231ps %zmm3, %zmm11, %zmm12
 	vsubps %zmm0, %zmm12, %zmm13
-	vmulps %zmm3, %zmm13, %zmm14
-	vsubps %zmm14, %zmm11, %zmm11
-	vmulps %zmm4, %zmm13, %zmm13
-	vsubps %zmm13, %zmm11, %zmm14
-	vmulps %zmm14, %zmm6, %zmm15
-	vaddps %zmm7, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm8, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm9, %zmm15, %zmm15
-	vmulps %zmm14, %zmm15, %zmm15
-	vaddps %zmm10, %zmm15, %zmm15
-	vmulps %zmm14, %zmm14, %zmm16
-	vmulps %zmm16, %zmm15, %zmm15
-	vsubps %zmm14, %zmm11, %zmm11
-	vsubps %zmm13, %zmm11, %zmm11
-	vaddps %zmm11, %zmm15, %zmm11
-	vaddps %zmm11, %zmm14, %zmm11
-	vaddps %zmm11, %zmm5, %zmm11
+	vmovups %zmm11, %zmm11
+	vfnmadd231ps %zmm4, %zmm13, %zmm11
+	vmovups %zmm11, %zmm14
+	vfnmadd231ps %zmm1, %zmm13, %zmm14
+	vmovups %zmm6, %zmm15
+	vfmadd231ps %zmm14, %zmm5, %zmm15
+	vfmadd213ps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm8, %zmm14, %zmm15
+	vfmadd213ps %zmm9, %zmm14, %zmm15
+	vmulps %zmm14, %zmm14, %zmm14
+	vmulps %zmm14, %zmm15, %zmm14
+	vfnmadd231ps %zmm1, %zmm13, %zmm14
+	vaddps %zmm14, %zmm11, %zmm11
+	vaddps %zmm11, %zmm10, %zmm11
 	vpslld $0x17, %zmm12, %zmm12
 	vmulps %zmm12, %zmm11, %zmm11
 	vmovups %zmm11, (%rcx, %r13, 4){%k1}

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -22,11 +22,11 @@ L(word3f800000):
 L(word1f800000):
 	.long 0x1f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word4b4000bf):
 	.long 0x4b4000bf
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
 	.balign 4
 L(word41900000):
 	.long 0x41900000
@@ -40,20 +40,17 @@ L(word3fb8aa3b):
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
 	.balign 4
-L(word3c091e90):
-	.long 0x3c091e90
+L(wordbc091e90):
+	.long 0xbc091e90
 	.balign 4
 L(word3d2aac83):
 	.long 0x3d2aac83
 	.balign 4
-L(word3e2aaa47):
-	.long 0x3e2aaa47
+L(wordbe2aaa47):
+	.long 0xbe2aaa47
 	.balign 4
 L(word3efffffe):
 	.long 0x3efffffe
@@ -74,18 +71,17 @@ L(word3efffffe):
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
 	vbroadcastss L(word1f800000)+0(%rip), %zmm1
-	vbroadcastss L(word4b4000bf)+0(%rip), %zmm2
-	vbroadcastss L(wordfffff000)+0(%rip), %zmm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm2
+	vbroadcastss L(word4b4000bf)+0(%rip), %zmm3
 	vbroadcastss L(word41900000)+0(%rip), %zmm4
 	vbroadcastss L(wordc2d00000)+0(%rip), %zmm5
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm6
 	vbroadcastss L(word3f317200)+0(%rip), %zmm7
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm8
-	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm9
-	vbroadcastss L(word3c091e90)+0(%rip), %zmm10
-	vbroadcastss L(word3d2aac83)+0(%rip), %zmm11
-	vbroadcastss L(word3e2aaa47)+0(%rip), %zmm12
-	vbroadcastss L(word3efffffe)+0(%rip), %zmm13
+	vbroadcastss L(word3ab50f6b)+0(%rip), %zmm8
+	vbroadcastss L(wordbc091e90)+0(%rip), %zmm9
+	vbroadcastss L(word3d2aac83)+0(%rip), %zmm10
+	vbroadcastss L(wordbe2aaa47)+0(%rip), %zmm11
+	vbroadcastss L(word3efffffe)+0(%rip), %zmm12
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -99,53 +95,43 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmaxps (%rsi, %rdi, 4), %zmm5, %zmm14
-	vminps %zmm14, %zmm4, %zmm14
-	vmulps %zmm6, %zmm14, %zmm15
-	vaddps %zmm2, %zmm15, %zmm15
-	vpslld $0x17, %zmm15, %zmm16
-	vmulps %zmm1, %zmm16, %zmm17
-	vsubps %zmm2, %zmm15, %zmm15
-	vmulps %zmm8, %zmm15, %zmm18
-	vmulps %zmm7, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm18, %zmm15
-	vmulps %zmm15, %zmm9, %zmm19
-	vaddps %zmm10, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm11, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm12, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm13, %zmm19, %zmm19
-	vmulps %zmm15, %zmm15, %zmm20
-	vmulps %zmm20, %zmm19, %zmm19
-	vaddps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm18, %zmm14
-	vaddps %zmm14, %zmm19, %zmm14
-	vaddps %zmm14, %zmm15, %zmm18
-	vaddps %zmm18, %zmm0, %zmm18
-	vaddps %zmm18, %zmm17, %zmm19
-	vdivps %zmm19, %zmm0, %zmm20
-	vandps %zmm3, %zmm20, %zmm21
-	vandps %zmm3, %zmm19, %zmm19
-	vmulps %zmm19, %zmm21, %zmm22
-	vsubps %zmm22, %zmm0, %zmm22
-	vmaxps %zmm18, %zmm17, %zmm23
-	vsubps %zmm19, %zmm23, %zmm19
-	vminps %zmm17, %zmm18, %zmm17
-	vaddps %zmm17, %zmm19, %zmm17
-	vsubps %zmm18, %zmm0, %zmm18
-	vaddps %zmm15, %zmm18, %zmm15
-	vaddps %zmm14, %zmm15, %zmm14
-	vaddps %zmm14, %zmm17, %zmm14
-	vmulps %zmm14, %zmm21, %zmm14
-	vsubps %zmm14, %zmm22, %zmm14
-	vmulps %zmm20, %zmm14, %zmm14
-	vaddps %zmm14, %zmm21, %zmm14
-	vmulps %zmm16, %zmm14, %zmm14
-	vmulps %zmm1, %zmm14, %zmm14
-	vmovups %zmm14, (%rbx, %rdi, 4)
+	vmaxps (%rsi, %rdi, 4), %zmm5, %zmm13
+	vminps %zmm13, %zmm4, %zmm13
+	vmovups %zmm3, %zmm14
+	vfmadd231ps %zmm6, %zmm13, %zmm14
+	vpslld $0x17, %zmm14, %zmm15
+	vmulps %zmm1, %zmm15, %zmm16
+	vsubps %zmm3, %zmm14, %zmm14
+	vmovups %zmm13, %zmm13
+	vfnmadd231ps %zmm7, %zmm14, %zmm13
+	vmovups %zmm13, %zmm17
+	vfnmadd231ps %zmm2, %zmm14, %zmm17
+	vmovups %zmm9, %zmm18
+	vfmadd231ps %zmm17, %zmm8, %zmm18
+	vfmadd213ps %zmm10, %zmm17, %zmm18
+	vfmadd213ps %zmm11, %zmm17, %zmm18
+	vfmadd213ps %zmm12, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfmadd231ps %zmm2, %zmm14, %zmm17
+	vsubps %zmm13, %zmm17, %zmm14
+	vaddps %zmm14, %zmm0, %zmm14
+	vaddps %zmm14, %zmm16, %zmm14
+	vdivps %zmm14, %zmm0, %zmm18
+	vsubps %zmm16, %zmm14, %zmm19
+	vsubps %zmm19, %zmm14, %zmm20
+	vsubps %zmm20, %zmm16, %zmm16
+	vsubps %zmm19, %zmm0, %zmm19
+	vsubps %zmm13, %zmm19, %zmm13
+	vaddps %zmm17, %zmm13, %zmm13
+	vaddps %zmm13, %zmm16, %zmm13
+	vmovups %zmm0, %zmm16
+	vfnmadd231ps %zmm14, %zmm18, %zmm16
+	vfnmadd213ps %zmm16, %zmm18, %zmm13
+	vfmadd213ps %zmm18, %zmm18, %zmm13
+	vmulps %zmm15, %zmm13, %zmm13
+	vmulps %zmm1, %zmm13, %zmm13
+	vmovups %zmm13, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -156,54 +142,44 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %edx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rdi, 4), %zmm14{%k1}{z}
-	vmaxps %zmm14, %zmm5, %zmm14
-	vminps %zmm14, %zmm4, %zmm14
-	vmulps %zmm6, %zmm14, %zmm15
-	vaddps %zmm2, %zmm15, %zmm15
-	vpslld $0x17, %zmm15, %zmm16
-	vmulps %zmm1, %zmm16, %zmm17
-	vsubps %zmm2, %zmm15, %zmm15
-	vmulps %zmm8, %zmm15, %zmm18
-	vmulps %zmm7, %zmm15, %zmm15
-	vsubps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm18, %zmm15
-	vmulps %zmm15, %zmm9, %zmm19
-	vaddps %zmm10, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm11, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm12, %zmm19, %zmm19
-	vmulps %zmm15, %zmm19, %zmm19
-	vaddps %zmm13, %zmm19, %zmm19
-	vmulps %zmm15, %zmm15, %zmm20
-	vmulps %zmm20, %zmm19, %zmm19
-	vaddps %zmm15, %zmm14, %zmm14
-	vsubps %zmm14, %zmm18, %zmm14
-	vaddps %zmm14, %zmm19, %zmm14
-	vaddps %zmm14, %zmm15, %zmm18
-	vaddps %zmm18, %zmm0, %zmm18
-	vaddps %zmm18, %zmm17, %zmm19
-	vdivps %zmm19, %zmm0, %zmm20
-	vandps %zmm3, %zmm20, %zmm21
-	vandps %zmm3, %zmm19, %zmm19
-	vmulps %zmm19, %zmm21, %zmm22
-	vsubps %zmm22, %zmm0, %zmm22
-	vmaxps %zmm18, %zmm17, %zmm23
-	vsubps %zmm19, %zmm23, %zmm19
-	vminps %zmm17, %zmm18, %zmm17
-	vaddps %zmm17, %zmm19, %zmm17
-	vsubps %zmm18, %zmm0, %zmm18
-	vaddps %zmm15, %zmm18, %zmm15
-	vaddps %zmm14, %zmm15, %zmm14
-	vaddps %zmm14, %zmm17, %zmm14
-	vmulps %zmm14, %zmm21, %zmm14
-	vsubps %zmm14, %zmm22, %zmm14
-	vmulps %zmm20, %zmm14, %zmm14
-	vaddps %zmm14, %zmm21, %zmm14
-	vmulps %zmm16, %zmm14, %zmm14
-	vmulps %zmm1, %zmm14, %zmm14
-	vmovups %zmm14, (%rbx, %rdi, 4){%k1}
+	vmovups (%rsi, %rdi, 4), %zmm13{%k1}{z}
+	vmaxps %zmm13, %zmm5, %zmm13
+	vminps %zmm13, %zmm4, %zmm13
+	vmovups %zmm3, %zmm14
+	vfmadd231ps %zmm6, %zmm13, %zmm14
+	vpslld $0x17, %zmm14, %zmm15
+	vmulps %zmm1, %zmm15, %zmm16
+	vsubps %zmm3, %zmm14, %zmm14
+	vmovups %zmm13, %zmm13
+	vfnmadd231ps %zmm7, %zmm14, %zmm13
+	vmovups %zmm13, %zmm17
+	vfnmadd231ps %zmm2, %zmm14, %zmm17
+	vmovups %zmm9, %zmm18
+	vfmadd231ps %zmm17, %zmm8, %zmm18
+	vfmadd213ps %zmm10, %zmm17, %zmm18
+	vfmadd213ps %zmm11, %zmm17, %zmm18
+	vfmadd213ps %zmm12, %zmm17, %zmm18
+	vmulps %zmm17, %zmm17, %zmm17
+	vmulps %zmm17, %zmm18, %zmm17
+	vfmadd231ps %zmm2, %zmm14, %zmm17
+	vsubps %zmm13, %zmm17, %zmm14
+	vaddps %zmm14, %zmm0, %zmm14
+	vaddps %zmm14, %zmm16, %zmm14
+	vdivps %zmm14, %zmm0, %zmm18
+	vsubps %zmm16, %zmm14, %zmm19
+	vsubps %zmm19, %zmm14, %zmm20
+	vsubps %zmm20, %zmm16, %zmm16
+	vsubps %zmm19, %zmm0, %zmm19
+	vsubps %zmm13, %zmm19, %zmm13
+	vaddps %zmm17, %zmm13, %zmm13
+	vaddps %zmm13, %zmm16, %zmm13
+	vmovups %zmm0, %zmm16
+	vfnmadd231ps %zmm14, %zmm18, %zmm16
+	vfnmadd213ps %zmm16, %zmm18, %zmm13
+	vfmadd213ps %zmm18, %zmm18, %zmm13
+	vmulps %zmm15, %zmm13, %zmm13
+	vmulps %zmm1, %zmm13, %zmm13
+	vmovups %zmm13, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

@@ -19,6 +19,9 @@
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word00000000):
 	.long 0x0
 	.balign 4
@@ -30,9 +33,6 @@ L(word4b4000bf):
 	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3f3504f3):
 	.long 0x3f3504f3
@@ -112,11 +112,11 @@ L(word7f7fffff):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
-	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss L(word1f800000)+0(%rip), %zmm2
-	vbroadcastss L(word4b4000bf)+0(%rip), %zmm3
-	vbroadcastss L(word3f317200)+0(%rip), %zmm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm5
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm1
+	vbroadcastss L(word00000000)+0(%rip), %zmm2
+	vbroadcastss L(word1f800000)+0(%rip), %zmm3
+	vbroadcastss L(word4b4000bf)+0(%rip), %zmm4
+	vbroadcastss L(word3f317200)+0(%rip), %zmm5
 	vbroadcastss L(word3f3504f3)+0(%rip), %zmm6
 	vbroadcastss L(wordc2d00000)+0(%rip), %zmm7
 	vbroadcastss L(word80000000)+0(%rip), %zmm8
@@ -130,9 +130,6 @@ L(word7f7fffff):
 	vbroadcastss L(word3f000000)+0(%rip), %zmm16
 	vbroadcastss L(word3d8a26cb)+0(%rip), %zmm17
 	vbroadcastss L(wordbdef2374)+0(%rip), %zmm18
-	vbroadcastss L(word3df37d3f)+0(%rip), %zmm19
-	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm20
-	vbroadcastss L(word3e119b5d)+0(%rip), %zmm21
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -146,103 +143,92 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rdi, 4), %zmm22
-	vorps %zmm8, %zmm22, %zmm23
-	vmaxps %zmm23, %zmm7, %zmm23
-	vmulps %zmm9, %zmm23, %zmm24
-	vaddps %zmm3, %zmm24, %zmm24
-	vsubps %zmm3, %zmm24, %zmm25
-	vmulps %zmm4, %zmm25, %zmm26
-	vsubps %zmm26, %zmm23, %zmm23
-	vmulps %zmm5, %zmm25, %zmm25
-	vsubps %zmm25, %zmm23, %zmm26
-	vmulps %zmm26, %zmm10, %zmm27
-	vaddps %zmm11, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm12, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm13, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm14, %zmm27, %zmm27
-	vmulps %zmm26, %zmm26, %zmm28
-	vmulps %zmm28, %zmm27, %zmm27
-	vsubps %zmm26, %zmm23, %zmm23
-	vsubps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm27, %zmm23
-	vaddps %zmm23, %zmm26, %zmm25
-	vaddps %zmm25, %zmm0, %zmm25
-	vpslld $0x17, %zmm24, %zmm24
-	vmulps %zmm24, %zmm25, %zmm27
-	vmulps %zmm2, %zmm27, %zmm27
-	vaddps %zmm27, %zmm0, %zmm28
-	vpsubd %zmm6, %zmm28, %zmm29
-	vpsrad $0x17, %zmm29, %zmm30
-	vcvtdq2ps %zmm30, %zmm30
-	vmulps %zmm5, %zmm30, %zmm31
-	vsubps %zmm25, %zmm0, %zmm25
-	vaddps %zmm26, %zmm25, %zmm25
-	vaddps %zmm23, %zmm25, %zmm23
-	vmulps %zmm24, %zmm23, %zmm23
-	vmulps %zmm2, %zmm23, %zmm23
-	vsubps %zmm28, %zmm0, %zmm24
-	vaddps %zmm27, %zmm24, %zmm24
-	vaddps %zmm23, %zmm24, %zmm24
-	vcmpps $0x00, %zmm1, %zmm30, %k1
-	vmovaps %zmm24, %zmm24
-	vmovaps %zmm23, %zmm24{%k1}
-	vdivps %zmm28, %zmm24, %zmm23
-	vaddps %zmm23, %zmm31, %zmm23
-	vandps %zmm15, %zmm29, %zmm24
-	vpaddd %zmm6, %zmm24, %zmm24
-	vsubps %zmm0, %zmm24, %zmm24
-	vmovaps %zmm24, %zmm24
-	vmovaps %zmm27, %zmm24{%k1}
-	vmulps %zmm24, %zmm17, %zmm25
-	vaddps %zmm18, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm19, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm20, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm21, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm24, %zmm26
-	vmulps %zmm24, %zmm26, %zmm26
-	vmulps %zmm26, %zmm25, %zmm25
-	vaddps %zmm25, %zmm23, %zmm23
-	vmulps %zmm24, %zmm16, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vsubps %zmm25, %zmm24, %zmm26
-	vsubps %zmm26, %zmm24, %zmm24
-	vsubps %zmm25, %zmm24, %zmm24
-	vmulps %zmm4, %zmm30, %zmm25
-	vaddps %zmm26, %zmm25, %zmm27
-	vsubps %zmm27, %zmm25, %zmm25
-	vaddps %zmm26, %zmm25, %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vmaxps %zmm22, %zmm1, %zmm22
-	vmaxps %zmm27, %zmm22, %zmm24
-	vminps %zmm22, %zmm27, %zmm22
-	vaddps %zmm22, %zmm24, %zmm25
-	vbroadcastss L(word7f7fffff)+0(%rip), %zmm26
-	vminps %zmm25, %zmm26, %zmm26
-	vsubps %zmm26, %zmm24, %zmm24
-	vaddps %zmm22, %zmm24, %zmm22
-	vaddps %zmm22, %zmm23, %zmm22
-	vaddps %zmm25, %zmm22, %zmm22
-	vmovups %zmm22, (%rbx, %rdi, 4)
+	vmovups (%rsi, %rdi, 4), %zmm19
+	vorps %zmm8, %zmm19, %zmm20
+	vmaxps %zmm20, %zmm7, %zmm20
+	vmovups %zmm4, %zmm21
+	vfmadd231ps %zmm9, %zmm20, %zmm21
+	vsubps %zmm4, %zmm21, %zmm22
+	vmovups %zmm20, %zmm20
+	vfnmadd231ps %zmm5, %zmm22, %zmm20
+	vmovups %zmm20, %zmm23
+	vfnmadd231ps %zmm1, %zmm22, %zmm23
+	vmovups %zmm11, %zmm24
+	vfmadd231ps %zmm23, %zmm10, %zmm24
+	vfmadd213ps %zmm12, %zmm23, %zmm24
+	vfmadd213ps %zmm13, %zmm23, %zmm24
+	vfmadd213ps %zmm14, %zmm23, %zmm24
+	vmulps %zmm23, %zmm23, %zmm23
+	vmulps %zmm23, %zmm24, %zmm23
+	vfnmadd231ps %zmm1, %zmm22, %zmm23
+	vaddps %zmm23, %zmm20, %zmm22
+	vaddps %zmm22, %zmm0, %zmm22
+	vpslld $0x17, %zmm21, %zmm21
+	vmulps %zmm21, %zmm22, %zmm24
+	vmulps %zmm3, %zmm24, %zmm24
+	vaddps %zmm24, %zmm0, %zmm25
+	vpsubd %zmm6, %zmm25, %zmm26
+	vandps %zmm15, %zmm26, %zmm27
+	vpaddd %zmm6, %zmm27, %zmm27
+	vsubps %zmm0, %zmm27, %zmm27
+	vpsrad $0x17, %zmm26, %zmm26
+	vcvtdq2ps %zmm26, %zmm26
+	vcmpps $0x00, %zmm2, %zmm26, %k1
+	vmovaps %zmm27, %zmm27
+	vmovaps %zmm24, %zmm27{%k1}
+	vmulps %zmm27, %zmm16, %zmm28
+	vmovups %zmm27, %zmm29
+	vfnmadd231ps %zmm27, %zmm28, %zmm29
+	vsubps %zmm29, %zmm27, %zmm30
+	vfnmadd231ps %zmm27, %zmm28, %zmm30
+	vmulps %zmm5, %zmm26, %zmm28
+	vaddps %zmm29, %zmm28, %zmm31
+	vsubps %zmm31, %zmm28, %zmm28
+	vaddps %zmm29, %zmm28, %zmm28
+	vaddps %zmm28, %zmm30, %zmm28
+	vmovups %zmm18, %zmm29
+	vfmadd231ps %zmm27, %zmm17, %zmm29
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vmulps %zmm27, %zmm27, %zmm30
+	vmulps %zmm27, %zmm30, %zmm27
+	vsubps %zmm22, %zmm0, %zmm22
+	vaddps %zmm20, %zmm22, %zmm20
+	vaddps %zmm23, %zmm20, %zmm20
+	vmulps %zmm21, %zmm20, %zmm20
+	vmulps %zmm3, %zmm20, %zmm20
+	vsubps %zmm25, %zmm0, %zmm21
+	vaddps %zmm24, %zmm21, %zmm21
+	vaddps %zmm20, %zmm21, %zmm21
+	vmovaps %zmm21, %zmm21
+	vmovaps %zmm20, %zmm21{%k1}
+	vdivps %zmm25, %zmm21, %zmm20
+	vfmadd231ps %zmm1, %zmm26, %zmm20
+	vfmadd213ps %zmm20, %zmm27, %zmm29
+	vaddps %zmm29, %zmm28, %zmm20
+	vmaxps %zmm19, %zmm2, %zmm19
+	vmaxps %zmm31, %zmm19, %zmm21
+	vminps %zmm19, %zmm31, %zmm19
+	vaddps %zmm19, %zmm21, %zmm22
+	vbroadcastss L(word7f7fffff)+0(%rip), %zmm23
+	vminps %zmm22, %zmm23, %zmm23
+	vsubps %zmm23, %zmm21, %zmm21
+	vaddps %zmm19, %zmm21, %zmm19
+	vaddps %zmm19, %zmm20, %zmm19
+	vaddps %zmm22, %zmm19, %zmm19
+	vmovups %zmm19, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -253,103 +239,92 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %edx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rdi, 4), %zmm22{%k1}{z}
-	vorps %zmm8, %zmm22, %zmm23
-	vmaxps %zmm23, %zmm7, %zmm23
-	vmulps %zmm9, %zmm23, %zmm24
-	vaddps %zmm3, %zmm24, %zmm24
-	vsubps %zmm3, %zmm24, %zmm25
-	vmulps %zmm4, %zmm25, %zmm26
-	vsubps %zmm26, %zmm23, %zmm23
-	vmulps %zmm5, %zmm25, %zmm25
-	vsubps %zmm25, %zmm23, %zmm26
-	vmulps %zmm26, %zmm10, %zmm27
-	vaddps %zmm11, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm12, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm13, %zmm27, %zmm27
-	vmulps %zmm26, %zmm27, %zmm27
-	vaddps %zmm14, %zmm27, %zmm27
-	vmulps %zmm26, %zmm26, %zmm28
-	vmulps %zmm28, %zmm27, %zmm27
-	vsubps %zmm26, %zmm23, %zmm23
-	vsubps %zmm25, %zmm23, %zmm23
-	vaddps %zmm23, %zmm27, %zmm23
-	vaddps %zmm23, %zmm26, %zmm25
-	vaddps %zmm25, %zmm0, %zmm25
-	vpslld $0x17, %zmm24, %zmm24
-	vmulps %zmm24, %zmm25, %zmm27
-	vmulps %zmm2, %zmm27, %zmm27
-	vaddps %zmm27, %zmm0, %zmm28
-	vpsubd %zmm6, %zmm28, %zmm29
-	vpsrad $0x17, %zmm29, %zmm30
-	vcvtdq2ps %zmm30, %zmm30
-	vmulps %zmm5, %zmm30, %zmm31
-	vsubps %zmm25, %zmm0, %zmm25
-	vaddps %zmm26, %zmm25, %zmm25
-	vaddps %zmm23, %zmm25, %zmm23
-	vmulps %zmm24, %zmm23, %zmm23
-	vmulps %zmm2, %zmm23, %zmm23
-	vsubps %zmm28, %zmm0, %zmm24
-	vaddps %zmm27, %zmm24, %zmm24
-	vaddps %zmm23, %zmm24, %zmm24
-	vcmpps $0x00, %zmm1, %zmm30, %k2
-	vmovaps %zmm24, %zmm24
-	vmovaps %zmm23, %zmm24{%k2}
-	vdivps %zmm28, %zmm24, %zmm23
-	vaddps %zmm23, %zmm31, %zmm23
-	vandps %zmm15, %zmm29, %zmm24
-	vpaddd %zmm6, %zmm24, %zmm24
-	vsubps %zmm0, %zmm24, %zmm24
-	vmovaps %zmm24, %zmm24
-	vmovaps %zmm27, %zmm24{%k2}
-	vmulps %zmm24, %zmm17, %zmm25
-	vaddps %zmm18, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm19, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm20, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vaddps %zmm21, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(wordbe800003)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vmulps %zmm24, %zmm24, %zmm26
-	vmulps %zmm24, %zmm26, %zmm26
-	vmulps %zmm26, %zmm25, %zmm25
-	vaddps %zmm25, %zmm23, %zmm23
-	vmulps %zmm24, %zmm16, %zmm25
-	vmulps %zmm24, %zmm25, %zmm25
-	vsubps %zmm25, %zmm24, %zmm26
-	vsubps %zmm26, %zmm24, %zmm24
-	vsubps %zmm25, %zmm24, %zmm24
-	vmulps %zmm4, %zmm30, %zmm25
-	vaddps %zmm26, %zmm25, %zmm27
-	vsubps %zmm27, %zmm25, %zmm25
-	vaddps %zmm26, %zmm25, %zmm25
-	vaddps %zmm25, %zmm24, %zmm24
-	vaddps %zmm24, %zmm23, %zmm23
-	vmaxps %zmm22, %zmm1, %zmm22
-	vmaxps %zmm27, %zmm22, %zmm24
-	vminps %zmm22, %zmm27, %zmm22
-	vaddps %zmm22, %zmm24, %zmm25
-	vbroadcastss L(word7f7fffff)+0(%rip), %zmm26
-	vminps %zmm25, %zmm26, %zmm26
-	vsubps %zmm26, %zmm24, %zmm24
-	vaddps %zmm22, %zmm24, %zmm22
-	vaddps %zmm22, %zmm23, %zmm22
-	vaddps %zmm25, %zmm22, %zmm22
-	vmovups %zmm22, (%rbx, %rdi, 4){%k1}
+	vmovups (%rsi, %rdi, 4), %zmm19{%k1}{z}
+	vorps %zmm8, %zmm19, %zmm20
+	vmaxps %zmm20, %zmm7, %zmm20
+	vmovups %zmm4, %zmm21
+	vfmadd231ps %zmm9, %zmm20, %zmm21
+	vsubps %zmm4, %zmm21, %zmm22
+	vmovups %zmm20, %zmm20
+	vfnmadd231ps %zmm5, %zmm22, %zmm20
+	vmovups %zmm20, %zmm23
+	vfnmadd231ps %zmm1, %zmm22, %zmm23
+	vmovups %zmm11, %zmm24
+	vfmadd231ps %zmm23, %zmm10, %zmm24
+	vfmadd213ps %zmm12, %zmm23, %zmm24
+	vfmadd213ps %zmm13, %zmm23, %zmm24
+	vfmadd213ps %zmm14, %zmm23, %zmm24
+	vmulps %zmm23, %zmm23, %zmm23
+	vmulps %zmm23, %zmm24, %zmm23
+	vfnmadd231ps %zmm1, %zmm22, %zmm23
+	vaddps %zmm23, %zmm20, %zmm22
+	vaddps %zmm22, %zmm0, %zmm22
+	vpslld $0x17, %zmm21, %zmm21
+	vmulps %zmm21, %zmm22, %zmm24
+	vmulps %zmm3, %zmm24, %zmm24
+	vaddps %zmm24, %zmm0, %zmm25
+	vpsubd %zmm6, %zmm25, %zmm26
+	vandps %zmm15, %zmm26, %zmm27
+	vpaddd %zmm6, %zmm27, %zmm27
+	vsubps %zmm0, %zmm27, %zmm27
+	vpsrad $0x17, %zmm26, %zmm26
+	vcvtdq2ps %zmm26, %zmm26
+	vcmpps $0x00, %zmm2, %zmm26, %k2
+	vmovaps %zmm27, %zmm27
+	vmovaps %zmm24, %zmm27{%k2}
+	vmulps %zmm27, %zmm16, %zmm28
+	vmovups %zmm27, %zmm29
+	vfnmadd231ps %zmm27, %zmm28, %zmm29
+	vsubps %zmm29, %zmm27, %zmm30
+	vfnmadd231ps %zmm27, %zmm28, %zmm30
+	vmulps %zmm5, %zmm26, %zmm28
+	vaddps %zmm29, %zmm28, %zmm31
+	vsubps %zmm31, %zmm28, %zmm28
+	vaddps %zmm29, %zmm28, %zmm28
+	vaddps %zmm28, %zmm30, %zmm28
+	vmovups %zmm18, %zmm29
+	vfmadd231ps %zmm27, %zmm17, %zmm29
+	vbroadcastss L(word3df37d3f)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbdfe1092)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3e119b5d)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbe2aae26)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3e4cd25e)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(wordbe800003)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vbroadcastss L(word3eaaaaa4)+0(%rip), %zmm30
+	vfmadd213ps %zmm30, %zmm27, %zmm29
+	vmulps %zmm27, %zmm27, %zmm30
+	vmulps %zmm27, %zmm30, %zmm27
+	vsubps %zmm22, %zmm0, %zmm22
+	vaddps %zmm20, %zmm22, %zmm20
+	vaddps %zmm23, %zmm20, %zmm20
+	vmulps %zmm21, %zmm20, %zmm20
+	vmulps %zmm3, %zmm20, %zmm20
+	vsubps %zmm25, %zmm0, %zmm21
+	vaddps %zmm24, %zmm21, %zmm21
+	vaddps %zmm20, %zmm21, %zmm21
+	vmovaps %zmm21, %zmm21
+	vmovaps %zmm20, %zmm21{%k2}
+	vdivps %zmm25, %zmm21, %zmm20
+	vfmadd231ps %zmm1, %zmm26, %zmm20
+	vfmadd213ps %zmm20, %zmm27, %zmm29
+	vaddps %zmm29, %zmm28, %zmm20
+	vmaxps %zmm19, %zmm2, %zmm19
+	vmaxps %zmm31, %zmm19, %zmm21
+	vminps %zmm19, %zmm31, %zmm19
+	vaddps %zmm19, %zmm21, %zmm22
+	vbroadcastss L(word7f7fffff)+0(%rip), %zmm23
+	vminps %zmm22, %zmm23, %zmm23
+	vsubps %zmm23, %zmm21, %zmm21
+	vaddps %zmm19, %zmm21, %zmm19
+	vaddps %zmm19, %zmm20, %zmm19
+	vaddps %zmm22, %zmm19, %zmm19
+	vmovups %zmm19, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

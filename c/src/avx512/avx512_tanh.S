@@ -19,14 +19,14 @@
 L(word3f800000):
 	.long 0x3f800000
 	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
 L(word4b40007f):
 	.long 0x4b40007f
-	.balign 4
-L(wordfffff000):
-	.long 0xfffff000
 	.balign 4
 L(wordc1110000):
 	.long 0xc1110000
@@ -37,20 +37,17 @@ L(word3fb8aa3b):
 L(word3f317200):
 	.long 0x3f317200
 	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
-	.balign 4
 L(word394f3646):
 	.long 0x394f3646
 	.balign 4
-L(word3ab69d2b):
-	.long 0x3ab69d2b
+L(wordbab69d2b):
+	.long 0xbab69d2b
 	.balign 4
 L(word3c08896d):
 	.long 0x3c08896d
 	.balign 4
-L(word3d2aaa7c):
-	.long 0x3d2aaa7c
+L(wordbd2aaa7c):
+	.long 0xbd2aaa7c
 	.balign 4
 L(word3e2aaaaa):
 	.long 0x3e2aaaaa
@@ -73,19 +70,18 @@ L(word3f000000):
 	cmpq %rcx, %rax
 	jge L(end)
 	vbroadcastss L(word3f800000)+0(%rip), %zmm0
-	vbroadcastss L(word80000000)+0(%rip), %zmm1
-	vbroadcastss L(word4b40007f)+0(%rip), %zmm2
-	vbroadcastss L(wordfffff000)+0(%rip), %zmm3
+	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm1
+	vbroadcastss L(word80000000)+0(%rip), %zmm2
+	vbroadcastss L(word4b40007f)+0(%rip), %zmm3
 	vbroadcastss L(wordc1110000)+0(%rip), %zmm4
 	vbroadcastss L(word3fb8aa3b)+0(%rip), %zmm5
 	vbroadcastss L(word3f317200)+0(%rip), %zmm6
-	vbroadcastss L(word35bfbe8e)+0(%rip), %zmm7
-	vbroadcastss L(word394f3646)+0(%rip), %zmm8
-	vbroadcastss L(word3ab69d2b)+0(%rip), %zmm9
-	vbroadcastss L(word3c08896d)+0(%rip), %zmm10
-	vbroadcastss L(word3d2aaa7c)+0(%rip), %zmm11
-	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm12
-	vbroadcastss L(word3f000000)+0(%rip), %zmm13
+	vbroadcastss L(word394f3646)+0(%rip), %zmm7
+	vbroadcastss L(wordbab69d2b)+0(%rip), %zmm8
+	vbroadcastss L(word3c08896d)+0(%rip), %zmm9
+	vbroadcastss L(wordbd2aaa7c)+0(%rip), %zmm10
+	vbroadcastss L(word3e2aaaaa)+0(%rip), %zmm11
+	vbroadcastss L(word3f000000)+0(%rip), %zmm12
 	leaq -48(%rcx), %rdx
 
 L(entry):
@@ -99,62 +95,52 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rdi, 4), %zmm14
-	vorps %zmm1, %zmm14, %zmm15
-	vmaxps %zmm15, %zmm4, %zmm15
-	vaddps %zmm15, %zmm15, %zmm15
-	vmulps %zmm5, %zmm15, %zmm16
-	vaddps %zmm2, %zmm16, %zmm16
-	vpslld $0x17, %zmm16, %zmm17
-	vsubps %zmm17, %zmm0, %zmm18
-	vsubps %zmm2, %zmm16, %zmm16
-	vmulps %zmm7, %zmm16, %zmm19
-	vmulps %zmm6, %zmm16, %zmm16
-	vsubps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm19, %zmm16
-	vaddps %zmm16, %zmm18, %zmm20
-	vsubps %zmm20, %zmm18, %zmm21
-	vaddps %zmm16, %zmm21, %zmm21
-	vmulps %zmm16, %zmm16, %zmm22
-	vmulps %zmm16, %zmm8, %zmm23
-	vaddps %zmm9, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm10, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm11, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm12, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm13, %zmm23, %zmm23
-	vmulps %zmm23, %zmm22, %zmm22
-	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm19, %zmm15
-	vaddps %zmm15, %zmm22, %zmm15
-	vaddps %zmm15, %zmm21, %zmm19
-	vsubps %zmm18, %zmm0, %zmm18
-	vsubps %zmm17, %zmm18, %zmm18
-	vaddps %zmm18, %zmm19, %zmm18
-	vaddps %zmm18, %zmm20, %zmm19
-	vaddps %zmm17, %zmm17, %zmm21
-	vaddps %zmm21, %zmm19, %zmm21
-	vdivps %zmm21, %zmm0, %zmm22
-	vmulps %zmm22, %zmm19, %zmm19
-	vandps %zmm3, %zmm19, %zmm19
-	vandps %zmm3, %zmm21, %zmm21
-	vmulps %zmm21, %zmm19, %zmm23
-	vsubps %zmm23, %zmm20, %zmm20
-	vaddps %zmm18, %zmm20, %zmm18
-	vsubps %zmm21, %zmm0, %zmm20
-	vaddps %zmm17, %zmm20, %zmm17
-	vaddps %zmm16, %zmm17, %zmm16
+	vmovups (%rsi, %rdi, 4), %zmm13
+	vorps %zmm2, %zmm13, %zmm14
+	vmaxps %zmm14, %zmm4, %zmm14
+	vaddps %zmm14, %zmm14, %zmm14
+	vmovups %zmm3, %zmm15
+	vfmadd231ps %zmm5, %zmm14, %zmm15
+	vpslld $0x17, %zmm15, %zmm16
+	vsubps %zmm16, %zmm0, %zmm17
+	vsubps %zmm3, %zmm15, %zmm15
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm6, %zmm15, %zmm14
+	vsubps %zmm14, %zmm17, %zmm18
+	vsubps %zmm18, %zmm17, %zmm19
+	vsubps %zmm14, %zmm19, %zmm19
+	vmovups %zmm14, %zmm20
+	vfnmadd231ps %zmm1, %zmm15, %zmm20
+	vmovups %zmm8, %zmm21
+	vfmadd231ps %zmm20, %zmm7, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vfmadd213ps %zmm10, %zmm20, %zmm21
+	vfmadd213ps %zmm11, %zmm20, %zmm21
+	vfnmadd213ps %zmm12, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfmadd231ps %zmm1, %zmm15, %zmm20
+	vaddps %zmm20, %zmm19, %zmm15
+	vsubps %zmm17, %zmm0, %zmm17
+	vsubps %zmm16, %zmm17, %zmm17
+	vaddps %zmm17, %zmm15, %zmm15
+	vaddps %zmm15, %zmm18, %zmm17
+	vaddps %zmm16, %zmm16, %zmm19
+	vaddps %zmm19, %zmm17, %zmm19
+	vdivps %zmm19, %zmm0, %zmm21
+	vmulps %zmm21, %zmm17, %zmm17
+	vsubps %zmm19, %zmm0, %zmm22
+	vaddps %zmm16, %zmm22, %zmm16
+	vsubps %zmm14, %zmm16, %zmm14
+	vaddps %zmm20, %zmm14, %zmm14
+	vmovups %zmm18, %zmm16
+	vfnmadd231ps %zmm19, %zmm17, %zmm16
 	vaddps %zmm15, %zmm16, %zmm15
-	vmulps %zmm15, %zmm19, %zmm15
-	vsubps %zmm15, %zmm18, %zmm15
-	vmulps %zmm22, %zmm15, %zmm15
-	vaddps %zmm15, %zmm19, %zmm15
-	vandps %zmm1, %zmm14, %zmm14
-	vorps %zmm14, %zmm15, %zmm14
-	vmovups %zmm14, (%rbx, %rdi, 4)
+	vfnmadd213ps %zmm15, %zmm17, %zmm14
+	vfmadd213ps %zmm17, %zmm21, %zmm14
+	vandps %zmm2, %zmm13, %zmm13
+	vorps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -165,62 +151,52 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %edx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rdi, 4), %zmm14{%k1}{z}
-	vorps %zmm1, %zmm14, %zmm15
-	vmaxps %zmm15, %zmm4, %zmm15
-	vaddps %zmm15, %zmm15, %zmm15
-	vmulps %zmm5, %zmm15, %zmm16
-	vaddps %zmm2, %zmm16, %zmm16
-	vpslld $0x17, %zmm16, %zmm17
-	vsubps %zmm17, %zmm0, %zmm18
-	vsubps %zmm2, %zmm16, %zmm16
-	vmulps %zmm7, %zmm16, %zmm19
-	vmulps %zmm6, %zmm16, %zmm16
-	vsubps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm19, %zmm16
-	vaddps %zmm16, %zmm18, %zmm20
-	vsubps %zmm20, %zmm18, %zmm21
-	vaddps %zmm16, %zmm21, %zmm21
-	vmulps %zmm16, %zmm16, %zmm22
-	vmulps %zmm16, %zmm8, %zmm23
-	vaddps %zmm9, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm10, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm11, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm12, %zmm23, %zmm23
-	vmulps %zmm16, %zmm23, %zmm23
-	vaddps %zmm13, %zmm23, %zmm23
-	vmulps %zmm23, %zmm22, %zmm22
-	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm19, %zmm15
-	vaddps %zmm15, %zmm22, %zmm15
-	vaddps %zmm15, %zmm21, %zmm19
-	vsubps %zmm18, %zmm0, %zmm18
-	vsubps %zmm17, %zmm18, %zmm18
-	vaddps %zmm18, %zmm19, %zmm18
-	vaddps %zmm18, %zmm20, %zmm19
-	vaddps %zmm17, %zmm17, %zmm21
-	vaddps %zmm21, %zmm19, %zmm21
-	vdivps %zmm21, %zmm0, %zmm22
-	vmulps %zmm22, %zmm19, %zmm19
-	vandps %zmm3, %zmm19, %zmm19
-	vandps %zmm3, %zmm21, %zmm21
-	vmulps %zmm21, %zmm19, %zmm23
-	vsubps %zmm23, %zmm20, %zmm20
-	vaddps %zmm18, %zmm20, %zmm18
-	vsubps %zmm21, %zmm0, %zmm20
-	vaddps %zmm17, %zmm20, %zmm17
-	vaddps %zmm16, %zmm17, %zmm16
+	vmovups (%rsi, %rdi, 4), %zmm13{%k1}{z}
+	vorps %zmm2, %zmm13, %zmm14
+	vmaxps %zmm14, %zmm4, %zmm14
+	vaddps %zmm14, %zmm14, %zmm14
+	vmovups %zmm3, %zmm15
+	vfmadd231ps %zmm5, %zmm14, %zmm15
+	vpslld $0x17, %zmm15, %zmm16
+	vsubps %zmm16, %zmm0, %zmm17
+	vsubps %zmm3, %zmm15, %zmm15
+	vmovups %zmm14, %zmm14
+	vfnmadd231ps %zmm6, %zmm15, %zmm14
+	vsubps %zmm14, %zmm17, %zmm18
+	vsubps %zmm18, %zmm17, %zmm19
+	vsubps %zmm14, %zmm19, %zmm19
+	vmovups %zmm14, %zmm20
+	vfnmadd231ps %zmm1, %zmm15, %zmm20
+	vmovups %zmm8, %zmm21
+	vfmadd231ps %zmm20, %zmm7, %zmm21
+	vfmadd213ps %zmm9, %zmm20, %zmm21
+	vfmadd213ps %zmm10, %zmm20, %zmm21
+	vfmadd213ps %zmm11, %zmm20, %zmm21
+	vfnmadd213ps %zmm12, %zmm20, %zmm21
+	vmulps %zmm20, %zmm20, %zmm20
+	vmulps %zmm20, %zmm21, %zmm20
+	vfmadd231ps %zmm1, %zmm15, %zmm20
+	vaddps %zmm20, %zmm19, %zmm15
+	vsubps %zmm17, %zmm0, %zmm17
+	vsubps %zmm16, %zmm17, %zmm17
+	vaddps %zmm17, %zmm15, %zmm15
+	vaddps %zmm15, %zmm18, %zmm17
+	vaddps %zmm16, %zmm16, %zmm19
+	vaddps %zmm19, %zmm17, %zmm19
+	vdivps %zmm19, %zmm0, %zmm21
+	vmulps %zmm21, %zmm17, %zmm17
+	vsubps %zmm19, %zmm0, %zmm22
+	vaddps %zmm16, %zmm22, %zmm16
+	vsubps %zmm14, %zmm16, %zmm14
+	vaddps %zmm20, %zmm14, %zmm14
+	vmovups %zmm18, %zmm16
+	vfnmadd231ps %zmm19, %zmm17, %zmm16
 	vaddps %zmm15, %zmm16, %zmm15
-	vmulps %zmm15, %zmm19, %zmm15
-	vsubps %zmm15, %zmm18, %zmm15
-	vmulps %zmm22, %zmm15, %zmm15
-	vaddps %zmm15, %zmm19, %zmm15
-	vandps %zmm1, %zmm14, %zmm14
-	vorps %zmm14, %zmm15, %zmm14
-	vmovups %zmm14, (%rbx, %rdi, 4){%k1}
+	vfnmadd213ps %zmm15, %zmm17, %zmm14
+	vfmadd213ps %zmm17, %zmm21, %zmm14
+	vandps %zmm2, %zmm13, %zmm13
+	vorps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

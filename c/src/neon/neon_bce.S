@@ -27,8 +27,14 @@ VECTORS:
 	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0xc2c80000, 0xc2c80000, 0xc2c80000, 0xc2c80000
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
+	.long 0x2b8cbccc, 0x2b8cbccc, 0x2b8cbccc, 0x2b8cbccc
+	.long 0x4b000000, 0x4b000000, 0x4b000000, 0x4b000000
+	.long 0x800000, 0x800000, 0x800000, 0x800000
+	.long 0xc1b80000, 0xc1b80000, 0xc1b80000, 0xc1b80000
+	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xbdef2374, 0xbdef2374, 0xbdef2374, 0xbdef2374
 	.long 0x3df37d3f, 0x3df37d3f, 0x3df37d3f, 0x3df37d3f
 	.long 0xbdfe1092, 0xbdfe1092, 0xbdfe1092, 0xbdfe1092
@@ -37,16 +43,10 @@ VECTORS:
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
-	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
+	.long 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000
 	.long 0xff800000, 0xff800000, 0xff800000, 0xff800000
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
 	.long 0xbf800000, 0xbf800000, 0xbf800000, 0xbf800000
-	.long 0x2b8cbccc, 0x2b8cbccc, 0x2b8cbccc, 0x2b8cbccc
-	.long 0x4b000000, 0x4b000000, 0x4b000000, 0x4b000000
-	.long 0x800000, 0x800000, 0x800000, 0x800000
-	.long 0xc1b80000, 0xc1b80000, 0xc1b80000, 0xc1b80000
-	.long 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000
 
 	BEGIN(neon_bce)
 	sub sp, sp, #160
@@ -87,27 +87,15 @@ VECTORS:
 	ldr q5, [x0, #80]
 	ldr q6, [x0, #96]
 	ldr q7, [x0, #112]
-	ldr q8, [x0, #128]
-	ldr q9, [x0, #144]
-	ldr q10, [x0, #160]
-	ldr q11, [x0, #176]
-	ldr q12, [x0, #192]
-	ldr q13, [x0, #208]
-	ldr q14, [x0, #224]
-	ldr q15, [x0, #240]
-	ldr q16, [x0, #256]
-	ldr q17, [x0, #272]
-	ldr q18, [x0, #288]
-	ldr q19, [x0, #304]
-	ldr s20, [x2, #0]
-	dup v20.4s, v20.s[0]
-	str q20, [x1, #0]
-	ldr s20, [x2, #4]
-	dup v20.4s, v20.s[0]
-	str q20, [x1, #16]
-	ldr s20, [x2, #8]
-	dup v20.4s, v20.s[0]
-	str q20, [x1, #32]
+	ldr s8, [x2, #0]
+	dup v8.4s, v8.s[0]
+	str q8, [x1, #0]
+	ldr s8, [x2, #4]
+	dup v8.4s, v8.s[0]
+	str q8, [x1, #16]
+	ldr s8, [x2, #8]
+	dup v8.4s, v8.s[0]
+	str q8, [x1, #32]
 	sub x2, x5, #96
 
 L(entry):
@@ -117,156 +105,453 @@ L(entry):
 	ldr x8, [x4, #48]
 	ldr x9, [x4, #72]
 	mov x10, #0
+	subs x2, x2, #8
+	b.lt L(mainend)
+
+L(main):
+	ldp q8, q9, [x8], #32
+	ldp q10, q11, [x9], #32
+	ldr q12, [x1, #16]
+	fmul v10.4s, v10.4s, v12.4s
+	fmul v11.4s, v11.4s, v12.4s
+	ldr q12, [x1, #32]
+	fadd v10.4s, v10.4s, v12.4s
+	fadd v11.4s, v11.4s, v12.4s
+	fsub v12.4s, v8.4s, v10.4s
+	fsub v13.4s, v9.4s, v11.4s
+	fsub v14.4s, v0.4s, v8.4s
+	fsub v15.4s, v0.4s, v9.4s
+	fmul v14.4s, v14.4s, v8.4s
+	fmul v15.4s, v15.4s, v9.4s
+	ldr q16, [x0, #128]
+	fcmgt v17.4s, v16.4s, v14.4s
+	bsl v17.16b, v16.16b, v14.16b
+	fcmgt v14.4s, v16.4s, v15.4s
+	bsl v14.16b, v16.16b, v15.16b
+	fdiv v12.4s, v12.4s, v17.4s
+	fdiv v13.4s, v13.4s, v14.4s
+	ldr q14, [x1, #0]
+	fmul v12.4s, v12.4s, v14.4s
+	fmul v13.4s, v13.4s, v14.4s
+	stp q12, q13, [x6], #32
+	ldr q12, [x0, #144]
+	fmul v13.4s, v8.4s, v12.4s
+	fmul v12.4s, v9.4s, v12.4s
+	ldr q14, [x0, #160]
+	fcmgt v15.4s, v14.4s, v8.4s
+	fcmgt v14.4s, v14.4s, v9.4s
+	bif v13.16b, v8.16b, v15.16b
+	bif v12.16b, v9.16b, v14.16b
+	sub v13.4s, v13.4s, v2.4s
+	sub v12.4s, v12.4s, v2.4s
+	sshr v16.4s, v13.4s, #23
+	sshr v17.4s, v12.4s, #23
+	scvtf v16.4s, v16.4s
+	scvtf v17.4s, v17.4s
+	ldr q18, [x0, #176]
+	bsl v15.16b, v18.16b, v1.16b
+	bsl v14.16b, v18.16b, v1.16b
+	fadd v15.4s, v16.4s, v15.4s
+	fadd v14.4s, v17.4s, v14.4s
+	ldr q16, [x0, #192]
+	fmul v17.4s, v15.4s, v16.4s
+	fmul v16.4s, v14.4s, v16.4s
+	and v13.16b, v13.16b, v4.16b
+	and v12.16b, v12.16b, v4.16b
+	add v13.4s, v13.4s, v2.4s
+	add v12.4s, v12.4s, v2.4s
+	fsub v13.4s, v13.4s, v0.4s
+	fsub v12.4s, v12.4s, v0.4s
+	fmul v18.4s, v6.4s, v13.4s
+	fmul v19.4s, v6.4s, v12.4s
+	mov v20.16b, v13.16b
+	fmls v20.4s, v18.4s, v13.4s
+	mov v21.16b, v12.16b
+	fmls v21.4s, v19.4s, v12.4s
+	fadd v22.4s, v17.4s, v20.4s
+	fadd v23.4s, v16.4s, v21.4s
+	fsub v24.4s, v13.4s, v20.4s
+	fsub v25.4s, v12.4s, v21.4s
+	fmls v24.4s, v18.4s, v13.4s
+	fmls v25.4s, v19.4s, v12.4s
+	fsub v17.4s, v17.4s, v22.4s
+	fsub v16.4s, v16.4s, v23.4s
+	fadd v17.4s, v17.4s, v20.4s
+	fadd v16.4s, v16.4s, v21.4s
+	fadd v17.4s, v24.4s, v17.4s
+	fadd v16.4s, v25.4s, v16.4s
+	ldr q18, [x0, #208]
+	mov v19.16b, v18.16b
+	fmla v19.4s, v7.4s, v13.4s
+	fmla v18.4s, v7.4s, v12.4s
+	ldr q20, [x0, #224]
+	mov v21.16b, v20.16b
+	fmla v21.4s, v19.4s, v13.4s
+	fmla v20.4s, v18.4s, v12.4s
+	ldr q18, [x0, #240]
+	mov v19.16b, v18.16b
+	fmla v19.4s, v21.4s, v13.4s
+	fmla v18.4s, v20.4s, v12.4s
+	ldr q20, [x0, #256]
+	mov v21.16b, v20.16b
+	fmla v21.4s, v19.4s, v13.4s
+	fmla v20.4s, v18.4s, v12.4s
+	ldr q18, [x0, #272]
+	mov v19.16b, v18.16b
+	fmla v19.4s, v21.4s, v13.4s
+	fmla v18.4s, v20.4s, v12.4s
+	ldr q20, [x0, #288]
+	mov v21.16b, v20.16b
+	fmla v21.4s, v19.4s, v13.4s
+	fmla v20.4s, v18.4s, v12.4s
+	ldr q18, [x0, #304]
+	mov v19.16b, v18.16b
+	fmla v19.4s, v21.4s, v13.4s
+	fmla v18.4s, v20.4s, v12.4s
+	ldr q20, [x0, #320]
+	mov v21.16b, v20.16b
+	fmla v21.4s, v19.4s, v13.4s
+	fmla v20.4s, v18.4s, v12.4s
+	fmul v18.4s, v13.4s, v13.4s
+	fmul v19.4s, v12.4s, v12.4s
+	fmul v13.4s, v18.4s, v13.4s
+	fmul v12.4s, v19.4s, v12.4s
+	mov v18.16b, v1.16b
+	fmla v18.4s, v15.4s, v5.4s
+	mov v15.16b, v1.16b
+	fmla v15.4s, v14.4s, v5.4s
+	fmla v18.4s, v21.4s, v13.4s
+	fmla v15.4s, v20.4s, v12.4s
+	fadd v12.4s, v17.4s, v18.4s
+	fadd v13.4s, v16.4s, v15.4s
+	fadd v12.4s, v22.4s, v12.4s
+	fadd v13.4s, v23.4s, v13.4s
+	ldr q14, [x0, #336]
+	fcmeq v15.4s, v8.4s, v14.4s
+	fcmeq v14.4s, v9.4s, v14.4s
+	bsl v15.16b, v8.16b, v12.16b
+	bsl v14.16b, v9.16b, v13.16b
+	fcmeq v12.4s, v8.4s, v1.4s
+	fcmeq v13.4s, v9.4s, v1.4s
+	ldr q16, [x0, #352]
+	ldr q17, [x0, #368]
+	bsl v12.16b, v16.16b, v17.16b
+	bsl v13.16b, v16.16b, v17.16b
+	fcmgt v16.4s, v8.4s, v1.4s
+	fcmgt v17.4s, v9.4s, v1.4s
+	bsl v16.16b, v15.16b, v12.16b
+	bsl v17.16b, v14.16b, v13.16b
+	fcmgt v12.4s, v3.4s, v16.4s
+	bsl v12.16b, v3.16b, v16.16b
+	fcmgt v13.4s, v3.4s, v17.4s
+	bsl v13.16b, v3.16b, v17.16b
+	fmul v12.4s, v10.4s, v12.4s
+	fmul v13.4s, v11.4s, v13.4s
+	fsub v10.4s, v0.4s, v10.4s
+	fsub v11.4s, v0.4s, v11.4s
+	fneg v8.4s, v8.4s
+	fneg v9.4s, v9.4s
+	fadd v14.4s, v0.4s, v8.4s
+	fadd v15.4s, v0.4s, v9.4s
+	sub v16.4s, v14.4s, v2.4s
+	sub v17.4s, v15.4s, v2.4s
+	sshr v18.4s, v16.4s, #23
+	sshr v19.4s, v17.4s, #23
+	scvtf v18.4s, v18.4s
+	scvtf v19.4s, v19.4s
+	ldr q20, [x0, #192]
+	fmul v21.4s, v18.4s, v20.4s
+	fmul v20.4s, v19.4s, v20.4s
+	and v16.16b, v16.16b, v4.16b
+	and v17.16b, v17.16b, v4.16b
+	add v16.4s, v16.4s, v2.4s
+	add v17.4s, v17.4s, v2.4s
+	fsub v16.4s, v16.4s, v0.4s
+	fsub v17.4s, v17.4s, v0.4s
+	fcmeq v22.4s, v18.4s, v1.4s
+	fcmeq v23.4s, v19.4s, v1.4s
+	bit v16.16b, v8.16b, v22.16b
+	bit v17.16b, v9.16b, v23.16b
+	fmul v24.4s, v6.4s, v16.4s
+	fmul v25.4s, v6.4s, v17.4s
+	mov v26.16b, v16.16b
+	fmls v26.4s, v24.4s, v16.4s
+	mov v27.16b, v17.16b
+	fmls v27.4s, v25.4s, v17.4s
+	fadd v28.4s, v21.4s, v26.4s
+	fadd v29.4s, v20.4s, v27.4s
+	fsub v30.4s, v16.4s, v26.4s
+	fsub v31.4s, v17.4s, v27.4s
+	fmls v30.4s, v24.4s, v16.4s
+	fmls v31.4s, v25.4s, v17.4s
+	fsub v21.4s, v21.4s, v28.4s
+	fsub v20.4s, v20.4s, v29.4s
+	fadd v21.4s, v21.4s, v26.4s
+	fadd v20.4s, v20.4s, v27.4s
+	fadd v21.4s, v30.4s, v21.4s
+	fadd v20.4s, v31.4s, v20.4s
+	ldr q24, [x0, #208]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v7.4s, v16.4s
+	fmla v24.4s, v7.4s, v17.4s
+	ldr q26, [x0, #224]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #240]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #256]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #272]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #288]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #304]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #320]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	fmul v24.4s, v16.4s, v16.4s
+	fmul v25.4s, v17.4s, v17.4s
+	fmul v16.4s, v24.4s, v16.4s
+	fmul v17.4s, v25.4s, v17.4s
+	fsub v24.4s, v14.4s, v0.4s
+	fsub v25.4s, v15.4s, v0.4s
+	fsub v30.4s, v14.4s, v24.4s
+	fsub v31.4s, v15.4s, v25.4s
+	fsub v30.4s, v0.4s, v30.4s
+	fsub v31.4s, v0.4s, v31.4s
+	fsub v24.4s, v8.4s, v24.4s
+	fsub v25.4s, v9.4s, v25.4s
+	fadd v24.4s, v30.4s, v24.4s
+	fadd v25.4s, v31.4s, v25.4s
+	fdiv v14.4s, v24.4s, v14.4s
+	fdiv v15.4s, v25.4s, v15.4s
+	bsl v22.16b, v1.16b, v14.16b
+	bsl v23.16b, v1.16b, v15.16b
+	fmla v22.4s, v18.4s, v5.4s
+	fmla v23.4s, v19.4s, v5.4s
+	fmla v22.4s, v27.4s, v16.4s
+	fmla v23.4s, v26.4s, v17.4s
+	fadd v14.4s, v21.4s, v22.4s
+	fadd v15.4s, v20.4s, v23.4s
+	fadd v14.4s, v28.4s, v14.4s
+	fadd v15.4s, v29.4s, v15.4s
+	fadd v16.4s, v8.4s, v8.4s
+	fadd v17.4s, v9.4s, v9.4s
+	fcmeq v16.4s, v16.4s, v8.4s
+	fcmeq v17.4s, v17.4s, v9.4s
+	bsl v16.16b, v8.16b, v14.16b
+	bsl v17.16b, v9.16b, v15.16b
+	ldr q14, [x0, #384]
+	fcmeq v15.4s, v8.4s, v14.4s
+	fcmeq v14.4s, v9.4s, v14.4s
+	ldr q18, [x0, #352]
+	ldr q19, [x0, #368]
+	bsl v15.16b, v18.16b, v19.16b
+	bsl v14.16b, v18.16b, v19.16b
+	ldr q18, [x0, #384]
+	fcmgt v8.4s, v8.4s, v18.4s
+	fcmgt v9.4s, v9.4s, v18.4s
+	bsl v8.16b, v16.16b, v15.16b
+	bsl v9.16b, v17.16b, v14.16b
+	fcmgt v14.4s, v3.4s, v8.4s
+	bsl v14.16b, v3.16b, v8.16b
+	fcmgt v8.4s, v3.4s, v9.4s
+	bsl v8.16b, v3.16b, v9.16b
+	fmul v9.4s, v10.4s, v14.4s
+	fmul v8.4s, v11.4s, v8.4s
+	fadd v9.4s, v12.4s, v9.4s
+	fadd v8.4s, v13.4s, v8.4s
+	fneg v9.4s, v9.4s
+	fneg v8.4s, v8.4s
+	stp q9, q8, [x7], #32
+	add x11, x3, x10, lsl #3
+	fcvtl v10.2d, v9.2s
+	fcvtl2 v9.2d, v9.4s
+	ldp q11, q12, [x11, #0]
+	fadd v11.2d, v11.2d, v10.2d
+	fadd v12.2d, v12.2d, v9.2d
+	stp q11, q12, [x11, #0]
+	fcvtl v9.2d, v8.2s
+	fcvtl2 v8.2d, v8.4s
+	ldp q10, q11, [x11, #32]
+	fadd v10.2d, v10.2d, v9.2d
+	fadd v11.2d, v11.2d, v8.2d
+	stp q10, q11, [x11, #32]
+	add x10, x10, #8
+	and x10, x10, #31
+	subs x2, x2, #8
+	b.ge L(main)
+
+L(mainend):
+	add x2, x2, #8
 	subs x2, x2, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q20, [x8], #16
-	ldr q21, [x9], #16
-	ldr q22, [x1, #16]
-	fmul v21.4s, v21.4s, v22.4s
-	ldr q22, [x1, #32]
-	fadd v21.4s, v21.4s, v22.4s
-	fsub v22.4s, v20.4s, v21.4s
-	fsub v23.4s, v0.4s, v20.4s
-	fmul v23.4s, v23.4s, v20.4s
-	ldr q24, [x0, #320]
-	fcmgt v25.4s, v24.4s, v23.4s
-	bsl v25.16b, v24.16b, v23.16b
-	fdiv v22.4s, v22.4s, v25.4s
-	ldr q23, [x1, #0]
-	fmul v22.4s, v22.4s, v23.4s
-	str q22, [x6], #16
-	ldr q22, [x0, #336]
-	fmul v22.4s, v20.4s, v22.4s
-	ldr q23, [x0, #352]
-	fcmgt v23.4s, v23.4s, v20.4s
-	bif v22.16b, v20.16b, v23.16b
-	sub v22.4s, v22.4s, v2.4s
-	sshr v24.4s, v22.4s, #23
-	scvtf v24.4s, v24.4s
-	ldr q25, [x0, #368]
-	bsl v23.16b, v25.16b, v1.16b
-	fadd v23.4s, v24.4s, v23.4s
-	fmul v24.4s, v23.4s, v15.4s
-	and v22.16b, v22.16b, v4.16b
-	add v22.4s, v22.4s, v2.4s
-	fsub v22.4s, v22.4s, v0.4s
-	fmul v25.4s, v5.4s, v22.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fsub v26.4s, v22.4s, v25.4s
-	fadd v27.4s, v24.4s, v26.4s
-	fsub v28.4s, v22.4s, v26.4s
-	fsub v25.4s, v28.4s, v25.4s
-	fsub v24.4s, v24.4s, v27.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fadd v24.4s, v25.4s, v24.4s
-	fmul v25.4s, v6.4s, v22.4s
-	fadd v25.4s, v25.4s, v7.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v8.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v9.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v10.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v11.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v12.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v13.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v14.4s
-	fmul v26.4s, v22.4s, v22.4s
-	fmul v22.4s, v26.4s, v22.4s
-	fmul v22.4s, v25.4s, v22.4s
-	fmul v23.4s, v23.4s, v16.4s
-	fadd v23.4s, v23.4s, v1.4s
-	fadd v22.4s, v22.4s, v23.4s
-	fadd v22.4s, v24.4s, v22.4s
-	fadd v22.4s, v27.4s, v22.4s
-	ldr q23, [x0, #384]
-	fcmeq v23.4s, v20.4s, v23.4s
-	bsl v23.16b, v20.16b, v22.16b
-	fcmeq v22.4s, v20.4s, v1.4s
-	bsl v22.16b, v17.16b, v18.16b
-	fcmgt v24.4s, v20.4s, v1.4s
-	bsl v24.16b, v23.16b, v22.16b
-	fcmgt v22.4s, v3.4s, v24.4s
-	bsl v22.16b, v3.16b, v24.16b
-	fmul v22.4s, v21.4s, v22.4s
-	fsub v21.4s, v0.4s, v21.4s
-	fneg v20.4s, v20.4s
-	fadd v23.4s, v0.4s, v20.4s
-	sub v24.4s, v23.4s, v2.4s
-	sshr v25.4s, v24.4s, #23
-	scvtf v25.4s, v25.4s
-	fmul v26.4s, v25.4s, v15.4s
-	and v24.16b, v24.16b, v4.16b
-	add v24.4s, v24.4s, v2.4s
-	fsub v24.4s, v24.4s, v0.4s
-	fcmeq v27.4s, v25.4s, v1.4s
-	bit v24.16b, v20.16b, v27.16b
-	fmul v28.4s, v5.4s, v24.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fsub v29.4s, v24.4s, v28.4s
-	fadd v30.4s, v26.4s, v29.4s
-	fsub v31.4s, v24.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v26.4s, v26.4s, v30.4s
-	fadd v26.4s, v26.4s, v29.4s
-	fadd v26.4s, v28.4s, v26.4s
-	fmul v28.4s, v6.4s, v24.4s
-	fadd v28.4s, v28.4s, v7.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v8.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v9.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v10.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v29.4s, v24.4s, v24.4s
-	fmul v24.4s, v29.4s, v24.4s
-	fmul v24.4s, v28.4s, v24.4s
-	fmul v25.4s, v25.4s, v16.4s
-	fsub v28.4s, v23.4s, v0.4s
-	fsub v29.4s, v23.4s, v28.4s
-	fsub v29.4s, v0.4s, v29.4s
-	fsub v28.4s, v20.4s, v28.4s
-	fadd v28.4s, v29.4s, v28.4s
-	fdiv v23.4s, v28.4s, v23.4s
-	bsl v27.16b, v1.16b, v23.16b
-	fadd v23.4s, v25.4s, v27.4s
-	fadd v23.4s, v24.4s, v23.4s
-	fadd v23.4s, v26.4s, v23.4s
-	fadd v23.4s, v30.4s, v23.4s
-	fadd v24.4s, v20.4s, v20.4s
-	fcmeq v24.4s, v24.4s, v20.4s
-	bsl v24.16b, v20.16b, v23.16b
-	fcmeq v23.4s, v20.4s, v19.4s
-	bsl v23.16b, v17.16b, v18.16b
-	fcmgt v20.4s, v20.4s, v19.4s
-	bsl v20.16b, v24.16b, v23.16b
-	fcmgt v23.4s, v3.4s, v20.4s
-	bsl v23.16b, v3.16b, v20.16b
-	fmul v20.4s, v21.4s, v23.4s
-	fadd v20.4s, v22.4s, v20.4s
-	fneg v20.4s, v20.4s
-	str q20, [x7], #16
+	ldr q8, [x8], #16
+	ldr q9, [x9], #16
+	ldr q10, [x1, #16]
+	fmul v9.4s, v9.4s, v10.4s
+	ldr q10, [x1, #32]
+	fadd v9.4s, v9.4s, v10.4s
+	fsub v10.4s, v8.4s, v9.4s
+	fsub v11.4s, v0.4s, v8.4s
+	fmul v11.4s, v11.4s, v8.4s
+	ldr q12, [x0, #128]
+	fcmgt v13.4s, v12.4s, v11.4s
+	bsl v13.16b, v12.16b, v11.16b
+	fdiv v10.4s, v10.4s, v13.4s
+	ldr q11, [x1, #0]
+	fmul v10.4s, v10.4s, v11.4s
+	str q10, [x6], #16
+	ldr q10, [x0, #144]
+	fmul v10.4s, v8.4s, v10.4s
+	ldr q11, [x0, #160]
+	fcmgt v11.4s, v11.4s, v8.4s
+	bif v10.16b, v8.16b, v11.16b
+	sub v10.4s, v10.4s, v2.4s
+	sshr v12.4s, v10.4s, #23
+	scvtf v12.4s, v12.4s
+	ldr q13, [x0, #176]
+	bsl v11.16b, v13.16b, v1.16b
+	fadd v11.4s, v12.4s, v11.4s
+	ldr q12, [x0, #192]
+	fmul v12.4s, v11.4s, v12.4s
+	and v10.16b, v10.16b, v4.16b
+	add v10.4s, v10.4s, v2.4s
+	fsub v10.4s, v10.4s, v0.4s
+	fmul v13.4s, v6.4s, v10.4s
+	mov v14.16b, v10.16b
+	fmls v14.4s, v13.4s, v10.4s
+	fadd v15.4s, v12.4s, v14.4s
+	fsub v16.4s, v10.4s, v14.4s
+	fmls v16.4s, v13.4s, v10.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v12.4s, v16.4s, v12.4s
+	ldr q13, [x0, #208]
+	fmla v13.4s, v7.4s, v10.4s
+	ldr q14, [x0, #224]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #240]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #256]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #272]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #288]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #304]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #320]
+	fmla v14.4s, v13.4s, v10.4s
+	fmul v13.4s, v10.4s, v10.4s
+	fmul v10.4s, v13.4s, v10.4s
+	mov v13.16b, v1.16b
+	fmla v13.4s, v11.4s, v5.4s
+	fmla v13.4s, v14.4s, v10.4s
+	fadd v10.4s, v12.4s, v13.4s
+	fadd v10.4s, v15.4s, v10.4s
+	ldr q11, [x0, #336]
+	fcmeq v11.4s, v8.4s, v11.4s
+	bsl v11.16b, v8.16b, v10.16b
+	fcmeq v10.4s, v8.4s, v1.4s
+	ldr q12, [x0, #352]
+	ldr q13, [x0, #368]
+	bsl v10.16b, v12.16b, v13.16b
+	fcmgt v12.4s, v8.4s, v1.4s
+	bsl v12.16b, v11.16b, v10.16b
+	fcmgt v10.4s, v3.4s, v12.4s
+	bsl v10.16b, v3.16b, v12.16b
+	fmul v10.4s, v9.4s, v10.4s
+	fsub v9.4s, v0.4s, v9.4s
+	fneg v8.4s, v8.4s
+	fadd v11.4s, v0.4s, v8.4s
+	sub v12.4s, v11.4s, v2.4s
+	sshr v13.4s, v12.4s, #23
+	scvtf v13.4s, v13.4s
+	ldr q14, [x0, #192]
+	fmul v14.4s, v13.4s, v14.4s
+	and v12.16b, v12.16b, v4.16b
+	add v12.4s, v12.4s, v2.4s
+	fsub v12.4s, v12.4s, v0.4s
+	fcmeq v15.4s, v13.4s, v1.4s
+	bit v12.16b, v8.16b, v15.16b
+	fmul v16.4s, v6.4s, v12.4s
+	mov v17.16b, v12.16b
+	fmls v17.4s, v16.4s, v12.4s
+	fadd v18.4s, v14.4s, v17.4s
+	fsub v19.4s, v12.4s, v17.4s
+	fmls v19.4s, v16.4s, v12.4s
+	fsub v14.4s, v14.4s, v18.4s
+	fadd v14.4s, v14.4s, v17.4s
+	fadd v14.4s, v19.4s, v14.4s
+	ldr q16, [x0, #208]
+	fmla v16.4s, v7.4s, v12.4s
+	ldr q17, [x0, #224]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #240]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #256]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #272]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #288]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #304]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #320]
+	fmla v17.4s, v16.4s, v12.4s
+	fmul v16.4s, v12.4s, v12.4s
+	fmul v12.4s, v16.4s, v12.4s
+	fsub v16.4s, v11.4s, v0.4s
+	fsub v19.4s, v11.4s, v16.4s
+	fsub v19.4s, v0.4s, v19.4s
+	fsub v16.4s, v8.4s, v16.4s
+	fadd v16.4s, v19.4s, v16.4s
+	fdiv v11.4s, v16.4s, v11.4s
+	bsl v15.16b, v1.16b, v11.16b
+	fmla v15.4s, v13.4s, v5.4s
+	fmla v15.4s, v17.4s, v12.4s
+	fadd v11.4s, v14.4s, v15.4s
+	fadd v11.4s, v18.4s, v11.4s
+	fadd v12.4s, v8.4s, v8.4s
+	fcmeq v12.4s, v12.4s, v8.4s
+	bsl v12.16b, v8.16b, v11.16b
+	ldr q11, [x0, #384]
+	fcmeq v11.4s, v8.4s, v11.4s
+	ldr q13, [x0, #352]
+	ldr q14, [x0, #368]
+	bsl v11.16b, v13.16b, v14.16b
+	ldr q13, [x0, #384]
+	fcmgt v8.4s, v8.4s, v13.4s
+	bsl v8.16b, v12.16b, v11.16b
+	fcmgt v11.4s, v3.4s, v8.4s
+	bsl v11.16b, v3.16b, v8.16b
+	fmul v8.4s, v9.4s, v11.4s
+	fadd v8.4s, v10.4s, v8.4s
+	fneg v8.4s, v8.4s
+	str q8, [x7], #16
 	add x11, x3, x10, lsl #3
-	fcvtl v21.2d, v20.2s
-	fcvtl2 v20.2d, v20.4s
-	ldp q22, q23, [x11, #0]
-	fadd v22.2d, v22.2d, v21.2d
-	fadd v23.2d, v23.2d, v20.2d
-	stp q22, q23, [x11, #0]
+	fcvtl v9.2d, v8.2s
+	fcvtl2 v8.2d, v8.4s
+	ldp q10, q11, [x11, #0]
+	fadd v10.2d, v10.2d, v9.2d
+	fadd v11.2d, v11.2d, v8.2d
+	stp q10, q11, [x11, #0]
 	add x10, x10, #4
 	and x10, x10, #31
 	subs x2, x2, #4
@@ -278,150 +563,155 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s20, [x8], #4
-	ldr s21, [x9], #4
-	ldr q22, [x1, #16]
-	fmul v21.4s, v21.4s, v22.4s
-	ldr q22, [x1, #32]
-	fadd v21.4s, v21.4s, v22.4s
-	fsub v22.4s, v20.4s, v21.4s
-	fsub v23.4s, v0.4s, v20.4s
-	fmul v23.4s, v23.4s, v20.4s
-	ldr q24, [x0, #320]
-	fcmgt v25.4s, v24.4s, v23.4s
-	bsl v25.16b, v24.16b, v23.16b
-	fdiv v22.4s, v22.4s, v25.4s
-	ldr q23, [x1, #0]
-	fmul v22.4s, v22.4s, v23.4s
-	str s22, [x6], #4
-	ldr q22, [x0, #336]
-	fmul v22.4s, v20.4s, v22.4s
-	ldr q23, [x0, #352]
-	fcmgt v23.4s, v23.4s, v20.4s
-	bif v22.16b, v20.16b, v23.16b
-	sub v22.4s, v22.4s, v2.4s
-	sshr v24.4s, v22.4s, #23
-	scvtf v24.4s, v24.4s
-	ldr q25, [x0, #368]
-	bsl v23.16b, v25.16b, v1.16b
-	fadd v23.4s, v24.4s, v23.4s
-	fmul v24.4s, v23.4s, v15.4s
-	and v22.16b, v22.16b, v4.16b
-	add v22.4s, v22.4s, v2.4s
-	fsub v22.4s, v22.4s, v0.4s
-	fmul v25.4s, v5.4s, v22.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fsub v26.4s, v22.4s, v25.4s
-	fadd v27.4s, v24.4s, v26.4s
-	fsub v28.4s, v22.4s, v26.4s
-	fsub v25.4s, v28.4s, v25.4s
-	fsub v24.4s, v24.4s, v27.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fadd v24.4s, v25.4s, v24.4s
-	fmul v25.4s, v6.4s, v22.4s
-	fadd v25.4s, v25.4s, v7.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v8.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v9.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v10.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v11.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v12.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v13.4s
-	fmul v25.4s, v25.4s, v22.4s
-	fadd v25.4s, v25.4s, v14.4s
-	fmul v26.4s, v22.4s, v22.4s
-	fmul v22.4s, v26.4s, v22.4s
-	fmul v22.4s, v25.4s, v22.4s
-	fmul v23.4s, v23.4s, v16.4s
-	fadd v23.4s, v23.4s, v1.4s
-	fadd v22.4s, v22.4s, v23.4s
-	fadd v22.4s, v24.4s, v22.4s
-	fadd v22.4s, v27.4s, v22.4s
-	ldr q23, [x0, #384]
-	fcmeq v23.4s, v20.4s, v23.4s
-	bsl v23.16b, v20.16b, v22.16b
-	fcmeq v22.4s, v20.4s, v1.4s
-	bsl v22.16b, v17.16b, v18.16b
-	fcmgt v24.4s, v20.4s, v1.4s
-	bsl v24.16b, v23.16b, v22.16b
-	fcmgt v22.4s, v3.4s, v24.4s
-	bsl v22.16b, v3.16b, v24.16b
-	fmul v22.4s, v21.4s, v22.4s
-	fsub v21.4s, v0.4s, v21.4s
-	fneg v20.4s, v20.4s
-	fadd v23.4s, v0.4s, v20.4s
-	sub v24.4s, v23.4s, v2.4s
-	sshr v25.4s, v24.4s, #23
-	scvtf v25.4s, v25.4s
-	fmul v26.4s, v25.4s, v15.4s
-	and v24.16b, v24.16b, v4.16b
-	add v24.4s, v24.4s, v2.4s
-	fsub v24.4s, v24.4s, v0.4s
-	fcmeq v27.4s, v25.4s, v1.4s
-	bit v24.16b, v20.16b, v27.16b
-	fmul v28.4s, v5.4s, v24.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fsub v29.4s, v24.4s, v28.4s
-	fadd v30.4s, v26.4s, v29.4s
-	fsub v31.4s, v24.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v26.4s, v26.4s, v30.4s
-	fadd v26.4s, v26.4s, v29.4s
-	fadd v26.4s, v28.4s, v26.4s
-	fmul v28.4s, v6.4s, v24.4s
-	fadd v28.4s, v28.4s, v7.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v8.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v9.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v10.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v29.4s, v24.4s, v24.4s
-	fmul v24.4s, v29.4s, v24.4s
-	fmul v24.4s, v28.4s, v24.4s
-	fmul v25.4s, v25.4s, v16.4s
-	fsub v28.4s, v23.4s, v0.4s
-	fsub v29.4s, v23.4s, v28.4s
-	fsub v29.4s, v0.4s, v29.4s
-	fsub v28.4s, v20.4s, v28.4s
-	fadd v28.4s, v29.4s, v28.4s
-	fdiv v23.4s, v28.4s, v23.4s
-	bsl v27.16b, v1.16b, v23.16b
-	fadd v23.4s, v25.4s, v27.4s
-	fadd v23.4s, v24.4s, v23.4s
-	fadd v23.4s, v26.4s, v23.4s
-	fadd v23.4s, v30.4s, v23.4s
-	fadd v24.4s, v20.4s, v20.4s
-	fcmeq v24.4s, v24.4s, v20.4s
-	bsl v24.16b, v20.16b, v23.16b
-	fcmeq v23.4s, v20.4s, v19.4s
-	bsl v23.16b, v17.16b, v18.16b
-	fcmgt v20.4s, v20.4s, v19.4s
-	bsl v20.16b, v24.16b, v23.16b
-	fcmgt v23.4s, v3.4s, v20.4s
-	bsl v23.16b, v3.16b, v20.16b
-	fmul v20.4s, v21.4s, v23.4s
-	fadd v20.4s, v22.4s, v20.4s
-	fneg v20.4s, v20.4s
-	str s20, [x7], #4
+	ldr s8, [x8], #4
+	ldr s9, [x9], #4
+	ldr q10, [x1, #16]
+	fmul v9.4s, v9.4s, v10.4s
+	ldr q10, [x1, #32]
+	fadd v9.4s, v9.4s, v10.4s
+	fsub v10.4s, v8.4s, v9.4s
+	fsub v11.4s, v0.4s, v8.4s
+	fmul v11.4s, v11.4s, v8.4s
+	ldr q12, [x0, #128]
+	fcmgt v13.4s, v12.4s, v11.4s
+	bsl v13.16b, v12.16b, v11.16b
+	fdiv v10.4s, v10.4s, v13.4s
+	ldr q11, [x1, #0]
+	fmul v10.4s, v10.4s, v11.4s
+	str s10, [x6], #4
+	ldr q10, [x0, #144]
+	fmul v10.4s, v8.4s, v10.4s
+	ldr q11, [x0, #160]
+	fcmgt v11.4s, v11.4s, v8.4s
+	bif v10.16b, v8.16b, v11.16b
+	sub v10.4s, v10.4s, v2.4s
+	sshr v12.4s, v10.4s, #23
+	scvtf v12.4s, v12.4s
+	ldr q13, [x0, #176]
+	bsl v11.16b, v13.16b, v1.16b
+	fadd v11.4s, v12.4s, v11.4s
+	ldr q12, [x0, #192]
+	fmul v12.4s, v11.4s, v12.4s
+	and v10.16b, v10.16b, v4.16b
+	add v10.4s, v10.4s, v2.4s
+	fsub v10.4s, v10.4s, v0.4s
+	fmul v13.4s, v6.4s, v10.4s
+	mov v14.16b, v10.16b
+	fmls v14.4s, v13.4s, v10.4s
+	fadd v15.4s, v12.4s, v14.4s
+	fsub v16.4s, v10.4s, v14.4s
+	fmls v16.4s, v13.4s, v10.4s
+	fsub v12.4s, v12.4s, v15.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v12.4s, v16.4s, v12.4s
+	ldr q13, [x0, #208]
+	fmla v13.4s, v7.4s, v10.4s
+	ldr q14, [x0, #224]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #240]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #256]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #272]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #288]
+	fmla v14.4s, v13.4s, v10.4s
+	ldr q13, [x0, #304]
+	fmla v13.4s, v14.4s, v10.4s
+	ldr q14, [x0, #320]
+	fmla v14.4s, v13.4s, v10.4s
+	fmul v13.4s, v10.4s, v10.4s
+	fmul v10.4s, v13.4s, v10.4s
+	mov v13.16b, v1.16b
+	fmla v13.4s, v11.4s, v5.4s
+	fmla v13.4s, v14.4s, v10.4s
+	fadd v10.4s, v12.4s, v13.4s
+	fadd v10.4s, v15.4s, v10.4s
+	ldr q11, [x0, #336]
+	fcmeq v11.4s, v8.4s, v11.4s
+	bsl v11.16b, v8.16b, v10.16b
+	fcmeq v10.4s, v8.4s, v1.4s
+	ldr q12, [x0, #352]
+	ldr q13, [x0, #368]
+	bsl v10.16b, v12.16b, v13.16b
+	fcmgt v12.4s, v8.4s, v1.4s
+	bsl v12.16b, v11.16b, v10.16b
+	fcmgt v10.4s, v3.4s, v12.4s
+	bsl v10.16b, v3.16b, v12.16b
+	fmul v10.4s, v9.4s, v10.4s
+	fsub v9.4s, v0.4s, v9.4s
+	fneg v8.4s, v8.4s
+	fadd v11.4s, v0.4s, v8.4s
+	sub v12.4s, v11.4s, v2.4s
+	sshr v13.4s, v12.4s, #23
+	scvtf v13.4s, v13.4s
+	ldr q14, [x0, #192]
+	fmul v14.4s, v13.4s, v14.4s
+	and v12.16b, v12.16b, v4.16b
+	add v12.4s, v12.4s, v2.4s
+	fsub v12.4s, v12.4s, v0.4s
+	fcmeq v15.4s, v13.4s, v1.4s
+	bit v12.16b, v8.16b, v15.16b
+	fmul v16.4s, v6.4s, v12.4s
+	mov v17.16b, v12.16b
+	fmls v17.4s, v16.4s, v12.4s
+	fadd v18.4s, v14.4s, v17.4s
+	fsub v19.4s, v12.4s, v17.4s
+	fmls v19.4s, v16.4s, v12.4s
+	fsub v14.4s, v14.4s, v18.4s
+	fadd v14.4s, v14.4s, v17.4s
+	fadd v14.4s, v19.4s, v14.4s
+	ldr q16, [x0, #208]
+	fmla v16.4s, v7.4s, v12.4s
+	ldr q17, [x0, #224]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #240]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #256]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #272]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #288]
+	fmla v17.4s, v16.4s, v12.4s
+	ldr q16, [x0, #304]
+	fmla v16.4s, v17.4s, v12.4s
+	ldr q17, [x0, #320]
+	fmla v17.4s, v16.4s, v12.4s
+	fmul v16.4s, v12.4s, v12.4s
+	fmul v12.4s, v16.4s, v12.4s
+	fsub v16.4s, v11.4s, v0.4s
+	fsub v19.4s, v11.4s, v16.4s
+	fsub v19.4s, v0.4s, v19.4s
+	fsub v16.4s, v8.4s, v16.4s
+	fadd v16.4s, v19.4s, v16.4s
+	fdiv v11.4s, v16.4s, v11.4s
+	bsl v15.16b, v1.16b, v11.16b
+	fmla v15.4s, v13.4s, v5.4s
+	fmla v15.4s, v17.4s, v12.4s
+	fadd v11.4s, v14.4s, v15.4s
+	fadd v11.4s, v18.4s, v11.4s
+	fadd v12.4s, v8.4s, v8.4s
+	fcmeq v12.4s, v12.4s, v8.4s
+	bsl v12.16b, v8.16b, v11.16b
+	ldr q11, [x0, #384]
+	fcmeq v11.4s, v8.4s, v11.4s
+	ldr q13, [x0, #352]
+	ldr q14, [x0, #368]
+	bsl v11.16b, v13.16b, v14.16b
+	ldr q13, [x0, #384]
+	fcmgt v8.4s, v8.4s, v13.4s
+	bsl v8.16b, v12.16b, v11.16b
+	fcmgt v11.4s, v3.4s, v8.4s
+	bsl v11.16b, v3.16b, v8.16b
+	fmul v8.4s, v9.4s, v11.4s
+	fadd v8.4s, v10.4s, v8.4s
+	fneg v8.4s, v8.4s
+	str s8, [x7], #4
 	add x11, x3, x10, lsl #3
-	fcvtl v20.2d, v20.2s
-	ldr d21, [x11, #0]
-	fadd v21.2d, v21.2d, v20.2d
-	str d21, [x11, #0]
+	fcvtl v8.2d, v8.2s
+	ldr d9, [x11, #0]
+	fadd v9.2d, v9.2d, v8.2d
+	str d9, [x11, #0]
 	add x10, x10, #1
 	and x10, x10, #31
 	subs x2, x2, #1

@@ -31,8 +31,10 @@ VECTORS:
 	.long 0x4b000000, 0x4b000000, 0x4b000000, 0x4b000000
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
 	.long 0xc1b80000, 0xc1b80000, 0xc1b80000, 0xc1b80000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
+	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xbdef2374, 0xbdef2374, 0xbdef2374, 0xbdef2374
 	.long 0x3df37d3f, 0x3df37d3f, 0x3df37d3f, 0x3df37d3f
 	.long 0xbdfe1092, 0xbdfe1092, 0xbdfe1092, 0xbdfe1092
@@ -41,8 +43,6 @@ VECTORS:
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
-	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000
 	.long 0xff800000, 0xff800000, 0xff800000, 0xff800000
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
@@ -90,25 +90,15 @@ VECTORS:
 	ldr q9, [x0, #144]
 	ldr q10, [x0, #160]
 	ldr q11, [x0, #176]
-	ldr q12, [x0, #192]
-	ldr q13, [x0, #208]
-	ldr q14, [x0, #224]
-	ldr q15, [x0, #240]
-	ldr q16, [x0, #256]
-	ldr q17, [x0, #272]
-	ldr q18, [x0, #288]
-	ldr q19, [x0, #304]
-	ldr q20, [x0, #320]
-	ldr q21, [x0, #336]
-	ldr s22, [x2, #0]
-	dup v22.4s, v22.s[0]
-	str q22, [x1, #0]
-	ldr s22, [x2, #4]
-	dup v22.4s, v22.s[0]
-	str q22, [x1, #16]
-	ldr s22, [x2, #8]
-	dup v22.4s, v22.s[0]
-	str q22, [x1, #32]
+	ldr s12, [x2, #0]
+	dup v12.4s, v12.s[0]
+	str q12, [x1, #0]
+	ldr s12, [x2, #4]
+	dup v12.4s, v12.s[0]
+	str q12, [x1, #16]
+	ldr s12, [x2, #8]
+	dup v12.4s, v12.s[0]
+	str q12, [x1, #32]
 	sub x2, x5, #96
 
 L(entry):
@@ -118,150 +108,431 @@ L(entry):
 	ldr x8, [x4, #48]
 	ldr x9, [x4, #72]
 	mov x10, #0
+	subs x2, x2, #8
+	b.lt L(mainend)
+
+L(main):
+	ldp q12, q13, [x8], #32
+	fcmgt v14.4s, v3.4s, v12.4s
+	bsl v14.16b, v3.16b, v12.16b
+	fcmgt v15.4s, v3.4s, v13.4s
+	bsl v15.16b, v3.16b, v13.16b
+	fcmgt v16.4s, v14.4s, v4.4s
+	bsl v16.16b, v4.16b, v14.16b
+	fcmgt v14.4s, v15.4s, v4.4s
+	bsl v14.16b, v4.16b, v15.16b
+	ldp q15, q17, [x9], #32
+	ldr q18, [x1, #16]
+	fmul v15.4s, v15.4s, v18.4s
+	fmul v17.4s, v17.4s, v18.4s
+	ldr q18, [x1, #32]
+	fadd v15.4s, v15.4s, v18.4s
+	fadd v17.4s, v17.4s, v18.4s
+	fsub v18.4s, v16.4s, v15.4s
+	fsub v19.4s, v14.4s, v17.4s
+	fsub v20.4s, v1.4s, v16.4s
+	fsub v21.4s, v1.4s, v14.4s
+	fmul v22.4s, v20.4s, v16.4s
+	fmul v23.4s, v21.4s, v14.4s
+	fdiv v18.4s, v18.4s, v22.4s
+	fdiv v19.4s, v19.4s, v23.4s
+	fcmgt v22.4s, v12.4s, v4.4s
+	fcmgt v23.4s, v13.4s, v4.4s
+	bsl v22.16b, v0.16b, v18.16b
+	bsl v23.16b, v0.16b, v19.16b
+	fcmgt v12.4s, v3.4s, v12.4s
+	fcmgt v13.4s, v3.4s, v13.4s
+	bsl v12.16b, v0.16b, v22.16b
+	bsl v13.16b, v0.16b, v23.16b
+	ldr q18, [x1, #0]
+	fmul v12.4s, v12.4s, v18.4s
+	fmul v13.4s, v13.4s, v18.4s
+	stp q12, q13, [x6], #32
+	fmul v12.4s, v16.4s, v6.4s
+	fmul v13.4s, v14.4s, v6.4s
+	fcmgt v18.4s, v5.4s, v16.4s
+	fcmgt v19.4s, v5.4s, v14.4s
+	bif v12.16b, v16.16b, v18.16b
+	bif v13.16b, v14.16b, v19.16b
+	sub v12.4s, v12.4s, v2.4s
+	sub v13.4s, v13.4s, v2.4s
+	sshr v22.4s, v12.4s, #23
+	sshr v23.4s, v13.4s, #23
+	scvtf v22.4s, v22.4s
+	scvtf v23.4s, v23.4s
+	bsl v18.16b, v8.16b, v0.16b
+	bsl v19.16b, v8.16b, v0.16b
+	fadd v18.4s, v22.4s, v18.4s
+	fadd v19.4s, v23.4s, v19.4s
+	ldr q22, [x0, #192]
+	fmul v23.4s, v18.4s, v22.4s
+	fmul v22.4s, v19.4s, v22.4s
+	and v12.16b, v12.16b, v7.16b
+	and v13.16b, v13.16b, v7.16b
+	add v12.4s, v12.4s, v2.4s
+	add v13.4s, v13.4s, v2.4s
+	fsub v12.4s, v12.4s, v1.4s
+	fsub v13.4s, v13.4s, v1.4s
+	fmul v24.4s, v10.4s, v12.4s
+	fmul v25.4s, v10.4s, v13.4s
+	mov v26.16b, v12.16b
+	fmls v26.4s, v24.4s, v12.4s
+	mov v27.16b, v13.16b
+	fmls v27.4s, v25.4s, v13.4s
+	fadd v28.4s, v23.4s, v26.4s
+	fadd v29.4s, v22.4s, v27.4s
+	fsub v30.4s, v12.4s, v26.4s
+	fsub v31.4s, v13.4s, v27.4s
+	fmls v30.4s, v24.4s, v12.4s
+	fmls v31.4s, v25.4s, v13.4s
+	fsub v23.4s, v23.4s, v28.4s
+	fsub v22.4s, v22.4s, v29.4s
+	fadd v23.4s, v23.4s, v26.4s
+	fadd v22.4s, v22.4s, v27.4s
+	fadd v23.4s, v30.4s, v23.4s
+	fadd v22.4s, v31.4s, v22.4s
+	ldr q24, [x0, #208]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v11.4s, v12.4s
+	fmla v24.4s, v11.4s, v13.4s
+	ldr q26, [x0, #224]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v12.4s
+	fmla v26.4s, v24.4s, v13.4s
+	ldr q24, [x0, #240]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v12.4s
+	fmla v24.4s, v26.4s, v13.4s
+	ldr q26, [x0, #256]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v12.4s
+	fmla v26.4s, v24.4s, v13.4s
+	ldr q24, [x0, #272]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v12.4s
+	fmla v24.4s, v26.4s, v13.4s
+	ldr q26, [x0, #288]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v12.4s
+	fmla v26.4s, v24.4s, v13.4s
+	ldr q24, [x0, #304]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v12.4s
+	fmla v24.4s, v26.4s, v13.4s
+	ldr q26, [x0, #320]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v12.4s
+	fmla v26.4s, v24.4s, v13.4s
+	fmul v24.4s, v12.4s, v12.4s
+	fmul v25.4s, v13.4s, v13.4s
+	fmul v12.4s, v24.4s, v12.4s
+	fmul v13.4s, v25.4s, v13.4s
+	mov v24.16b, v0.16b
+	fmla v24.4s, v18.4s, v9.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v19.4s, v9.4s
+	fmla v24.4s, v27.4s, v12.4s
+	fmla v18.4s, v26.4s, v13.4s
+	fadd v12.4s, v23.4s, v24.4s
+	fadd v13.4s, v22.4s, v18.4s
+	fadd v12.4s, v28.4s, v12.4s
+	fadd v13.4s, v29.4s, v13.4s
+	ldr q18, [x0, #336]
+	fcmeq v19.4s, v16.4s, v18.4s
+	fcmeq v18.4s, v14.4s, v18.4s
+	bsl v19.16b, v16.16b, v12.16b
+	bsl v18.16b, v14.16b, v13.16b
+	fcmeq v12.4s, v16.4s, v0.4s
+	fcmeq v13.4s, v14.4s, v0.4s
+	ldr q22, [x0, #352]
+	ldr q23, [x0, #368]
+	bsl v12.16b, v22.16b, v23.16b
+	bsl v13.16b, v22.16b, v23.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	fcmgt v14.4s, v14.4s, v0.4s
+	bsl v16.16b, v19.16b, v12.16b
+	bsl v14.16b, v18.16b, v13.16b
+	fmul v12.4s, v15.4s, v16.4s
+	fmul v13.4s, v17.4s, v14.4s
+	fsub v14.4s, v1.4s, v15.4s
+	fsub v15.4s, v1.4s, v17.4s
+	fmul v16.4s, v20.4s, v6.4s
+	fmul v17.4s, v21.4s, v6.4s
+	fcmgt v18.4s, v5.4s, v20.4s
+	fcmgt v19.4s, v5.4s, v21.4s
+	bif v16.16b, v20.16b, v18.16b
+	bif v17.16b, v21.16b, v19.16b
+	sub v16.4s, v16.4s, v2.4s
+	sub v17.4s, v17.4s, v2.4s
+	sshr v22.4s, v16.4s, #23
+	sshr v23.4s, v17.4s, #23
+	scvtf v22.4s, v22.4s
+	scvtf v23.4s, v23.4s
+	bsl v18.16b, v8.16b, v0.16b
+	bsl v19.16b, v8.16b, v0.16b
+	fadd v18.4s, v22.4s, v18.4s
+	fadd v19.4s, v23.4s, v19.4s
+	ldr q22, [x0, #192]
+	fmul v23.4s, v18.4s, v22.4s
+	fmul v22.4s, v19.4s, v22.4s
+	and v16.16b, v16.16b, v7.16b
+	and v17.16b, v17.16b, v7.16b
+	add v16.4s, v16.4s, v2.4s
+	add v17.4s, v17.4s, v2.4s
+	fsub v16.4s, v16.4s, v1.4s
+	fsub v17.4s, v17.4s, v1.4s
+	fmul v24.4s, v10.4s, v16.4s
+	fmul v25.4s, v10.4s, v17.4s
+	mov v26.16b, v16.16b
+	fmls v26.4s, v24.4s, v16.4s
+	mov v27.16b, v17.16b
+	fmls v27.4s, v25.4s, v17.4s
+	fadd v28.4s, v23.4s, v26.4s
+	fadd v29.4s, v22.4s, v27.4s
+	fsub v30.4s, v16.4s, v26.4s
+	fsub v31.4s, v17.4s, v27.4s
+	fmls v30.4s, v24.4s, v16.4s
+	fmls v31.4s, v25.4s, v17.4s
+	fsub v23.4s, v23.4s, v28.4s
+	fsub v22.4s, v22.4s, v29.4s
+	fadd v23.4s, v23.4s, v26.4s
+	fadd v22.4s, v22.4s, v27.4s
+	fadd v23.4s, v30.4s, v23.4s
+	fadd v22.4s, v31.4s, v22.4s
+	ldr q24, [x0, #208]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v11.4s, v16.4s
+	fmla v24.4s, v11.4s, v17.4s
+	ldr q26, [x0, #224]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #240]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #256]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #272]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #288]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #304]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #320]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	fmul v24.4s, v16.4s, v16.4s
+	fmul v25.4s, v17.4s, v17.4s
+	fmul v16.4s, v24.4s, v16.4s
+	fmul v17.4s, v25.4s, v17.4s
+	mov v24.16b, v0.16b
+	fmla v24.4s, v18.4s, v9.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v19.4s, v9.4s
+	fmla v24.4s, v27.4s, v16.4s
+	fmla v18.4s, v26.4s, v17.4s
+	fadd v16.4s, v23.4s, v24.4s
+	fadd v17.4s, v22.4s, v18.4s
+	fadd v16.4s, v28.4s, v16.4s
+	fadd v17.4s, v29.4s, v17.4s
+	ldr q18, [x0, #336]
+	fcmeq v19.4s, v20.4s, v18.4s
+	fcmeq v18.4s, v21.4s, v18.4s
+	bsl v19.16b, v20.16b, v16.16b
+	bsl v18.16b, v21.16b, v17.16b
+	fcmeq v16.4s, v20.4s, v0.4s
+	fcmeq v17.4s, v21.4s, v0.4s
+	ldr q22, [x0, #352]
+	ldr q23, [x0, #368]
+	bsl v16.16b, v22.16b, v23.16b
+	bsl v17.16b, v22.16b, v23.16b
+	fcmgt v20.4s, v20.4s, v0.4s
+	fcmgt v21.4s, v21.4s, v0.4s
+	bsl v20.16b, v19.16b, v16.16b
+	bsl v21.16b, v18.16b, v17.16b
+	fmul v14.4s, v14.4s, v20.4s
+	fmul v15.4s, v15.4s, v21.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v13.4s, v13.4s, v15.4s
+	fneg v12.4s, v12.4s
+	fneg v13.4s, v13.4s
+	stp q12, q13, [x7], #32
+	add x11, x3, x10, lsl #3
+	fcvtl v14.2d, v12.2s
+	fcvtl2 v12.2d, v12.4s
+	ldp q15, q16, [x11, #0]
+	fadd v15.2d, v15.2d, v14.2d
+	fadd v16.2d, v16.2d, v12.2d
+	stp q15, q16, [x11, #0]
+	fcvtl v12.2d, v13.2s
+	fcvtl2 v13.2d, v13.4s
+	ldp q14, q15, [x11, #32]
+	fadd v14.2d, v14.2d, v12.2d
+	fadd v15.2d, v15.2d, v13.2d
+	stp q14, q15, [x11, #32]
+	add x10, x10, #8
+	and x10, x10, #31
+	subs x2, x2, #8
+	b.ge L(main)
+
+L(mainend):
+	add x2, x2, #8
 	subs x2, x2, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q22, [x8], #16
-	fcmgt v23.4s, v3.4s, v22.4s
-	bsl v23.16b, v3.16b, v22.16b
-	fcmgt v24.4s, v23.4s, v4.4s
-	bsl v24.16b, v4.16b, v23.16b
-	ldr q23, [x9], #16
-	ldr q25, [x1, #16]
-	fmul v23.4s, v23.4s, v25.4s
-	ldr q25, [x1, #32]
-	fadd v23.4s, v23.4s, v25.4s
-	fsub v25.4s, v24.4s, v23.4s
-	fsub v26.4s, v1.4s, v24.4s
-	fmul v27.4s, v26.4s, v24.4s
-	fdiv v25.4s, v25.4s, v27.4s
-	fcmgt v27.4s, v22.4s, v4.4s
-	bsl v27.16b, v0.16b, v25.16b
-	fcmgt v22.4s, v3.4s, v22.4s
-	bsl v22.16b, v0.16b, v27.16b
-	ldr q25, [x1, #0]
-	fmul v22.4s, v22.4s, v25.4s
-	str q22, [x6], #16
-	fmul v22.4s, v24.4s, v6.4s
-	fcmgt v25.4s, v5.4s, v24.4s
-	bif v22.16b, v24.16b, v25.16b
-	sub v22.4s, v22.4s, v2.4s
-	sshr v27.4s, v22.4s, #23
-	scvtf v27.4s, v27.4s
-	bsl v25.16b, v8.16b, v0.16b
-	fadd v25.4s, v27.4s, v25.4s
-	fmul v27.4s, v25.4s, v19.4s
-	and v22.16b, v22.16b, v7.16b
-	add v22.4s, v22.4s, v2.4s
-	fsub v22.4s, v22.4s, v1.4s
-	fmul v28.4s, v9.4s, v22.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fsub v29.4s, v22.4s, v28.4s
-	fadd v30.4s, v27.4s, v29.4s
-	fsub v31.4s, v22.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v27.4s, v27.4s, v30.4s
-	fadd v27.4s, v27.4s, v29.4s
-	fadd v27.4s, v28.4s, v27.4s
-	fmul v28.4s, v10.4s, v22.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v15.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v16.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v17.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v18.4s
-	fmul v29.4s, v22.4s, v22.4s
-	fmul v22.4s, v29.4s, v22.4s
-	fmul v22.4s, v28.4s, v22.4s
-	fmul v25.4s, v25.4s, v20.4s
-	fadd v25.4s, v25.4s, v0.4s
-	fadd v22.4s, v22.4s, v25.4s
-	fadd v22.4s, v27.4s, v22.4s
-	fadd v22.4s, v30.4s, v22.4s
-	fcmeq v25.4s, v24.4s, v21.4s
-	bsl v25.16b, v24.16b, v22.16b
-	fcmeq v22.4s, v24.4s, v0.4s
-	ldr q27, [x0, #352]
-	ldr q28, [x0, #368]
-	bsl v22.16b, v27.16b, v28.16b
-	fcmgt v24.4s, v24.4s, v0.4s
-	bsl v24.16b, v25.16b, v22.16b
-	fmul v22.4s, v23.4s, v24.4s
-	fsub v23.4s, v1.4s, v23.4s
-	fmul v24.4s, v26.4s, v6.4s
-	fcmgt v25.4s, v5.4s, v26.4s
-	bif v24.16b, v26.16b, v25.16b
-	sub v24.4s, v24.4s, v2.4s
-	sshr v27.4s, v24.4s, #23
-	scvtf v27.4s, v27.4s
-	bsl v25.16b, v8.16b, v0.16b
-	fadd v25.4s, v27.4s, v25.4s
-	fmul v27.4s, v25.4s, v19.4s
-	and v24.16b, v24.16b, v7.16b
-	add v24.4s, v24.4s, v2.4s
-	fsub v24.4s, v24.4s, v1.4s
-	fmul v28.4s, v9.4s, v24.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fsub v29.4s, v24.4s, v28.4s
-	fadd v30.4s, v27.4s, v29.4s
-	fsub v31.4s, v24.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v27.4s, v27.4s, v30.4s
-	fadd v27.4s, v27.4s, v29.4s
-	fadd v27.4s, v28.4s, v27.4s
-	fmul v28.4s, v10.4s, v24.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v15.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v16.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v17.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v18.4s
-	fmul v29.4s, v24.4s, v24.4s
-	fmul v24.4s, v29.4s, v24.4s
-	fmul v24.4s, v28.4s, v24.4s
-	fmul v25.4s, v25.4s, v20.4s
-	fadd v25.4s, v25.4s, v0.4s
-	fadd v24.4s, v24.4s, v25.4s
-	fadd v24.4s, v27.4s, v24.4s
-	fadd v24.4s, v30.4s, v24.4s
-	fcmeq v25.4s, v26.4s, v21.4s
-	bsl v25.16b, v26.16b, v24.16b
-	fcmeq v24.4s, v26.4s, v0.4s
-	ldr q27, [x0, #352]
-	ldr q28, [x0, #368]
-	bsl v24.16b, v27.16b, v28.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	bsl v26.16b, v25.16b, v24.16b
-	fmul v23.4s, v23.4s, v26.4s
-	fadd v22.4s, v22.4s, v23.4s
-	fneg v22.4s, v22.4s
-	str q22, [x7], #16
+	ldr q12, [x8], #16
+	fcmgt v13.4s, v3.4s, v12.4s
+	bsl v13.16b, v3.16b, v12.16b
+	fcmgt v14.4s, v13.4s, v4.4s
+	bsl v14.16b, v4.16b, v13.16b
+	ldr q13, [x9], #16
+	ldr q15, [x1, #16]
+	fmul v13.4s, v13.4s, v15.4s
+	ldr q15, [x1, #32]
+	fadd v13.4s, v13.4s, v15.4s
+	fsub v15.4s, v14.4s, v13.4s
+	fsub v16.4s, v1.4s, v14.4s
+	fmul v17.4s, v16.4s, v14.4s
+	fdiv v15.4s, v15.4s, v17.4s
+	fcmgt v17.4s, v12.4s, v4.4s
+	bsl v17.16b, v0.16b, v15.16b
+	fcmgt v12.4s, v3.4s, v12.4s
+	bsl v12.16b, v0.16b, v17.16b
+	ldr q15, [x1, #0]
+	fmul v12.4s, v12.4s, v15.4s
+	str q12, [x6], #16
+	fmul v12.4s, v14.4s, v6.4s
+	fcmgt v15.4s, v5.4s, v14.4s
+	bif v12.16b, v14.16b, v15.16b
+	sub v12.4s, v12.4s, v2.4s
+	sshr v17.4s, v12.4s, #23
+	scvtf v17.4s, v17.4s
+	bsl v15.16b, v8.16b, v0.16b
+	fadd v15.4s, v17.4s, v15.4s
+	ldr q17, [x0, #192]
+	fmul v17.4s, v15.4s, v17.4s
+	and v12.16b, v12.16b, v7.16b
+	add v12.4s, v12.4s, v2.4s
+	fsub v12.4s, v12.4s, v1.4s
+	fmul v18.4s, v10.4s, v12.4s
+	mov v19.16b, v12.16b
+	fmls v19.4s, v18.4s, v12.4s
+	fadd v20.4s, v17.4s, v19.4s
+	fsub v21.4s, v12.4s, v19.4s
+	fmls v21.4s, v18.4s, v12.4s
+	fsub v17.4s, v17.4s, v20.4s
+	fadd v17.4s, v17.4s, v19.4s
+	fadd v17.4s, v21.4s, v17.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v11.4s, v12.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #272]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #288]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #304]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #320]
+	fmla v19.4s, v18.4s, v12.4s
+	fmul v18.4s, v12.4s, v12.4s
+	fmul v12.4s, v18.4s, v12.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v9.4s
+	fmla v18.4s, v19.4s, v12.4s
+	fadd v12.4s, v17.4s, v18.4s
+	fadd v12.4s, v20.4s, v12.4s
+	ldr q15, [x0, #336]
+	fcmeq v15.4s, v14.4s, v15.4s
+	bsl v15.16b, v14.16b, v12.16b
+	fcmeq v12.4s, v14.4s, v0.4s
+	ldr q17, [x0, #352]
+	ldr q18, [x0, #368]
+	bsl v12.16b, v17.16b, v18.16b
+	fcmgt v14.4s, v14.4s, v0.4s
+	bsl v14.16b, v15.16b, v12.16b
+	fmul v12.4s, v13.4s, v14.4s
+	fsub v13.4s, v1.4s, v13.4s
+	fmul v14.4s, v16.4s, v6.4s
+	fcmgt v15.4s, v5.4s, v16.4s
+	bif v14.16b, v16.16b, v15.16b
+	sub v14.4s, v14.4s, v2.4s
+	sshr v17.4s, v14.4s, #23
+	scvtf v17.4s, v17.4s
+	bsl v15.16b, v8.16b, v0.16b
+	fadd v15.4s, v17.4s, v15.4s
+	ldr q17, [x0, #192]
+	fmul v17.4s, v15.4s, v17.4s
+	and v14.16b, v14.16b, v7.16b
+	add v14.4s, v14.4s, v2.4s
+	fsub v14.4s, v14.4s, v1.4s
+	fmul v18.4s, v10.4s, v14.4s
+	mov v19.16b, v14.16b
+	fmls v19.4s, v18.4s, v14.4s
+	fadd v20.4s, v17.4s, v19.4s
+	fsub v21.4s, v14.4s, v19.4s
+	fmls v21.4s, v18.4s, v14.4s
+	fsub v17.4s, v17.4s, v20.4s
+	fadd v17.4s, v17.4s, v19.4s
+	fadd v17.4s, v21.4s, v17.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v11.4s, v14.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #272]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #288]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #304]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #320]
+	fmla v19.4s, v18.4s, v14.4s
+	fmul v18.4s, v14.4s, v14.4s
+	fmul v14.4s, v18.4s, v14.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v9.4s
+	fmla v18.4s, v19.4s, v14.4s
+	fadd v14.4s, v17.4s, v18.4s
+	fadd v14.4s, v20.4s, v14.4s
+	ldr q15, [x0, #336]
+	fcmeq v15.4s, v16.4s, v15.4s
+	bsl v15.16b, v16.16b, v14.16b
+	fcmeq v14.4s, v16.4s, v0.4s
+	ldr q17, [x0, #352]
+	ldr q18, [x0, #368]
+	bsl v14.16b, v17.16b, v18.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	bsl v16.16b, v15.16b, v14.16b
+	fmul v13.4s, v13.4s, v16.4s
+	fadd v12.4s, v12.4s, v13.4s
+	fneg v12.4s, v12.4s
+	str q12, [x7], #16
 	add x11, x3, x10, lsl #3
-	fcvtl v23.2d, v22.2s
-	fcvtl2 v22.2d, v22.4s
-	ldp q24, q25, [x11, #0]
-	fadd v24.2d, v24.2d, v23.2d
-	fadd v25.2d, v25.2d, v22.2d
-	stp q24, q25, [x11, #0]
+	fcvtl v13.2d, v12.2s
+	fcvtl2 v12.2d, v12.4s
+	ldp q14, q15, [x11, #0]
+	fadd v14.2d, v14.2d, v13.2d
+	fadd v15.2d, v15.2d, v12.2d
+	stp q14, q15, [x11, #0]
 	add x10, x10, #4
 	and x10, x10, #31
 	subs x2, x2, #4
@@ -273,144 +544,146 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s22, [x8], #4
-	fcmgt v23.4s, v3.4s, v22.4s
-	bsl v23.16b, v3.16b, v22.16b
-	fcmgt v24.4s, v23.4s, v4.4s
-	bsl v24.16b, v4.16b, v23.16b
-	ldr s23, [x9], #4
-	ldr q25, [x1, #16]
-	fmul v23.4s, v23.4s, v25.4s
-	ldr q25, [x1, #32]
-	fadd v23.4s, v23.4s, v25.4s
-	fsub v25.4s, v24.4s, v23.4s
-	fsub v26.4s, v1.4s, v24.4s
-	fmul v27.4s, v26.4s, v24.4s
-	fdiv v25.4s, v25.4s, v27.4s
-	fcmgt v27.4s, v22.4s, v4.4s
-	bsl v27.16b, v0.16b, v25.16b
-	fcmgt v22.4s, v3.4s, v22.4s
-	bsl v22.16b, v0.16b, v27.16b
-	ldr q25, [x1, #0]
-	fmul v22.4s, v22.4s, v25.4s
-	str s22, [x6], #4
-	fmul v22.4s, v24.4s, v6.4s
-	fcmgt v25.4s, v5.4s, v24.4s
-	bif v22.16b, v24.16b, v25.16b
-	sub v22.4s, v22.4s, v2.4s
-	sshr v27.4s, v22.4s, #23
-	scvtf v27.4s, v27.4s
-	bsl v25.16b, v8.16b, v0.16b
-	fadd v25.4s, v27.4s, v25.4s
-	fmul v27.4s, v25.4s, v19.4s
-	and v22.16b, v22.16b, v7.16b
-	add v22.4s, v22.4s, v2.4s
-	fsub v22.4s, v22.4s, v1.4s
-	fmul v28.4s, v9.4s, v22.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fsub v29.4s, v22.4s, v28.4s
-	fadd v30.4s, v27.4s, v29.4s
-	fsub v31.4s, v22.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v27.4s, v27.4s, v30.4s
-	fadd v27.4s, v27.4s, v29.4s
-	fadd v27.4s, v28.4s, v27.4s
-	fmul v28.4s, v10.4s, v22.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v15.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v16.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v17.4s
-	fmul v28.4s, v28.4s, v22.4s
-	fadd v28.4s, v28.4s, v18.4s
-	fmul v29.4s, v22.4s, v22.4s
-	fmul v22.4s, v29.4s, v22.4s
-	fmul v22.4s, v28.4s, v22.4s
-	fmul v25.4s, v25.4s, v20.4s
-	fadd v25.4s, v25.4s, v0.4s
-	fadd v22.4s, v22.4s, v25.4s
-	fadd v22.4s, v27.4s, v22.4s
-	fadd v22.4s, v30.4s, v22.4s
-	fcmeq v25.4s, v24.4s, v21.4s
-	bsl v25.16b, v24.16b, v22.16b
-	fcmeq v22.4s, v24.4s, v0.4s
-	ldr q27, [x0, #352]
-	ldr q28, [x0, #368]
-	bsl v22.16b, v27.16b, v28.16b
-	fcmgt v24.4s, v24.4s, v0.4s
-	bsl v24.16b, v25.16b, v22.16b
-	fmul v22.4s, v23.4s, v24.4s
-	fsub v23.4s, v1.4s, v23.4s
-	fmul v24.4s, v26.4s, v6.4s
-	fcmgt v25.4s, v5.4s, v26.4s
-	bif v24.16b, v26.16b, v25.16b
-	sub v24.4s, v24.4s, v2.4s
-	sshr v27.4s, v24.4s, #23
-	scvtf v27.4s, v27.4s
-	bsl v25.16b, v8.16b, v0.16b
-	fadd v25.4s, v27.4s, v25.4s
-	fmul v27.4s, v25.4s, v19.4s
-	and v24.16b, v24.16b, v7.16b
-	add v24.4s, v24.4s, v2.4s
-	fsub v24.4s, v24.4s, v1.4s
-	fmul v28.4s, v9.4s, v24.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fsub v29.4s, v24.4s, v28.4s
-	fadd v30.4s, v27.4s, v29.4s
-	fsub v31.4s, v24.4s, v29.4s
-	fsub v28.4s, v31.4s, v28.4s
-	fsub v27.4s, v27.4s, v30.4s
-	fadd v27.4s, v27.4s, v29.4s
-	fadd v27.4s, v28.4s, v27.4s
-	fmul v28.4s, v10.4s, v24.4s
-	fadd v28.4s, v28.4s, v11.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v12.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v13.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v14.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v15.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v16.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v17.4s
-	fmul v28.4s, v28.4s, v24.4s
-	fadd v28.4s, v28.4s, v18.4s
-	fmul v29.4s, v24.4s, v24.4s
-	fmul v24.4s, v29.4s, v24.4s
-	fmul v24.4s, v28.4s, v24.4s
-	fmul v25.4s, v25.4s, v20.4s
-	fadd v25.4s, v25.4s, v0.4s
-	fadd v24.4s, v24.4s, v25.4s
-	fadd v24.4s, v27.4s, v24.4s
-	fadd v24.4s, v30.4s, v24.4s
-	fcmeq v25.4s, v26.4s, v21.4s
-	bsl v25.16b, v26.16b, v24.16b
-	fcmeq v24.4s, v26.4s, v0.4s
-	ldr q27, [x0, #352]
-	ldr q28, [x0, #368]
-	bsl v24.16b, v27.16b, v28.16b
-	fcmgt v26.4s, v26.4s, v0.4s
-	bsl v26.16b, v25.16b, v24.16b
-	fmul v23.4s, v23.4s, v26.4s
-	fadd v22.4s, v22.4s, v23.4s
-	fneg v22.4s, v22.4s
-	str s22, [x7], #4
+	ldr s12, [x8], #4
+	fcmgt v13.4s, v3.4s, v12.4s
+	bsl v13.16b, v3.16b, v12.16b
+	fcmgt v14.4s, v13.4s, v4.4s
+	bsl v14.16b, v4.16b, v13.16b
+	ldr s13, [x9], #4
+	ldr q15, [x1, #16]
+	fmul v13.4s, v13.4s, v15.4s
+	ldr q15, [x1, #32]
+	fadd v13.4s, v13.4s, v15.4s
+	fsub v15.4s, v14.4s, v13.4s
+	fsub v16.4s, v1.4s, v14.4s
+	fmul v17.4s, v16.4s, v14.4s
+	fdiv v15.4s, v15.4s, v17.4s
+	fcmgt v17.4s, v12.4s, v4.4s
+	bsl v17.16b, v0.16b, v15.16b
+	fcmgt v12.4s, v3.4s, v12.4s
+	bsl v12.16b, v0.16b, v17.16b
+	ldr q15, [x1, #0]
+	fmul v12.4s, v12.4s, v15.4s
+	str s12, [x6], #4
+	fmul v12.4s, v14.4s, v6.4s
+	fcmgt v15.4s, v5.4s, v14.4s
+	bif v12.16b, v14.16b, v15.16b
+	sub v12.4s, v12.4s, v2.4s
+	sshr v17.4s, v12.4s, #23
+	scvtf v17.4s, v17.4s
+	bsl v15.16b, v8.16b, v0.16b
+	fadd v15.4s, v17.4s, v15.4s
+	ldr q17, [x0, #192]
+	fmul v17.4s, v15.4s, v17.4s
+	and v12.16b, v12.16b, v7.16b
+	add v12.4s, v12.4s, v2.4s
+	fsub v12.4s, v12.4s, v1.4s
+	fmul v18.4s, v10.4s, v12.4s
+	mov v19.16b, v12.16b
+	fmls v19.4s, v18.4s, v12.4s
+	fadd v20.4s, v17.4s, v19.4s
+	fsub v21.4s, v12.4s, v19.4s
+	fmls v21.4s, v18.4s, v12.4s
+	fsub v17.4s, v17.4s, v20.4s
+	fadd v17.4s, v17.4s, v19.4s
+	fadd v17.4s, v21.4s, v17.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v11.4s, v12.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #272]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #288]
+	fmla v19.4s, v18.4s, v12.4s
+	ldr q18, [x0, #304]
+	fmla v18.4s, v19.4s, v12.4s
+	ldr q19, [x0, #320]
+	fmla v19.4s, v18.4s, v12.4s
+	fmul v18.4s, v12.4s, v12.4s
+	fmul v12.4s, v18.4s, v12.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v9.4s
+	fmla v18.4s, v19.4s, v12.4s
+	fadd v12.4s, v17.4s, v18.4s
+	fadd v12.4s, v20.4s, v12.4s
+	ldr q15, [x0, #336]
+	fcmeq v15.4s, v14.4s, v15.4s
+	bsl v15.16b, v14.16b, v12.16b
+	fcmeq v12.4s, v14.4s, v0.4s
+	ldr q17, [x0, #352]
+	ldr q18, [x0, #368]
+	bsl v12.16b, v17.16b, v18.16b
+	fcmgt v14.4s, v14.4s, v0.4s
+	bsl v14.16b, v15.16b, v12.16b
+	fmul v12.4s, v13.4s, v14.4s
+	fsub v13.4s, v1.4s, v13.4s
+	fmul v14.4s, v16.4s, v6.4s
+	fcmgt v15.4s, v5.4s, v16.4s
+	bif v14.16b, v16.16b, v15.16b
+	sub v14.4s, v14.4s, v2.4s
+	sshr v17.4s, v14.4s, #23
+	scvtf v17.4s, v17.4s
+	bsl v15.16b, v8.16b, v0.16b
+	fadd v15.4s, v17.4s, v15.4s
+	ldr q17, [x0, #192]
+	fmul v17.4s, v15.4s, v17.4s
+	and v14.16b, v14.16b, v7.16b
+	add v14.4s, v14.4s, v2.4s
+	fsub v14.4s, v14.4s, v1.4s
+	fmul v18.4s, v10.4s, v14.4s
+	mov v19.16b, v14.16b
+	fmls v19.4s, v18.4s, v14.4s
+	fadd v20.4s, v17.4s, v19.4s
+	fsub v21.4s, v14.4s, v19.4s
+	fmls v21.4s, v18.4s, v14.4s
+	fsub v17.4s, v17.4s, v20.4s
+	fadd v17.4s, v17.4s, v19.4s
+	fadd v17.4s, v21.4s, v17.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v11.4s, v14.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #272]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #288]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #304]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #320]
+	fmla v19.4s, v18.4s, v14.4s
+	fmul v18.4s, v14.4s, v14.4s
+	fmul v14.4s, v18.4s, v14.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v9.4s
+	fmla v18.4s, v19.4s, v14.4s
+	fadd v14.4s, v17.4s, v18.4s
+	fadd v14.4s, v20.4s, v14.4s
+	ldr q15, [x0, #336]
+	fcmeq v15.4s, v16.4s, v15.4s
+	bsl v15.16b, v16.16b, v14.16b
+	fcmeq v14.4s, v16.4s, v0.4s
+	ldr q17, [x0, #352]
+	ldr q18, [x0, #368]
+	bsl v14.16b, v17.16b, v18.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	bsl v16.16b, v15.16b, v14.16b
+	fmul v13.4s, v13.4s, v16.4s
+	fadd v12.4s, v12.4s, v13.4s
+	fneg v12.4s, v12.4s
+	str s12, [x7], #4
 	add x11, x3, x10, lsl #3
-	fcvtl v22.2d, v22.2s
-	ldr d23, [x11, #0]
-	fadd v23.2d, v23.2d, v22.2d
-	str d23, [x11, #0]
+	fcvtl v12.2d, v12.2s
+	ldr d13, [x11, #0]
+	fadd v13.2d, v13.2d, v12.2d
+	str d13, [x11, #0]
 	add x10, x10, #1
 	and x10, x10, #31
 	subs x2, x2, #1

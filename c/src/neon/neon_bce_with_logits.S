@@ -24,12 +24,12 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x0, 0x0, 0x0, 0x0
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x4b4000fe, 0x4b4000fe, 0x4b4000fe, 0x4b4000fe
-	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xc2d00000, 0xc2d00000, 0xc2d00000, 0xc2d00000
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
+	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b
 	.long 0x3c091e90, 0x3c091e90, 0x3c091e90, 0x3c091e90
 	.long 0x3d2aac83, 0x3d2aac83, 0x3d2aac83, 0x3d2aac83
@@ -136,72 +136,62 @@ L(main):
 	fcmgt v15.4s, v12.4s, v13.4s
 	bsl v15.16b, v13.16b, v12.16b
 	ldr q12, [x0, #96]
-	fmul v13.4s, v14.4s, v12.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fadd v13.4s, v13.4s, v2.4s
-	fadd v12.4s, v12.4s, v2.4s
-	fsub v16.4s, v13.4s, v2.4s
-	fsub v17.4s, v12.4s, v2.4s
-	fmul v18.4s, v16.4s, v3.4s
-	fmul v19.4s, v17.4s, v3.4s
-	fsub v14.4s, v14.4s, v18.4s
-	fsub v15.4s, v15.4s, v19.4s
+	mov v13.16b, v3.16b
+	fmla v13.4s, v14.4s, v12.4s
+	mov v16.16b, v3.16b
+	fmla v16.4s, v15.4s, v12.4s
+	fsub v12.4s, v13.4s, v3.4s
+	fsub v17.4s, v16.4s, v3.4s
 	ldr q18, [x0, #112]
-	fmul v16.4s, v16.4s, v18.4s
-	fmul v17.4s, v17.4s, v18.4s
-	fsub v18.4s, v14.4s, v16.4s
-	fsub v19.4s, v15.4s, v17.4s
+	fmls v14.4s, v12.4s, v18.4s
+	fmls v15.4s, v17.4s, v18.4s
+	mov v18.16b, v14.16b
+	fmls v18.4s, v12.4s, v2.4s
+	mov v19.16b, v15.16b
+	fmls v19.4s, v17.4s, v2.4s
 	ldr q20, [x0, #128]
-	fmul v21.4s, v20.4s, v18.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q22, [x0, #144]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v18.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q22, [x0, #160]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v18.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q22, [x0, #176]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v18.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q22, [x0, #192]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v22.4s, v18.4s, v18.4s
-	fmul v23.4s, v19.4s, v19.4s
-	fmul v21.4s, v21.4s, v22.4s
-	fmul v20.4s, v20.4s, v23.4s
-	fsub v14.4s, v14.4s, v18.4s
-	fsub v15.4s, v15.4s, v19.4s
-	fsub v14.4s, v14.4s, v16.4s
-	fsub v15.4s, v15.4s, v17.4s
-	fadd v14.4s, v21.4s, v14.4s
-	fadd v15.4s, v20.4s, v15.4s
-	fadd v14.4s, v18.4s, v14.4s
-	fadd v15.4s, v19.4s, v15.4s
+	ldr q21, [x0, #144]
+	mov v22.16b, v21.16b
+	fmla v22.4s, v20.4s, v18.4s
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #160]
+	mov v23.16b, v20.16b
+	fmla v23.4s, v22.4s, v18.4s
+	fmla v20.4s, v21.4s, v19.4s
+	ldr q21, [x0, #176]
+	mov v22.16b, v21.16b
+	fmla v22.4s, v23.4s, v18.4s
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #192]
+	mov v23.16b, v20.16b
+	fmla v23.4s, v22.4s, v18.4s
+	fmla v20.4s, v21.4s, v19.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v18.4s, v23.4s, v18.4s
+	fmul v19.4s, v20.4s, v19.4s
+	fmls v18.4s, v12.4s, v2.4s
+	fmls v19.4s, v17.4s, v2.4s
+	fadd v12.4s, v14.4s, v18.4s
+	fadd v14.4s, v15.4s, v19.4s
+	fadd v12.4s, v0.4s, v12.4s
 	fadd v14.4s, v0.4s, v14.4s
-	fadd v15.4s, v0.4s, v15.4s
-	ushr v16.4s, v13.4s, #1
-	ushr v17.4s, v12.4s, #1
-	shl v18.4s, v16.4s, #23
+	ushr v15.4s, v13.4s, #1
+	ushr v17.4s, v16.4s, #1
+	shl v18.4s, v15.4s, #23
 	shl v19.4s, v17.4s, #23
-	fmul v14.4s, v14.4s, v18.4s
-	fmul v15.4s, v15.4s, v19.4s
-	sub v13.4s, v13.4s, v16.4s
-	sub v12.4s, v12.4s, v17.4s
+	fmul v12.4s, v12.4s, v18.4s
+	fmul v14.4s, v14.4s, v19.4s
+	sub v13.4s, v13.4s, v15.4s
+	sub v15.4s, v16.4s, v17.4s
 	shl v13.4s, v13.4s, #23
-	shl v12.4s, v12.4s, #23
-	fmul v13.4s, v14.4s, v13.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fadd v14.4s, v13.4s, v0.4s
-	fadd v15.4s, v12.4s, v0.4s
-	fdiv v16.4s, v13.4s, v14.4s
-	fdiv v17.4s, v12.4s, v15.4s
+	shl v15.4s, v15.4s, #23
+	fmul v12.4s, v12.4s, v13.4s
+	fmul v13.4s, v14.4s, v15.4s
+	fadd v14.4s, v12.4s, v0.4s
+	fadd v15.4s, v13.4s, v0.4s
+	fdiv v16.4s, v12.4s, v14.4s
+	fdiv v17.4s, v13.4s, v15.4s
 	fdiv v14.4s, v0.4s, v14.4s
 	fdiv v15.4s, v0.4s, v15.4s
 	fcmgt v8.4s, v1.4s, v8.4s
@@ -225,8 +215,8 @@ L(main):
 	fmul v14.4s, v14.4s, v16.4s
 	fmul v15.4s, v15.4s, v16.4s
 	stp q14, q15, [x6], #32
-	fadd v14.4s, v0.4s, v13.4s
-	fadd v15.4s, v0.4s, v12.4s
+	fadd v14.4s, v0.4s, v12.4s
+	fadd v15.4s, v0.4s, v13.4s
 	ldr q16, [x0, #208]
 	sub v17.4s, v14.4s, v16.4s
 	sub v16.4s, v15.4s, v16.4s
@@ -234,8 +224,9 @@ L(main):
 	sshr v19.4s, v16.4s, #23
 	scvtf v18.4s, v18.4s
 	scvtf v19.4s, v19.4s
-	fmul v20.4s, v18.4s, v3.4s
-	fmul v21.4s, v19.4s, v3.4s
+	ldr q20, [x0, #112]
+	fmul v21.4s, v18.4s, v20.4s
+	fmul v20.4s, v19.4s, v20.4s
 	ldr q22, [x0, #224]
 	and v17.16b, v17.16b, v22.16b
 	and v16.16b, v16.16b, v22.16b
@@ -246,131 +237,118 @@ L(main):
 	fsub v16.4s, v16.4s, v0.4s
 	fcmeq v22.4s, v18.4s, v1.4s
 	fcmeq v23.4s, v19.4s, v1.4s
-	bit v17.16b, v13.16b, v22.16b
-	bit v16.16b, v12.16b, v23.16b
+	bit v17.16b, v12.16b, v22.16b
+	bit v16.16b, v13.16b, v23.16b
 	ldr q24, [x0, #240]
 	fmul v25.4s, v24.4s, v17.4s
 	fmul v24.4s, v24.4s, v16.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	fsub v26.4s, v17.4s, v25.4s
-	fsub v27.4s, v16.4s, v24.4s
-	fadd v28.4s, v20.4s, v26.4s
-	fadd v29.4s, v21.4s, v27.4s
+	mov v26.16b, v17.16b
+	fmls v26.4s, v25.4s, v17.4s
+	mov v27.16b, v16.16b
+	fmls v27.4s, v24.4s, v16.4s
+	fadd v28.4s, v21.4s, v26.4s
+	fadd v29.4s, v20.4s, v27.4s
 	fsub v30.4s, v17.4s, v26.4s
 	fsub v31.4s, v16.4s, v27.4s
-	fsub v25.4s, v30.4s, v25.4s
-	fsub v24.4s, v31.4s, v24.4s
-	fsub v20.4s, v20.4s, v28.4s
-	fsub v21.4s, v21.4s, v29.4s
-	fadd v20.4s, v20.4s, v26.4s
-	fadd v21.4s, v21.4s, v27.4s
-	fadd v20.4s, v25.4s, v20.4s
-	fadd v21.4s, v24.4s, v21.4s
+	fmls v30.4s, v25.4s, v17.4s
+	fmls v31.4s, v24.4s, v16.4s
+	fsub v21.4s, v21.4s, v28.4s
+	fsub v20.4s, v20.4s, v29.4s
+	fadd v21.4s, v21.4s, v26.4s
+	fadd v20.4s, v20.4s, v27.4s
+	fadd v21.4s, v30.4s, v21.4s
+	fadd v20.4s, v31.4s, v20.4s
 	ldr q24, [x0, #256]
-	fmul v25.4s, v24.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #272]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #288]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #304]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #320]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #336]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #352]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #368]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v17.4s
-	fmul v24.4s, v24.4s, v16.4s
-	ldr q26, [x0, #384]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v26.4s, v17.4s, v17.4s
-	fmul v27.4s, v16.4s, v16.4s
-	fmul v17.4s, v26.4s, v17.4s
-	fmul v16.4s, v27.4s, v16.4s
+	ldr q25, [x0, #272]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v24.4s, v17.4s
+	fmla v25.4s, v24.4s, v16.4s
+	ldr q24, [x0, #288]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v17.4s
+	fmla v24.4s, v25.4s, v16.4s
+	ldr q25, [x0, #304]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v17.4s
+	fmla v25.4s, v24.4s, v16.4s
+	ldr q24, [x0, #320]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v17.4s
+	fmla v24.4s, v25.4s, v16.4s
+	ldr q25, [x0, #336]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v17.4s
+	fmla v25.4s, v24.4s, v16.4s
+	ldr q24, [x0, #352]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v17.4s
+	fmla v24.4s, v25.4s, v16.4s
+	ldr q25, [x0, #368]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v17.4s
+	fmla v25.4s, v24.4s, v16.4s
+	ldr q24, [x0, #384]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v17.4s
+	fmla v24.4s, v25.4s, v16.4s
+	fmul v25.4s, v17.4s, v17.4s
+	fmul v26.4s, v16.4s, v16.4s
 	fmul v17.4s, v25.4s, v17.4s
-	fmul v16.4s, v24.4s, v16.4s
-	ldr q24, [x0, #112]
-	fmul v18.4s, v18.4s, v24.4s
-	fmul v19.4s, v19.4s, v24.4s
-	fsub v24.4s, v14.4s, v0.4s
-	fsub v25.4s, v15.4s, v0.4s
-	fsub v26.4s, v14.4s, v24.4s
-	fsub v27.4s, v15.4s, v25.4s
-	fsub v26.4s, v0.4s, v26.4s
-	fsub v27.4s, v0.4s, v27.4s
-	fsub v24.4s, v13.4s, v24.4s
+	fmul v16.4s, v26.4s, v16.4s
+	fsub v25.4s, v14.4s, v0.4s
+	fsub v26.4s, v15.4s, v0.4s
+	fsub v30.4s, v14.4s, v25.4s
+	fsub v31.4s, v15.4s, v26.4s
+	fsub v30.4s, v0.4s, v30.4s
+	fsub v31.4s, v0.4s, v31.4s
 	fsub v25.4s, v12.4s, v25.4s
-	fadd v24.4s, v26.4s, v24.4s
-	fadd v25.4s, v27.4s, v25.4s
-	fdiv v14.4s, v24.4s, v14.4s
-	fdiv v15.4s, v25.4s, v15.4s
+	fsub v26.4s, v13.4s, v26.4s
+	fadd v25.4s, v30.4s, v25.4s
+	fadd v26.4s, v31.4s, v26.4s
+	fdiv v14.4s, v25.4s, v14.4s
+	fdiv v15.4s, v26.4s, v15.4s
 	bsl v22.16b, v1.16b, v14.16b
 	bsl v23.16b, v1.16b, v15.16b
-	fadd v14.4s, v18.4s, v22.4s
-	fadd v15.4s, v19.4s, v23.4s
-	fadd v14.4s, v17.4s, v14.4s
-	fadd v15.4s, v16.4s, v15.4s
-	fadd v14.4s, v20.4s, v14.4s
-	fadd v15.4s, v21.4s, v15.4s
+	fmla v22.4s, v18.4s, v2.4s
+	fmla v23.4s, v19.4s, v2.4s
+	fmla v22.4s, v27.4s, v17.4s
+	fmla v23.4s, v24.4s, v16.4s
+	fadd v14.4s, v21.4s, v22.4s
+	fadd v15.4s, v20.4s, v23.4s
 	fadd v14.4s, v28.4s, v14.4s
 	fadd v15.4s, v29.4s, v15.4s
-	fadd v16.4s, v13.4s, v13.4s
-	fadd v17.4s, v12.4s, v12.4s
-	fcmeq v16.4s, v16.4s, v13.4s
-	fcmeq v17.4s, v17.4s, v12.4s
-	bsl v16.16b, v13.16b, v14.16b
-	bsl v17.16b, v12.16b, v15.16b
+	fadd v16.4s, v12.4s, v12.4s
+	fadd v17.4s, v13.4s, v13.4s
+	fcmeq v16.4s, v16.4s, v12.4s
+	fcmeq v17.4s, v17.4s, v13.4s
+	bsl v16.16b, v12.16b, v14.16b
+	bsl v17.16b, v13.16b, v15.16b
 	ldr q14, [x0, #400]
-	fcmeq v15.4s, v13.4s, v14.4s
-	fcmeq v14.4s, v12.4s, v14.4s
+	fcmeq v15.4s, v12.4s, v14.4s
+	fcmeq v14.4s, v13.4s, v14.4s
 	ldr q18, [x0, #416]
 	ldr q19, [x0, #432]
 	bsl v15.16b, v18.16b, v19.16b
 	bsl v14.16b, v18.16b, v19.16b
 	ldr q18, [x0, #400]
-	fcmgt v13.4s, v13.4s, v18.4s
 	fcmgt v12.4s, v12.4s, v18.4s
-	bsl v13.16b, v16.16b, v15.16b
-	bsl v12.16b, v17.16b, v14.16b
-	fadd v10.4s, v13.4s, v10.4s
-	fadd v11.4s, v12.4s, v11.4s
+	fcmgt v13.4s, v13.4s, v18.4s
+	bsl v12.16b, v16.16b, v15.16b
+	bsl v13.16b, v17.16b, v14.16b
+	fadd v10.4s, v12.4s, v10.4s
+	fadd v11.4s, v13.4s, v11.4s
 	mov v14.16b, v8.16b
-	bsl v14.16b, v13.16b, v10.16b
+	bsl v14.16b, v12.16b, v10.16b
 	mov v15.16b, v9.16b
-	bsl v15.16b, v12.16b, v11.16b
+	bsl v15.16b, v13.16b, v11.16b
 	fmul v14.4s, v6.4s, v14.4s
 	fmul v15.4s, v7.4s, v15.4s
 	fcmeq v16.4s, v6.4s, v1.4s
 	fcmeq v17.4s, v7.4s, v1.4s
 	bsl v16.16b, v6.16b, v14.16b
 	bsl v17.16b, v7.16b, v15.16b
-	bsl v8.16b, v10.16b, v13.16b
-	bsl v9.16b, v11.16b, v12.16b
+	bsl v8.16b, v10.16b, v12.16b
+	bsl v9.16b, v11.16b, v13.16b
 	fmul v6.4s, v4.4s, v8.4s
 	fmul v7.4s, v5.4s, v9.4s
 	fcmeq v8.4s, v4.4s, v1.4s
@@ -420,40 +398,33 @@ L(loop):
 	fcmgt v9.4s, v10.4s, v8.4s
 	bsl v9.16b, v8.16b, v10.16b
 	ldr q8, [x0, #96]
-	fmul v8.4s, v9.4s, v8.4s
-	fadd v8.4s, v8.4s, v2.4s
-	fsub v10.4s, v8.4s, v2.4s
-	fmul v11.4s, v10.4s, v3.4s
-	fsub v9.4s, v9.4s, v11.4s
+	mov v10.16b, v3.16b
+	fmla v10.4s, v9.4s, v8.4s
+	fsub v8.4s, v10.4s, v3.4s
 	ldr q11, [x0, #112]
-	fmul v10.4s, v10.4s, v11.4s
-	fsub v11.4s, v9.4s, v10.4s
+	fmls v9.4s, v8.4s, v11.4s
+	mov v11.16b, v9.16b
+	fmls v11.4s, v8.4s, v2.4s
 	ldr q12, [x0, #128]
-	fmul v12.4s, v12.4s, v11.4s
 	ldr q13, [x0, #144]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
-	ldr q13, [x0, #160]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
+	fmla v13.4s, v12.4s, v11.4s
+	ldr q12, [x0, #160]
+	fmla v12.4s, v13.4s, v11.4s
 	ldr q13, [x0, #176]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
-	ldr q13, [x0, #192]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v13.4s, v11.4s, v11.4s
-	fmul v12.4s, v12.4s, v13.4s
-	fsub v9.4s, v9.4s, v11.4s
-	fsub v9.4s, v9.4s, v10.4s
-	fadd v9.4s, v12.4s, v9.4s
-	fadd v9.4s, v11.4s, v9.4s
-	fadd v9.4s, v0.4s, v9.4s
-	ushr v10.4s, v8.4s, #1
-	shl v11.4s, v10.4s, #23
-	fmul v9.4s, v9.4s, v11.4s
-	sub v8.4s, v8.4s, v10.4s
-	shl v8.4s, v8.4s, #23
-	fmul v8.4s, v9.4s, v8.4s
+	fmla v13.4s, v12.4s, v11.4s
+	ldr q12, [x0, #192]
+	fmla v12.4s, v13.4s, v11.4s
+	fmul v11.4s, v11.4s, v11.4s
+	fmul v11.4s, v12.4s, v11.4s
+	fmls v11.4s, v8.4s, v2.4s
+	fadd v8.4s, v9.4s, v11.4s
+	fadd v8.4s, v0.4s, v8.4s
+	ushr v9.4s, v10.4s, #1
+	shl v11.4s, v9.4s, #23
+	fmul v8.4s, v8.4s, v11.4s
+	sub v9.4s, v10.4s, v9.4s
+	shl v9.4s, v9.4s, #23
+	fmul v8.4s, v8.4s, v9.4s
 	fadd v9.4s, v8.4s, v0.4s
 	fdiv v10.4s, v8.4s, v9.4s
 	fdiv v9.4s, v0.4s, v9.4s
@@ -474,7 +445,8 @@ L(loop):
 	sub v10.4s, v9.4s, v10.4s
 	sshr v11.4s, v10.4s, #23
 	scvtf v11.4s, v11.4s
-	fmul v12.4s, v11.4s, v3.4s
+	ldr q12, [x0, #112]
+	fmul v12.4s, v11.4s, v12.4s
 	ldr q13, [x0, #224]
 	and v10.16b, v10.16b, v13.16b
 	ldr q13, [x0, #208]
@@ -484,54 +456,43 @@ L(loop):
 	bit v10.16b, v8.16b, v13.16b
 	ldr q14, [x0, #240]
 	fmul v14.4s, v14.4s, v10.4s
-	fmul v14.4s, v14.4s, v10.4s
-	fsub v15.4s, v10.4s, v14.4s
+	mov v15.16b, v10.16b
+	fmls v15.4s, v14.4s, v10.4s
 	fadd v16.4s, v12.4s, v15.4s
 	fsub v17.4s, v10.4s, v15.4s
-	fsub v14.4s, v17.4s, v14.4s
+	fmls v17.4s, v14.4s, v10.4s
 	fsub v12.4s, v12.4s, v16.4s
 	fadd v12.4s, v12.4s, v15.4s
-	fadd v12.4s, v14.4s, v12.4s
+	fadd v12.4s, v17.4s, v12.4s
 	ldr q14, [x0, #256]
-	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #272]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #288]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #288]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #304]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #320]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #320]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #336]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #352]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #352]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #368]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #384]
-	fadd v14.4s, v14.4s, v15.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #384]
+	fmla v14.4s, v15.4s, v10.4s
 	fmul v15.4s, v10.4s, v10.4s
 	fmul v10.4s, v15.4s, v10.4s
-	fmul v10.4s, v14.4s, v10.4s
-	ldr q14, [x0, #112]
-	fmul v11.4s, v11.4s, v14.4s
-	fsub v14.4s, v9.4s, v0.4s
-	fsub v15.4s, v9.4s, v14.4s
-	fsub v15.4s, v0.4s, v15.4s
-	fsub v14.4s, v8.4s, v14.4s
-	fadd v14.4s, v15.4s, v14.4s
-	fdiv v9.4s, v14.4s, v9.4s
+	fsub v15.4s, v9.4s, v0.4s
+	fsub v17.4s, v9.4s, v15.4s
+	fsub v17.4s, v0.4s, v17.4s
+	fsub v15.4s, v8.4s, v15.4s
+	fadd v15.4s, v17.4s, v15.4s
+	fdiv v9.4s, v15.4s, v9.4s
 	bsl v13.16b, v1.16b, v9.16b
-	fadd v9.4s, v11.4s, v13.4s
-	fadd v9.4s, v10.4s, v9.4s
-	fadd v9.4s, v12.4s, v9.4s
+	fmla v13.4s, v11.4s, v2.4s
+	fmla v13.4s, v14.4s, v10.4s
+	fadd v9.4s, v12.4s, v13.4s
 	fadd v9.4s, v16.4s, v9.4s
 	fadd v10.4s, v8.4s, v8.4s
 	fcmeq v10.4s, v10.4s, v8.4s
@@ -590,40 +551,33 @@ L(single):
 	fcmgt v9.4s, v10.4s, v8.4s
 	bsl v9.16b, v8.16b, v10.16b
 	ldr q8, [x0, #96]
-	fmul v8.4s, v9.4s, v8.4s
-	fadd v8.4s, v8.4s, v2.4s
-	fsub v10.4s, v8.4s, v2.4s
-	fmul v11.4s, v10.4s, v3.4s
-	fsub v9.4s, v9.4s, v11.4s
+	mov v10.16b, v3.16b
+	fmla v10.4s, v9.4s, v8.4s
+	fsub v8.4s, v10.4s, v3.4s
 	ldr q11, [x0, #112]
-	fmul v10.4s, v10.4s, v11.4s
-	fsub v11.4s, v9.4s, v10.4s
+	fmls v9.4s, v8.4s, v11.4s
+	mov v11.16b, v9.16b
+	fmls v11.4s, v8.4s, v2.4s
 	ldr q12, [x0, #128]
-	fmul v12.4s, v12.4s, v11.4s
 	ldr q13, [x0, #144]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
-	ldr q13, [x0, #160]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
+	fmla v13.4s, v12.4s, v11.4s
+	ldr q12, [x0, #160]
+	fmla v12.4s, v13.4s, v11.4s
 	ldr q13, [x0, #176]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v11.4s
-	ldr q13, [x0, #192]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v13.4s, v11.4s, v11.4s
-	fmul v12.4s, v12.4s, v13.4s
-	fsub v9.4s, v9.4s, v11.4s
-	fsub v9.4s, v9.4s, v10.4s
-	fadd v9.4s, v12.4s, v9.4s
-	fadd v9.4s, v11.4s, v9.4s
-	fadd v9.4s, v0.4s, v9.4s
-	ushr v10.4s, v8.4s, #1
-	shl v11.4s, v10.4s, #23
-	fmul v9.4s, v9.4s, v11.4s
-	sub v8.4s, v8.4s, v10.4s
-	shl v8.4s, v8.4s, #23
-	fmul v8.4s, v9.4s, v8.4s
+	fmla v13.4s, v12.4s, v11.4s
+	ldr q12, [x0, #192]
+	fmla v12.4s, v13.4s, v11.4s
+	fmul v11.4s, v11.4s, v11.4s
+	fmul v11.4s, v12.4s, v11.4s
+	fmls v11.4s, v8.4s, v2.4s
+	fadd v8.4s, v9.4s, v11.4s
+	fadd v8.4s, v0.4s, v8.4s
+	ushr v9.4s, v10.4s, #1
+	shl v11.4s, v9.4s, #23
+	fmul v8.4s, v8.4s, v11.4s
+	sub v9.4s, v10.4s, v9.4s
+	shl v9.4s, v9.4s, #23
+	fmul v8.4s, v8.4s, v9.4s
 	fadd v9.4s, v8.4s, v0.4s
 	fdiv v10.4s, v8.4s, v9.4s
 	fdiv v9.4s, v0.4s, v9.4s
@@ -644,7 +598,8 @@ L(single):
 	sub v10.4s, v9.4s, v10.4s
 	sshr v11.4s, v10.4s, #23
 	scvtf v11.4s, v11.4s
-	fmul v12.4s, v11.4s, v3.4s
+	ldr q12, [x0, #112]
+	fmul v12.4s, v11.4s, v12.4s
 	ldr q13, [x0, #224]
 	and v10.16b, v10.16b, v13.16b
 	ldr q13, [x0, #208]
@@ -654,54 +609,43 @@ L(single):
 	bit v10.16b, v8.16b, v13.16b
 	ldr q14, [x0, #240]
 	fmul v14.4s, v14.4s, v10.4s
-	fmul v14.4s, v14.4s, v10.4s
-	fsub v15.4s, v10.4s, v14.4s
+	mov v15.16b, v10.16b
+	fmls v15.4s, v14.4s, v10.4s
 	fadd v16.4s, v12.4s, v15.4s
 	fsub v17.4s, v10.4s, v15.4s
-	fsub v14.4s, v17.4s, v14.4s
+	fmls v17.4s, v14.4s, v10.4s
 	fsub v12.4s, v12.4s, v16.4s
 	fadd v12.4s, v12.4s, v15.4s
-	fadd v12.4s, v14.4s, v12.4s
+	fadd v12.4s, v17.4s, v12.4s
 	ldr q14, [x0, #256]
-	fmul v14.4s, v14.4s, v10.4s
 	ldr q15, [x0, #272]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #288]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #288]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #304]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #320]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #320]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #336]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #352]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #352]
+	fmla v14.4s, v15.4s, v10.4s
 	ldr q15, [x0, #368]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v10.4s
-	ldr q15, [x0, #384]
-	fadd v14.4s, v14.4s, v15.4s
+	fmla v15.4s, v14.4s, v10.4s
+	ldr q14, [x0, #384]
+	fmla v14.4s, v15.4s, v10.4s
 	fmul v15.4s, v10.4s, v10.4s
 	fmul v10.4s, v15.4s, v10.4s
-	fmul v10.4s, v14.4s, v10.4s
-	ldr q14, [x0, #112]
-	fmul v11.4s, v11.4s, v14.4s
-	fsub v14.4s, v9.4s, v0.4s
-	fsub v15.4s, v9.4s, v14.4s
-	fsub v15.4s, v0.4s, v15.4s
-	fsub v14.4s, v8.4s, v14.4s
-	fadd v14.4s, v15.4s, v14.4s
-	fdiv v9.4s, v14.4s, v9.4s
+	fsub v15.4s, v9.4s, v0.4s
+	fsub v17.4s, v9.4s, v15.4s
+	fsub v17.4s, v0.4s, v17.4s
+	fsub v15.4s, v8.4s, v15.4s
+	fadd v15.4s, v17.4s, v15.4s
+	fdiv v9.4s, v15.4s, v9.4s
 	bsl v13.16b, v1.16b, v9.16b
-	fadd v9.4s, v11.4s, v13.4s
-	fadd v9.4s, v10.4s, v9.4s
-	fadd v9.4s, v12.4s, v9.4s
+	fmla v13.4s, v11.4s, v2.4s
+	fmla v13.4s, v14.4s, v10.4s
+	fadd v9.4s, v12.4s, v13.4s
 	fadd v9.4s, v16.4s, v9.4s
 	fadd v10.4s, v8.4s, v8.4s
 	fcmeq v10.4s, v10.4s, v8.4s

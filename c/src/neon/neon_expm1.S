@@ -18,12 +18,12 @@
 	.balign 16
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x4b40007e, 0x4b40007e, 0x4b40007e, 0x4b40007e
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
 	.long 0xc18b0000, 0xc18b0000, 0xc18b0000, 0xc18b0000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x13d, 0x13d, 0x13d, 0x13d
 	.long 0x1f800000, 0x1f800000, 0x1f800000, 0x1f800000
@@ -86,47 +86,43 @@ L(entry):
 
 L(loop):
 	ldr q16, [x4], #16
-	fcmgt v17.4s, v3.4s, v16.4s
-	bsl v17.16b, v3.16b, v16.16b
-	fcmgt v18.4s, v17.4s, v2.4s
-	bsl v18.16b, v2.16b, v17.16b
-	fmul v17.4s, v18.4s, v4.4s
-	fadd v17.4s, v17.4s, v1.4s
+	fcmgt v17.4s, v4.4s, v16.4s
+	bsl v17.16b, v4.16b, v16.16b
+	fcmgt v18.4s, v17.4s, v3.4s
+	bsl v18.16b, v3.16b, v17.16b
+	mov v17.16b, v2.16b
+	fmla v17.4s, v18.4s, v5.4s
 	sub v19.4s, v8.4s, v17.4s
 	shl v19.4s, v19.4s, #23
 	fmul v19.4s, v19.4s, v9.4s
 	fsub v20.4s, v0.4s, v19.4s
-	fsub v21.4s, v17.4s, v1.4s
-	fmul v22.4s, v21.4s, v5.4s
-	fsub v18.4s, v18.4s, v22.4s
-	fmul v21.4s, v21.4s, v6.4s
-	fsub v22.4s, v18.4s, v21.4s
-	fadd v23.4s, v20.4s, v22.4s
-	fmul v24.4s, v22.4s, v22.4s
+	fsub v21.4s, v17.4s, v2.4s
+	fmls v18.4s, v21.4s, v6.4s
+	fadd v22.4s, v20.4s, v18.4s
+	mov v23.16b, v18.16b
+	fmls v23.4s, v21.4s, v1.4s
+	fmul v24.4s, v23.4s, v23.4s
 	fmul v25.4s, v24.4s, v7.4s
-	fadd v26.4s, v23.4s, v25.4s
-	fsub v27.4s, v0.4s, v20.4s
-	fsub v19.4s, v27.4s, v19.4s
-	fsub v20.4s, v20.4s, v23.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fsub v23.4s, v23.4s, v26.4s
-	fadd v23.4s, v23.4s, v25.4s
-	fadd v20.4s, v20.4s, v23.4s
-	fadd v19.4s, v19.4s, v20.4s
-	fmul v20.4s, v10.4s, v22.4s
-	fadd v20.4s, v20.4s, v11.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v12.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v13.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v14.4s
-	fmul v23.4s, v24.4s, v22.4s
-	fmul v20.4s, v20.4s, v23.4s
-	fsub v18.4s, v18.4s, v22.4s
-	fsub v18.4s, v18.4s, v21.4s
+	fadd v26.4s, v22.4s, v25.4s
+	mov v27.16b, v11.16b
+	fmla v27.4s, v10.4s, v23.4s
+	mov v28.16b, v12.16b
+	fmla v28.4s, v27.4s, v23.4s
+	mov v27.16b, v13.16b
+	fmla v27.4s, v28.4s, v23.4s
+	mov v28.16b, v14.16b
+	fmla v28.4s, v27.4s, v23.4s
+	fmul v23.4s, v24.4s, v23.4s
+	fsub v24.4s, v0.4s, v20.4s
+	fsub v19.4s, v24.4s, v19.4s
+	fsub v20.4s, v20.4s, v22.4s
 	fadd v18.4s, v20.4s, v18.4s
+	fsub v20.4s, v22.4s, v26.4s
+	fadd v20.4s, v20.4s, v25.4s
+	fadd v18.4s, v18.4s, v20.4s
 	fadd v18.4s, v19.4s, v18.4s
+	fmls v18.4s, v21.4s, v1.4s
+	fmla v18.4s, v28.4s, v23.4s
 	fadd v18.4s, v26.4s, v18.4s
 	fadd v18.4s, v18.4s, v18.4s
 	shl v17.4s, v17.4s, #23
@@ -144,47 +140,43 @@ L(loopend):
 
 L(single):
 	ldr s16, [x4], #4
-	fcmgt v17.4s, v3.4s, v16.4s
-	bsl v17.16b, v3.16b, v16.16b
-	fcmgt v18.4s, v17.4s, v2.4s
-	bsl v18.16b, v2.16b, v17.16b
-	fmul v17.4s, v18.4s, v4.4s
-	fadd v17.4s, v17.4s, v1.4s
+	fcmgt v17.4s, v4.4s, v16.4s
+	bsl v17.16b, v4.16b, v16.16b
+	fcmgt v18.4s, v17.4s, v3.4s
+	bsl v18.16b, v3.16b, v17.16b
+	mov v17.16b, v2.16b
+	fmla v17.4s, v18.4s, v5.4s
 	sub v19.4s, v8.4s, v17.4s
 	shl v19.4s, v19.4s, #23
 	fmul v19.4s, v19.4s, v9.4s
 	fsub v20.4s, v0.4s, v19.4s
-	fsub v21.4s, v17.4s, v1.4s
-	fmul v22.4s, v21.4s, v5.4s
-	fsub v18.4s, v18.4s, v22.4s
-	fmul v21.4s, v21.4s, v6.4s
-	fsub v22.4s, v18.4s, v21.4s
-	fadd v23.4s, v20.4s, v22.4s
-	fmul v24.4s, v22.4s, v22.4s
+	fsub v21.4s, v17.4s, v2.4s
+	fmls v18.4s, v21.4s, v6.4s
+	fadd v22.4s, v20.4s, v18.4s
+	mov v23.16b, v18.16b
+	fmls v23.4s, v21.4s, v1.4s
+	fmul v24.4s, v23.4s, v23.4s
 	fmul v25.4s, v24.4s, v7.4s
-	fadd v26.4s, v23.4s, v25.4s
-	fsub v27.4s, v0.4s, v20.4s
-	fsub v19.4s, v27.4s, v19.4s
-	fsub v20.4s, v20.4s, v23.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fsub v23.4s, v23.4s, v26.4s
-	fadd v23.4s, v23.4s, v25.4s
-	fadd v20.4s, v20.4s, v23.4s
-	fadd v19.4s, v19.4s, v20.4s
-	fmul v20.4s, v10.4s, v22.4s
-	fadd v20.4s, v20.4s, v11.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v12.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v13.4s
-	fmul v20.4s, v20.4s, v22.4s
-	fadd v20.4s, v20.4s, v14.4s
-	fmul v23.4s, v24.4s, v22.4s
-	fmul v20.4s, v20.4s, v23.4s
-	fsub v18.4s, v18.4s, v22.4s
-	fsub v18.4s, v18.4s, v21.4s
+	fadd v26.4s, v22.4s, v25.4s
+	mov v27.16b, v11.16b
+	fmla v27.4s, v10.4s, v23.4s
+	mov v28.16b, v12.16b
+	fmla v28.4s, v27.4s, v23.4s
+	mov v27.16b, v13.16b
+	fmla v27.4s, v28.4s, v23.4s
+	mov v28.16b, v14.16b
+	fmla v28.4s, v27.4s, v23.4s
+	fmul v23.4s, v24.4s, v23.4s
+	fsub v24.4s, v0.4s, v20.4s
+	fsub v19.4s, v24.4s, v19.4s
+	fsub v20.4s, v20.4s, v22.4s
 	fadd v18.4s, v20.4s, v18.4s
+	fsub v20.4s, v22.4s, v26.4s
+	fadd v20.4s, v20.4s, v25.4s
+	fadd v18.4s, v18.4s, v20.4s
 	fadd v18.4s, v19.4s, v18.4s
+	fmls v18.4s, v21.4s, v1.4s
+	fmla v18.4s, v28.4s, v23.4s
 	fadd v18.4s, v26.4s, v18.4s
 	fadd v18.4s, v18.4s, v18.4s
 	shl v17.4s, v17.4s, #23

@@ -21,12 +21,11 @@
 	.balign 16
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
+	.long 0x0, 0x0, 0x0, 0x0
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
-	.long 0xfffff000, 0xfffff000, 0xfffff000, 0xfffff000
 	.long 0x4b4000fe, 0x4b4000fe, 0x4b4000fe, 0x4b4000fe
-	.long 0x0, 0x0, 0x0, 0x0
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
@@ -82,16 +81,15 @@ VECTORS:
 	ldr q3, [x0, #32]
 	ldr q4, [x0, #48]
 	ldr q5, [x0, #64]
-	and v5.16b, v0.16b, v5.16b
-	fsub v6.4s, v0.4s, v5.4s
-	ldr q7, [x0, #80]
-	ldr q8, [x0, #96]
-	ldr s9, [x1, #0]
+	ldr q6, [x0, #80]
+	ldr s7, [x1, #0]
+	dup v7.4s, v7.s[0]
+	ldr s8, [x1, #8]
+	dup v8.4s, v8.s[0]
+	ldr s9, [x1, #12]
 	dup v9.4s, v9.s[0]
-	ldr s10, [x1, #8]
-	dup v10.4s, v10.s[0]
-	ldr s11, [x1, #12]
-	dup v11.4s, v11.s[0]
+	ldr q10, [x0, #96]
+	ldr q11, [x0, #112]
 	sub x1, x4, #120
 
 L(entry):
@@ -107,209 +105,170 @@ L(entry):
 
 L(main):
 	ldp q12, q13, [x8], #32
-	sub v12.4s, v12.4s, v2.4s
-	sub v13.4s, v13.4s, v2.4s
+	sub v12.4s, v12.4s, v4.4s
+	sub v13.4s, v13.4s, v4.4s
 	sshr v14.4s, v12.4s, #23
 	sshr v15.4s, v13.4s, #23
 	scvtf v14.4s, v14.4s
 	scvtf v15.4s, v15.4s
-	fmul v16.4s, v14.4s, v3.4s
-	fmul v17.4s, v15.4s, v3.4s
-	ldr q18, [x0, #112]
-	and v12.16b, v12.16b, v18.16b
-	and v13.16b, v13.16b, v18.16b
-	add v12.4s, v12.4s, v2.4s
-	add v13.4s, v13.4s, v2.4s
+	fmul v16.4s, v14.4s, v5.4s
+	fmul v17.4s, v15.4s, v5.4s
+	and v12.16b, v12.16b, v10.16b
+	and v13.16b, v13.16b, v10.16b
+	add v12.4s, v12.4s, v4.4s
+	add v13.4s, v13.4s, v4.4s
 	fsub v12.4s, v12.4s, v1.4s
 	fsub v13.4s, v13.4s, v1.4s
-	ldr q18, [x0, #128]
-	fmul v19.4s, v18.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	fsub v20.4s, v12.4s, v19.4s
-	fsub v21.4s, v13.4s, v18.4s
+	fmul v18.4s, v11.4s, v12.4s
+	fmul v19.4s, v11.4s, v13.4s
+	mov v20.16b, v12.16b
+	fmls v20.4s, v18.4s, v12.4s
+	mov v21.16b, v13.16b
+	fmls v21.4s, v19.4s, v13.4s
 	fadd v22.4s, v16.4s, v20.4s
 	fadd v23.4s, v17.4s, v21.4s
 	fsub v24.4s, v12.4s, v20.4s
 	fsub v25.4s, v13.4s, v21.4s
-	fsub v19.4s, v24.4s, v19.4s
-	fsub v18.4s, v25.4s, v18.4s
+	fmls v24.4s, v18.4s, v12.4s
+	fmls v25.4s, v19.4s, v13.4s
 	fsub v16.4s, v16.4s, v22.4s
 	fsub v17.4s, v17.4s, v23.4s
 	fadd v16.4s, v16.4s, v20.4s
 	fadd v17.4s, v17.4s, v21.4s
-	fadd v16.4s, v19.4s, v16.4s
-	fadd v17.4s, v18.4s, v17.4s
-	ldr q18, [x0, #144]
-	fmul v19.4s, v18.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #160]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #176]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #192]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #208]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #224]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #240]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #256]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v18.4s, v18.4s, v13.4s
-	ldr q20, [x0, #272]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v20.4s, v12.4s, v12.4s
-	fmul v21.4s, v13.4s, v13.4s
-	fmul v12.4s, v20.4s, v12.4s
-	fmul v13.4s, v21.4s, v13.4s
+	fadd v16.4s, v24.4s, v16.4s
+	fadd v17.4s, v25.4s, v17.4s
+	ldr q18, [x0, #128]
+	ldr q19, [x0, #144]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v18.4s, v12.4s
+	fmla v19.4s, v18.4s, v13.4s
+	ldr q18, [x0, #160]
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v12.4s
+	fmla v18.4s, v19.4s, v13.4s
+	ldr q19, [x0, #176]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v21.4s, v12.4s
+	fmla v19.4s, v18.4s, v13.4s
+	ldr q18, [x0, #192]
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v12.4s
+	fmla v18.4s, v19.4s, v13.4s
+	ldr q19, [x0, #208]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v21.4s, v12.4s
+	fmla v19.4s, v18.4s, v13.4s
+	ldr q18, [x0, #224]
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v12.4s
+	fmla v18.4s, v19.4s, v13.4s
+	ldr q19, [x0, #240]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v21.4s, v12.4s
+	fmla v19.4s, v18.4s, v13.4s
+	ldr q18, [x0, #256]
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v12.4s
+	fmla v18.4s, v19.4s, v13.4s
+	fmul v19.4s, v12.4s, v12.4s
+	fmul v20.4s, v13.4s, v13.4s
 	fmul v12.4s, v19.4s, v12.4s
-	fmul v13.4s, v18.4s, v13.4s
-	fmul v14.4s, v14.4s, v4.4s
-	fmul v15.4s, v15.4s, v4.4s
-	fadd v12.4s, v12.4s, v14.4s
-	fadd v13.4s, v13.4s, v15.4s
-	fadd v12.4s, v16.4s, v12.4s
-	fadd v13.4s, v17.4s, v13.4s
+	fmul v13.4s, v20.4s, v13.4s
+	mov v19.16b, v2.16b
+	fmla v19.4s, v14.4s, v3.4s
+	mov v14.16b, v2.16b
+	fmla v14.4s, v15.4s, v3.4s
+	fmla v19.4s, v21.4s, v12.4s
+	fmla v14.4s, v18.4s, v13.4s
+	fadd v12.4s, v16.4s, v19.4s
+	fadd v13.4s, v17.4s, v14.4s
 	fadd v14.4s, v22.4s, v12.4s
 	fadd v15.4s, v23.4s, v13.4s
 	fmul v16.4s, v0.4s, v14.4s
 	fmul v17.4s, v0.4s, v15.4s
-	ldr q18, [x0, #288]
+	ldr q18, [x0, #272]
 	fcmgt v19.4s, v18.4s, v16.4s
 	bsl v19.16b, v18.16b, v16.16b
 	fcmgt v20.4s, v18.4s, v17.4s
 	bsl v20.16b, v18.16b, v17.16b
-	ldr q18, [x0, #304]
+	ldr q18, [x0, #288]
 	fcmgt v21.4s, v19.4s, v18.4s
 	bsl v21.16b, v18.16b, v19.16b
 	fcmgt v19.4s, v20.4s, v18.4s
 	bsl v19.16b, v18.16b, v20.16b
-	ldr q18, [x0, #320]
-	fmul v20.4s, v21.4s, v18.4s
-	fmul v18.4s, v19.4s, v18.4s
-	fadd v20.4s, v20.4s, v7.4s
-	fadd v18.4s, v18.4s, v7.4s
-	fsub v24.4s, v20.4s, v7.4s
-	fsub v25.4s, v18.4s, v7.4s
-	fmul v26.4s, v24.4s, v3.4s
-	fmul v27.4s, v25.4s, v3.4s
-	fsub v21.4s, v21.4s, v26.4s
-	fsub v19.4s, v19.4s, v27.4s
-	fmul v24.4s, v24.4s, v4.4s
-	fmul v25.4s, v25.4s, v4.4s
-	fsub v26.4s, v21.4s, v24.4s
-	fsub v27.4s, v19.4s, v25.4s
-	ldr q28, [x0, #336]
-	fmul v29.4s, v28.4s, v26.4s
-	fmul v28.4s, v28.4s, v27.4s
-	ldr q30, [x0, #352]
-	fadd v29.4s, v29.4s, v30.4s
-	fadd v28.4s, v28.4s, v30.4s
-	fmul v29.4s, v29.4s, v26.4s
-	fmul v28.4s, v28.4s, v27.4s
-	ldr q30, [x0, #368]
-	fadd v29.4s, v29.4s, v30.4s
-	fadd v28.4s, v28.4s, v30.4s
-	fmul v29.4s, v29.4s, v26.4s
-	fmul v28.4s, v28.4s, v27.4s
-	ldr q30, [x0, #384]
-	fadd v29.4s, v29.4s, v30.4s
-	fadd v28.4s, v28.4s, v30.4s
-	fmul v29.4s, v29.4s, v26.4s
-	fmul v28.4s, v28.4s, v27.4s
-	ldr q30, [x0, #400]
-	fadd v29.4s, v29.4s, v30.4s
-	fadd v28.4s, v28.4s, v30.4s
-	fmul v30.4s, v26.4s, v26.4s
-	fmul v31.4s, v27.4s, v27.4s
-	fmul v29.4s, v29.4s, v30.4s
-	fmul v28.4s, v28.4s, v31.4s
-	fsub v21.4s, v21.4s, v26.4s
-	fsub v19.4s, v19.4s, v27.4s
-	fsub v21.4s, v21.4s, v24.4s
-	fsub v19.4s, v19.4s, v25.4s
-	fadd v21.4s, v29.4s, v21.4s
-	fadd v19.4s, v28.4s, v19.4s
-	fadd v21.4s, v26.4s, v21.4s
-	fadd v19.4s, v27.4s, v19.4s
-	fadd v21.4s, v1.4s, v21.4s
+	ldr q18, [x0, #304]
+	mov v20.16b, v6.16b
+	fmla v20.4s, v21.4s, v18.4s
+	mov v24.16b, v6.16b
+	fmla v24.4s, v19.4s, v18.4s
+	fsub v18.4s, v20.4s, v6.4s
+	fsub v25.4s, v24.4s, v6.4s
+	fmls v21.4s, v18.4s, v5.4s
+	fmls v19.4s, v25.4s, v5.4s
+	mov v26.16b, v21.16b
+	fmls v26.4s, v18.4s, v3.4s
+	mov v27.16b, v19.16b
+	fmls v27.4s, v25.4s, v3.4s
+	ldr q28, [x0, #320]
+	ldr q29, [x0, #336]
+	mov v30.16b, v29.16b
+	fmla v30.4s, v28.4s, v26.4s
+	fmla v29.4s, v28.4s, v27.4s
+	ldr q28, [x0, #352]
+	mov v31.16b, v28.16b
+	fmla v31.4s, v30.4s, v26.4s
+	fmla v28.4s, v29.4s, v27.4s
+	ldr q29, [x0, #368]
+	mov v30.16b, v29.16b
+	fmla v30.4s, v31.4s, v26.4s
+	fmla v29.4s, v28.4s, v27.4s
+	ldr q28, [x0, #384]
+	mov v31.16b, v28.16b
+	fmla v31.4s, v30.4s, v26.4s
+	fmla v28.4s, v29.4s, v27.4s
+	fmul v26.4s, v26.4s, v26.4s
+	fmul v27.4s, v27.4s, v27.4s
+	fmul v26.4s, v31.4s, v26.4s
+	fmul v27.4s, v28.4s, v27.4s
+	fmls v26.4s, v18.4s, v3.4s
+	fmls v27.4s, v25.4s, v3.4s
+	fadd v18.4s, v21.4s, v26.4s
+	fadd v19.4s, v19.4s, v27.4s
+	fadd v18.4s, v1.4s, v18.4s
 	fadd v19.4s, v1.4s, v19.4s
-	ushr v24.4s, v20.4s, #1
-	ushr v25.4s, v18.4s, #1
-	shl v26.4s, v24.4s, #23
+	ushr v21.4s, v20.4s, #1
+	ushr v25.4s, v24.4s, #1
+	shl v26.4s, v21.4s, #23
 	shl v27.4s, v25.4s, #23
-	fmul v21.4s, v21.4s, v26.4s
+	fmul v18.4s, v18.4s, v26.4s
 	fmul v19.4s, v19.4s, v27.4s
-	sub v20.4s, v20.4s, v24.4s
-	sub v18.4s, v18.4s, v25.4s
+	sub v20.4s, v20.4s, v21.4s
+	sub v21.4s, v24.4s, v25.4s
 	shl v20.4s, v20.4s, #23
-	shl v18.4s, v18.4s, #23
-	fmul v20.4s, v21.4s, v20.4s
-	fmul v18.4s, v19.4s, v18.4s
-	ldr q19, [x0, #64]
-	and v21.16b, v14.16b, v19.16b
-	and v19.16b, v15.16b, v19.16b
-	fmul v24.4s, v5.4s, v21.4s
-	fmul v25.4s, v5.4s, v19.4s
-	fsub v16.4s, v24.4s, v16.4s
-	fsub v17.4s, v25.4s, v17.4s
-	fsub v24.4s, v14.4s, v21.4s
-	fsub v25.4s, v15.4s, v19.4s
-	fmul v26.4s, v5.4s, v24.4s
-	fmul v27.4s, v5.4s, v25.4s
-	fadd v16.4s, v16.4s, v26.4s
-	fadd v17.4s, v17.4s, v27.4s
-	fmul v21.4s, v6.4s, v21.4s
-	fmul v19.4s, v6.4s, v19.4s
-	fadd v16.4s, v16.4s, v21.4s
-	fadd v17.4s, v17.4s, v19.4s
-	fmul v19.4s, v6.4s, v24.4s
-	fmul v21.4s, v6.4s, v25.4s
-	fadd v16.4s, v16.4s, v19.4s
-	fadd v17.4s, v17.4s, v21.4s
-	fsub v14.4s, v22.4s, v14.4s
-	fsub v15.4s, v23.4s, v15.4s
-	fadd v12.4s, v14.4s, v12.4s
-	fadd v13.4s, v15.4s, v13.4s
-	fmul v12.4s, v0.4s, v12.4s
-	fmul v13.4s, v0.4s, v13.4s
-	fadd v12.4s, v16.4s, v12.4s
-	fadd v13.4s, v17.4s, v13.4s
-	fmul v12.4s, v20.4s, v12.4s
-	fmul v13.4s, v18.4s, v13.4s
+	shl v21.4s, v21.4s, #23
+	fmul v18.4s, v18.4s, v20.4s
+	fmul v19.4s, v19.4s, v21.4s
+	fsub v20.4s, v22.4s, v14.4s
+	fsub v21.4s, v23.4s, v15.4s
 	fadd v12.4s, v20.4s, v12.4s
-	fadd v13.4s, v18.4s, v13.4s
+	fadd v13.4s, v21.4s, v13.4s
+	fneg v16.4s, v16.4s
+	fneg v17.4s, v17.4s
+	fmla v16.4s, v0.4s, v14.4s
+	fmla v17.4s, v0.4s, v15.4s
+	fmla v16.4s, v0.4s, v12.4s
+	fmla v17.4s, v0.4s, v13.4s
+	mov v12.16b, v18.16b
+	fmla v12.4s, v18.4s, v16.4s
+	mov v13.16b, v19.16b
+	fmla v13.4s, v19.4s, v17.4s
 	ldp q14, q15, [x7], #32
-	fmul v16.4s, v14.4s, v10.4s
-	fmul v17.4s, v15.4s, v10.4s
+	fmul v16.4s, v14.4s, v8.4s
+	fmul v17.4s, v15.4s, v8.4s
 	fsub v14.4s, v1.4s, v14.4s
 	fsub v15.4s, v1.4s, v15.4s
-	fmul v14.4s, v14.4s, v11.4s
-	fmul v15.4s, v15.4s, v11.4s
+	fmul v14.4s, v14.4s, v9.4s
+	fmul v15.4s, v15.4s, v9.4s
 	fadd v14.4s, v16.4s, v14.4s
 	fadd v15.4s, v17.4s, v15.4s
 	ldp q16, q17, [x5], #32
@@ -319,8 +278,8 @@ L(main):
 	ldp q20, q21, [x6], #32
 	fmul v22.4s, v18.4s, v20.4s
 	fmul v23.4s, v19.4s, v21.4s
-	fcmeq v24.4s, v18.4s, v8.4s
-	fcmeq v25.4s, v19.4s, v8.4s
+	fcmeq v24.4s, v18.4s, v2.4s
+	fcmeq v25.4s, v19.4s, v2.4s
 	bsl v24.16b, v18.16b, v22.16b
 	bsl v25.16b, v19.16b, v23.16b
 	fadd v16.4s, v16.4s, v24.4s
@@ -329,13 +288,13 @@ L(main):
 	fmul v17.4s, v15.4s, v17.4s
 	fmul v16.4s, v12.4s, v16.4s
 	fmul v17.4s, v13.4s, v17.4s
-	fmul v16.4s, v16.4s, v9.4s
-	fmul v17.4s, v17.4s, v9.4s
+	fmul v16.4s, v16.4s, v7.4s
+	fmul v17.4s, v17.4s, v7.4s
 	stp q16, q17, [x5, #-32]
 	fmul v16.4s, v14.4s, v20.4s
 	fmul v17.4s, v15.4s, v21.4s
-	fcmeq v18.4s, v14.4s, v8.4s
-	fcmeq v19.4s, v15.4s, v8.4s
+	fcmeq v18.4s, v14.4s, v2.4s
+	fcmeq v19.4s, v15.4s, v2.4s
 	bsl v18.16b, v14.16b, v16.16b
 	bsl v19.16b, v15.16b, v17.16b
 	fmul v12.4s, v12.4s, v18.4s
@@ -366,133 +325,106 @@ L(mainend):
 
 L(loop):
 	ldr q12, [x8], #16
-	sub v12.4s, v12.4s, v2.4s
+	sub v12.4s, v12.4s, v4.4s
 	sshr v13.4s, v12.4s, #23
 	scvtf v13.4s, v13.4s
-	fmul v14.4s, v13.4s, v3.4s
-	ldr q15, [x0, #112]
-	and v12.16b, v12.16b, v15.16b
-	add v12.4s, v12.4s, v2.4s
+	fmul v14.4s, v13.4s, v5.4s
+	and v12.16b, v12.16b, v10.16b
+	add v12.4s, v12.4s, v4.4s
 	fsub v12.4s, v12.4s, v1.4s
-	ldr q15, [x0, #128]
-	fmul v15.4s, v15.4s, v12.4s
-	fmul v15.4s, v15.4s, v12.4s
-	fsub v16.4s, v12.4s, v15.4s
+	fmul v15.4s, v11.4s, v12.4s
+	mov v16.16b, v12.16b
+	fmls v16.4s, v15.4s, v12.4s
 	fadd v17.4s, v14.4s, v16.4s
 	fsub v18.4s, v12.4s, v16.4s
-	fsub v15.4s, v18.4s, v15.4s
+	fmls v18.4s, v15.4s, v12.4s
 	fsub v14.4s, v14.4s, v17.4s
 	fadd v14.4s, v14.4s, v16.4s
-	fadd v14.4s, v15.4s, v14.4s
-	ldr q15, [x0, #144]
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #160]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fadd v14.4s, v18.4s, v14.4s
+	ldr q15, [x0, #128]
+	ldr q16, [x0, #144]
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #160]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #176]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #192]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #192]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #208]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #224]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #224]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #240]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #256]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #272]
-	fadd v15.4s, v15.4s, v16.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #256]
+	fmla v15.4s, v16.4s, v12.4s
 	fmul v16.4s, v12.4s, v12.4s
 	fmul v12.4s, v16.4s, v12.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fmul v13.4s, v13.4s, v4.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fadd v12.4s, v14.4s, v12.4s
+	mov v16.16b, v2.16b
+	fmla v16.4s, v13.4s, v3.4s
+	fmla v16.4s, v15.4s, v12.4s
+	fadd v12.4s, v14.4s, v16.4s
 	fadd v13.4s, v17.4s, v12.4s
 	fmul v14.4s, v0.4s, v13.4s
-	ldr q15, [x0, #288]
+	ldr q15, [x0, #272]
 	fcmgt v16.4s, v15.4s, v14.4s
 	bsl v16.16b, v15.16b, v14.16b
-	ldr q15, [x0, #304]
+	ldr q15, [x0, #288]
 	fcmgt v18.4s, v16.4s, v15.4s
 	bsl v18.16b, v15.16b, v16.16b
-	ldr q15, [x0, #320]
-	fmul v15.4s, v18.4s, v15.4s
-	fadd v15.4s, v15.4s, v7.4s
-	fsub v16.4s, v15.4s, v7.4s
-	fmul v19.4s, v16.4s, v3.4s
-	fsub v18.4s, v18.4s, v19.4s
-	fmul v16.4s, v16.4s, v4.4s
-	fsub v19.4s, v18.4s, v16.4s
-	ldr q20, [x0, #336]
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #352]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
+	ldr q15, [x0, #304]
+	mov v16.16b, v6.16b
+	fmla v16.4s, v18.4s, v15.4s
+	fsub v15.4s, v16.4s, v6.4s
+	fmls v18.4s, v15.4s, v5.4s
+	mov v19.16b, v18.16b
+	fmls v19.4s, v15.4s, v3.4s
+	ldr q20, [x0, #320]
+	ldr q21, [x0, #336]
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #352]
+	fmla v20.4s, v21.4s, v19.4s
 	ldr q21, [x0, #368]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #384]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #400]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v21.4s, v19.4s, v19.4s
-	fmul v20.4s, v20.4s, v21.4s
-	fsub v18.4s, v18.4s, v19.4s
-	fsub v16.4s, v18.4s, v16.4s
-	fadd v16.4s, v20.4s, v16.4s
-	fadd v16.4s, v19.4s, v16.4s
-	fadd v16.4s, v1.4s, v16.4s
-	ushr v18.4s, v15.4s, #1
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #384]
+	fmla v20.4s, v21.4s, v19.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v20.4s, v19.4s
+	fmls v19.4s, v15.4s, v3.4s
+	fadd v15.4s, v18.4s, v19.4s
+	fadd v15.4s, v1.4s, v15.4s
+	ushr v18.4s, v16.4s, #1
 	shl v19.4s, v18.4s, #23
-	fmul v16.4s, v16.4s, v19.4s
-	sub v15.4s, v15.4s, v18.4s
-	shl v15.4s, v15.4s, #23
-	fmul v15.4s, v16.4s, v15.4s
-	ldr q16, [x0, #64]
-	and v16.16b, v13.16b, v16.16b
-	fmul v18.4s, v5.4s, v16.4s
-	fsub v14.4s, v18.4s, v14.4s
-	fsub v18.4s, v13.4s, v16.4s
-	fmul v19.4s, v5.4s, v18.4s
-	fadd v14.4s, v14.4s, v19.4s
-	fmul v16.4s, v6.4s, v16.4s
-	fadd v14.4s, v14.4s, v16.4s
-	fmul v16.4s, v6.4s, v18.4s
-	fadd v14.4s, v14.4s, v16.4s
-	fsub v13.4s, v17.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fmul v12.4s, v0.4s, v12.4s
-	fadd v12.4s, v14.4s, v12.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fadd v12.4s, v15.4s, v12.4s
+	fmul v15.4s, v15.4s, v19.4s
+	sub v16.4s, v16.4s, v18.4s
+	shl v16.4s, v16.4s, #23
+	fmul v15.4s, v15.4s, v16.4s
+	fsub v16.4s, v17.4s, v13.4s
+	fadd v12.4s, v16.4s, v12.4s
+	fneg v14.4s, v14.4s
+	fmla v14.4s, v0.4s, v13.4s
+	fmla v14.4s, v0.4s, v12.4s
+	mov v12.16b, v15.16b
+	fmla v12.4s, v15.4s, v14.4s
 	ldr q13, [x7], #16
-	fmul v14.4s, v13.4s, v10.4s
+	fmul v14.4s, v13.4s, v8.4s
 	fsub v13.4s, v1.4s, v13.4s
-	fmul v13.4s, v13.4s, v11.4s
+	fmul v13.4s, v13.4s, v9.4s
 	fadd v13.4s, v14.4s, v13.4s
 	ldr q14, [x5], #16
 	ldr q15, [x9], #16
 	fmul v15.4s, v15.4s, v0.4s
 	ldr q16, [x6], #16
 	fmul v17.4s, v15.4s, v16.4s
-	fcmeq v18.4s, v15.4s, v8.4s
+	fcmeq v18.4s, v15.4s, v2.4s
 	bsl v18.16b, v15.16b, v17.16b
 	fadd v14.4s, v14.4s, v18.4s
 	fmul v14.4s, v13.4s, v14.4s
 	fmul v14.4s, v12.4s, v14.4s
-	fmul v14.4s, v14.4s, v9.4s
+	fmul v14.4s, v14.4s, v7.4s
 	str q14, [x5, #-16]
 	fmul v14.4s, v13.4s, v16.4s
-	fcmeq v15.4s, v13.4s, v8.4s
+	fcmeq v15.4s, v13.4s, v2.4s
 	bsl v15.16b, v13.16b, v14.16b
 	fmul v12.4s, v12.4s, v15.4s
 	str q12, [x6, #-16]
@@ -515,133 +447,106 @@ L(loopend):
 
 L(single):
 	ldr s12, [x8], #4
-	sub v12.4s, v12.4s, v2.4s
+	sub v12.4s, v12.4s, v4.4s
 	sshr v13.4s, v12.4s, #23
 	scvtf v13.4s, v13.4s
-	fmul v14.4s, v13.4s, v3.4s
-	ldr q15, [x0, #112]
-	and v12.16b, v12.16b, v15.16b
-	add v12.4s, v12.4s, v2.4s
+	fmul v14.4s, v13.4s, v5.4s
+	and v12.16b, v12.16b, v10.16b
+	add v12.4s, v12.4s, v4.4s
 	fsub v12.4s, v12.4s, v1.4s
-	ldr q15, [x0, #128]
-	fmul v15.4s, v15.4s, v12.4s
-	fmul v15.4s, v15.4s, v12.4s
-	fsub v16.4s, v12.4s, v15.4s
+	fmul v15.4s, v11.4s, v12.4s
+	mov v16.16b, v12.16b
+	fmls v16.4s, v15.4s, v12.4s
 	fadd v17.4s, v14.4s, v16.4s
 	fsub v18.4s, v12.4s, v16.4s
-	fsub v15.4s, v18.4s, v15.4s
+	fmls v18.4s, v15.4s, v12.4s
 	fsub v14.4s, v14.4s, v17.4s
 	fadd v14.4s, v14.4s, v16.4s
-	fadd v14.4s, v15.4s, v14.4s
-	ldr q15, [x0, #144]
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #160]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fadd v14.4s, v18.4s, v14.4s
+	ldr q15, [x0, #128]
+	ldr q16, [x0, #144]
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #160]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #176]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #192]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #192]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #208]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #224]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #224]
+	fmla v15.4s, v16.4s, v12.4s
 	ldr q16, [x0, #240]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #256]
-	fadd v15.4s, v15.4s, v16.4s
-	fmul v15.4s, v15.4s, v12.4s
-	ldr q16, [x0, #272]
-	fadd v15.4s, v15.4s, v16.4s
+	fmla v16.4s, v15.4s, v12.4s
+	ldr q15, [x0, #256]
+	fmla v15.4s, v16.4s, v12.4s
 	fmul v16.4s, v12.4s, v12.4s
 	fmul v12.4s, v16.4s, v12.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fmul v13.4s, v13.4s, v4.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fadd v12.4s, v14.4s, v12.4s
+	mov v16.16b, v2.16b
+	fmla v16.4s, v13.4s, v3.4s
+	fmla v16.4s, v15.4s, v12.4s
+	fadd v12.4s, v14.4s, v16.4s
 	fadd v13.4s, v17.4s, v12.4s
 	fmul v14.4s, v0.4s, v13.4s
-	ldr q15, [x0, #288]
+	ldr q15, [x0, #272]
 	fcmgt v16.4s, v15.4s, v14.4s
 	bsl v16.16b, v15.16b, v14.16b
-	ldr q15, [x0, #304]
+	ldr q15, [x0, #288]
 	fcmgt v18.4s, v16.4s, v15.4s
 	bsl v18.16b, v15.16b, v16.16b
-	ldr q15, [x0, #320]
-	fmul v15.4s, v18.4s, v15.4s
-	fadd v15.4s, v15.4s, v7.4s
-	fsub v16.4s, v15.4s, v7.4s
-	fmul v19.4s, v16.4s, v3.4s
-	fsub v18.4s, v18.4s, v19.4s
-	fmul v16.4s, v16.4s, v4.4s
-	fsub v19.4s, v18.4s, v16.4s
-	ldr q20, [x0, #336]
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #352]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
+	ldr q15, [x0, #304]
+	mov v16.16b, v6.16b
+	fmla v16.4s, v18.4s, v15.4s
+	fsub v15.4s, v16.4s, v6.4s
+	fmls v18.4s, v15.4s, v5.4s
+	mov v19.16b, v18.16b
+	fmls v19.4s, v15.4s, v3.4s
+	ldr q20, [x0, #320]
+	ldr q21, [x0, #336]
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #352]
+	fmla v20.4s, v21.4s, v19.4s
 	ldr q21, [x0, #368]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #384]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v19.4s
-	ldr q21, [x0, #400]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v21.4s, v19.4s, v19.4s
-	fmul v20.4s, v20.4s, v21.4s
-	fsub v18.4s, v18.4s, v19.4s
-	fsub v16.4s, v18.4s, v16.4s
-	fadd v16.4s, v20.4s, v16.4s
-	fadd v16.4s, v19.4s, v16.4s
-	fadd v16.4s, v1.4s, v16.4s
-	ushr v18.4s, v15.4s, #1
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #384]
+	fmla v20.4s, v21.4s, v19.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v20.4s, v19.4s
+	fmls v19.4s, v15.4s, v3.4s
+	fadd v15.4s, v18.4s, v19.4s
+	fadd v15.4s, v1.4s, v15.4s
+	ushr v18.4s, v16.4s, #1
 	shl v19.4s, v18.4s, #23
-	fmul v16.4s, v16.4s, v19.4s
-	sub v15.4s, v15.4s, v18.4s
-	shl v15.4s, v15.4s, #23
-	fmul v15.4s, v16.4s, v15.4s
-	ldr q16, [x0, #64]
-	and v16.16b, v13.16b, v16.16b
-	fmul v18.4s, v5.4s, v16.4s
-	fsub v14.4s, v18.4s, v14.4s
-	fsub v18.4s, v13.4s, v16.4s
-	fmul v19.4s, v5.4s, v18.4s
-	fadd v14.4s, v14.4s, v19.4s
-	fmul v16.4s, v6.4s, v16.4s
-	fadd v14.4s, v14.4s, v16.4s
-	fmul v16.4s, v6.4s, v18.4s
-	fadd v14.4s, v14.4s, v16.4s
-	fsub v13.4s, v17.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fmul v12.4s, v0.4s, v12.4s
-	fadd v12.4s, v14.4s, v12.4s
-	fmul v12.4s, v15.4s, v12.4s
-	fadd v12.4s, v15.4s, v12.4s
+	fmul v15.4s, v15.4s, v19.4s
+	sub v16.4s, v16.4s, v18.4s
+	shl v16.4s, v16.4s, #23
+	fmul v15.4s, v15.4s, v16.4s
+	fsub v16.4s, v17.4s, v13.4s
+	fadd v12.4s, v16.4s, v12.4s
+	fneg v14.4s, v14.4s
+	fmla v14.4s, v0.4s, v13.4s
+	fmla v14.4s, v0.4s, v12.4s
+	mov v12.16b, v15.16b
+	fmla v12.4s, v15.4s, v14.4s
 	ldr s13, [x7], #4
-	fmul v14.4s, v13.4s, v10.4s
+	fmul v14.4s, v13.4s, v8.4s
 	fsub v13.4s, v1.4s, v13.4s
-	fmul v13.4s, v13.4s, v11.4s
+	fmul v13.4s, v13.4s, v9.4s
 	fadd v13.4s, v14.4s, v13.4s
 	ldr s14, [x5], #4
 	ldr s15, [x9], #4
 	fmul v15.4s, v15.4s, v0.4s
 	ldr s16, [x6], #4
 	fmul v17.4s, v15.4s, v16.4s
-	fcmeq v18.4s, v15.4s, v8.4s
+	fcmeq v18.4s, v15.4s, v2.4s
 	bsl v18.16b, v15.16b, v17.16b
 	fadd v14.4s, v14.4s, v18.4s
 	fmul v14.4s, v13.4s, v14.4s
 	fmul v14.4s, v12.4s, v14.4s
-	fmul v14.4s, v14.4s, v9.4s
+	fmul v14.4s, v14.4s, v7.4s
 	str s14, [x5, #-4]
 	fmul v14.4s, v13.4s, v16.4s
-	fcmeq v15.4s, v13.4s, v8.4s
+	fcmeq v15.4s, v13.4s, v2.4s
 	bsl v15.16b, v13.16b, v14.16b
 	fmul v12.4s, v12.4s, v15.4s
 	str s12, [x6, #-4]

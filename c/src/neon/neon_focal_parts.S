@@ -20,11 +20,11 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x4b4000fe, 0x4b4000fe, 0x4b4000fe, 0x4b4000fe
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
 	.long 0xc2d00000, 0xc2d00000, 0xc2d00000, 0xc2d00000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b
 	.long 0x3c091e90, 0x3c091e90, 0x3c091e90, 0x3c091e90
 	.long 0x3d2aac83, 0x3d2aac83, 0x3d2aac83, 0x3d2aac83
@@ -90,56 +90,50 @@ L(main):
 	fabs v19.4s, v17.4s
 	fneg v18.4s, v18.4s
 	fneg v19.4s, v19.4s
-	fcmgt v20.4s, v3.4s, v18.4s
+	fcmgt v20.4s, v4.4s, v18.4s
+	bsl v20.16b, v4.16b, v18.16b
+	fcmgt v18.4s, v4.4s, v19.4s
+	bsl v18.16b, v4.16b, v19.16b
+	fcmgt v19.4s, v20.4s, v3.4s
+	bsl v19.16b, v3.16b, v20.16b
+	fcmgt v20.4s, v18.4s, v3.4s
 	bsl v20.16b, v3.16b, v18.16b
-	fcmgt v18.4s, v3.4s, v19.4s
-	bsl v18.16b, v3.16b, v19.16b
-	fcmgt v19.4s, v20.4s, v2.4s
-	bsl v19.16b, v2.16b, v20.16b
-	fcmgt v20.4s, v18.4s, v2.4s
-	bsl v20.16b, v2.16b, v18.16b
-	fmul v18.4s, v19.4s, v4.4s
-	fmul v21.4s, v20.4s, v4.4s
-	fadd v18.4s, v18.4s, v1.4s
-	fadd v21.4s, v21.4s, v1.4s
+	mov v18.16b, v1.16b
+	fmla v18.4s, v19.4s, v5.4s
+	mov v21.16b, v1.16b
+	fmla v21.4s, v20.4s, v5.4s
 	fsub v22.4s, v18.4s, v1.4s
 	fsub v23.4s, v21.4s, v1.4s
-	fmul v24.4s, v22.4s, v5.4s
-	fmul v25.4s, v23.4s, v5.4s
-	fsub v19.4s, v19.4s, v24.4s
-	fsub v20.4s, v20.4s, v25.4s
-	fmul v22.4s, v22.4s, v6.4s
-	fmul v23.4s, v23.4s, v6.4s
-	fsub v24.4s, v19.4s, v22.4s
-	fsub v25.4s, v20.4s, v23.4s
-	fmul v26.4s, v7.4s, v24.4s
-	fmul v27.4s, v7.4s, v25.4s
-	fadd v26.4s, v26.4s, v8.4s
-	fadd v27.4s, v27.4s, v8.4s
-	fmul v26.4s, v26.4s, v24.4s
-	fmul v27.4s, v27.4s, v25.4s
-	fadd v26.4s, v26.4s, v9.4s
-	fadd v27.4s, v27.4s, v9.4s
-	fmul v26.4s, v26.4s, v24.4s
-	fmul v27.4s, v27.4s, v25.4s
-	fadd v26.4s, v26.4s, v10.4s
-	fadd v27.4s, v27.4s, v10.4s
-	fmul v26.4s, v26.4s, v24.4s
-	fmul v27.4s, v27.4s, v25.4s
-	fadd v26.4s, v26.4s, v11.4s
-	fadd v27.4s, v27.4s, v11.4s
-	fmul v28.4s, v24.4s, v24.4s
-	fmul v29.4s, v25.4s, v25.4s
-	fmul v26.4s, v26.4s, v28.4s
-	fmul v27.4s, v27.4s, v29.4s
-	fsub v19.4s, v19.4s, v24.4s
-	fsub v20.4s, v20.4s, v25.4s
-	fsub v19.4s, v19.4s, v22.4s
-	fsub v20.4s, v20.4s, v23.4s
-	fadd v19.4s, v26.4s, v19.4s
-	fadd v20.4s, v27.4s, v20.4s
-	fadd v19.4s, v24.4s, v19.4s
-	fadd v20.4s, v25.4s, v20.4s
+	fmls v19.4s, v22.4s, v6.4s
+	fmls v20.4s, v23.4s, v6.4s
+	mov v24.16b, v19.16b
+	fmls v24.4s, v22.4s, v2.4s
+	mov v25.16b, v20.16b
+	fmls v25.4s, v23.4s, v2.4s
+	mov v26.16b, v8.16b
+	fmla v26.4s, v7.4s, v24.4s
+	mov v27.16b, v8.16b
+	fmla v27.4s, v7.4s, v25.4s
+	mov v28.16b, v9.16b
+	fmla v28.4s, v26.4s, v24.4s
+	mov v26.16b, v9.16b
+	fmla v26.4s, v27.4s, v25.4s
+	mov v27.16b, v10.16b
+	fmla v27.4s, v28.4s, v24.4s
+	mov v28.16b, v10.16b
+	fmla v28.4s, v26.4s, v25.4s
+	mov v26.16b, v11.16b
+	fmla v26.4s, v27.4s, v24.4s
+	mov v27.16b, v11.16b
+	fmla v27.4s, v28.4s, v25.4s
+	fmul v24.4s, v24.4s, v24.4s
+	fmul v25.4s, v25.4s, v25.4s
+	fmul v24.4s, v26.4s, v24.4s
+	fmul v25.4s, v27.4s, v25.4s
+	fmls v24.4s, v22.4s, v2.4s
+	fmls v25.4s, v23.4s, v2.4s
+	fadd v19.4s, v19.4s, v24.4s
+	fadd v20.4s, v20.4s, v25.4s
 	fadd v19.4s, v0.4s, v19.4s
 	fadd v20.4s, v0.4s, v20.4s
 	ushr v22.4s, v18.4s, #1
@@ -203,31 +197,28 @@ L(loop):
 	ldr q15, [x5], #16
 	fabs v16.4s, v15.4s
 	fneg v16.4s, v16.4s
-	fcmgt v17.4s, v3.4s, v16.4s
-	bsl v17.16b, v3.16b, v16.16b
-	fcmgt v16.4s, v17.4s, v2.4s
-	bsl v16.16b, v2.16b, v17.16b
-	fmul v17.4s, v16.4s, v4.4s
-	fadd v17.4s, v17.4s, v1.4s
+	fcmgt v17.4s, v4.4s, v16.4s
+	bsl v17.16b, v4.16b, v16.16b
+	fcmgt v16.4s, v17.4s, v3.4s
+	bsl v16.16b, v3.16b, v17.16b
+	mov v17.16b, v1.16b
+	fmla v17.4s, v16.4s, v5.4s
 	fsub v18.4s, v17.4s, v1.4s
-	fmul v19.4s, v18.4s, v5.4s
-	fsub v16.4s, v16.4s, v19.4s
-	fmul v18.4s, v18.4s, v6.4s
-	fsub v19.4s, v16.4s, v18.4s
-	fmul v20.4s, v7.4s, v19.4s
-	fadd v20.4s, v20.4s, v8.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v9.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v10.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v11.4s
-	fmul v21.4s, v19.4s, v19.4s
-	fmul v20.4s, v20.4s, v21.4s
-	fsub v16.4s, v16.4s, v19.4s
-	fsub v16.4s, v16.4s, v18.4s
-	fadd v16.4s, v20.4s, v16.4s
-	fadd v16.4s, v19.4s, v16.4s
+	fmls v16.4s, v18.4s, v6.4s
+	mov v19.16b, v16.16b
+	fmls v19.4s, v18.4s, v2.4s
+	mov v20.16b, v8.16b
+	fmla v20.4s, v7.4s, v19.4s
+	mov v21.16b, v9.16b
+	fmla v21.4s, v20.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v21.4s, v19.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v19.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v21.4s, v19.4s
+	fmls v19.4s, v18.4s, v2.4s
+	fadd v16.4s, v16.4s, v19.4s
 	fadd v16.4s, v0.4s, v16.4s
 	ushr v18.4s, v17.4s, #1
 	shl v19.4s, v18.4s, #23
@@ -267,31 +258,28 @@ L(single):
 	ldr s15, [x5], #4
 	fabs v16.4s, v15.4s
 	fneg v16.4s, v16.4s
-	fcmgt v17.4s, v3.4s, v16.4s
-	bsl v17.16b, v3.16b, v16.16b
-	fcmgt v16.4s, v17.4s, v2.4s
-	bsl v16.16b, v2.16b, v17.16b
-	fmul v17.4s, v16.4s, v4.4s
-	fadd v17.4s, v17.4s, v1.4s
+	fcmgt v17.4s, v4.4s, v16.4s
+	bsl v17.16b, v4.16b, v16.16b
+	fcmgt v16.4s, v17.4s, v3.4s
+	bsl v16.16b, v3.16b, v17.16b
+	mov v17.16b, v1.16b
+	fmla v17.4s, v16.4s, v5.4s
 	fsub v18.4s, v17.4s, v1.4s
-	fmul v19.4s, v18.4s, v5.4s
-	fsub v16.4s, v16.4s, v19.4s
-	fmul v18.4s, v18.4s, v6.4s
-	fsub v19.4s, v16.4s, v18.4s
-	fmul v20.4s, v7.4s, v19.4s
-	fadd v20.4s, v20.4s, v8.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v9.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v10.4s
-	fmul v20.4s, v20.4s, v19.4s
-	fadd v20.4s, v20.4s, v11.4s
-	fmul v21.4s, v19.4s, v19.4s
-	fmul v20.4s, v20.4s, v21.4s
-	fsub v16.4s, v16.4s, v19.4s
-	fsub v16.4s, v16.4s, v18.4s
-	fadd v16.4s, v20.4s, v16.4s
-	fadd v16.4s, v19.4s, v16.4s
+	fmls v16.4s, v18.4s, v6.4s
+	mov v19.16b, v16.16b
+	fmls v19.4s, v18.4s, v2.4s
+	mov v20.16b, v8.16b
+	fmla v20.4s, v7.4s, v19.4s
+	mov v21.16b, v9.16b
+	fmla v21.4s, v20.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v21.4s, v19.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v19.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v21.4s, v19.4s
+	fmls v19.4s, v18.4s, v2.4s
+	fadd v16.4s, v16.4s, v19.4s
 	fadd v16.4s, v0.4s, v16.4s
 	ushr v18.4s, v17.4s, #1
 	shl v19.4s, v18.4s, #23

@@ -24,6 +24,7 @@ VECTORS:
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0xc1b80000, 0xc1b80000, 0xc1b80000, 0xc1b80000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
 	.long 0xbdef2374, 0xbdef2374, 0xbdef2374, 0xbdef2374
@@ -32,10 +33,9 @@ VECTORS:
 	.long 0x3e119b5d, 0x3e119b5d, 0x3e119b5d, 0x3e119b5d
 	.long 0xbe2aae26, 0xbe2aae26, 0xbe2aae26, 0xbe2aae26
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
+	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
-	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000
 	.long 0xff800000, 0xff800000, 0xff800000, 0xff800000
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
@@ -81,138 +81,253 @@ VECTORS:
 	ldr q13, [x0, #208]
 	ldr q14, [x0, #224]
 	ldr q15, [x0, #240]
-	ldr q16, [x0, #256]
-	ldr q17, [x0, #272]
-	ldr q18, [x0, #288]
-	ldr q19, [x0, #304]
-	ldr q20, [x0, #320]
-	ldr q21, [x0, #336]
-	sub x0, x2, #48
+	sub x3, x2, #48
 
 L(entry):
-	ldr x0, [x1, #8]
-	ldr x3, [x1, #0]
-	ldr x4, [x1, #24]
-	subs x0, x0, #4
+	ldr x3, [x1, #8]
+	ldr x4, [x1, #0]
+	ldr x5, [x1, #24]
+	subs x3, x3, #8
+	b.lt L(mainend)
+
+L(main):
+	ldp q16, q17, [x5], #32
+	fmul v18.4s, v16.4s, v3.4s
+	fmul v19.4s, v17.4s, v3.4s
+	fcmgt v20.4s, v2.4s, v16.4s
+	fcmgt v21.4s, v2.4s, v17.4s
+	bif v18.16b, v16.16b, v20.16b
+	bif v19.16b, v17.16b, v21.16b
+	sub v18.4s, v18.4s, v1.4s
+	sub v19.4s, v19.4s, v1.4s
+	sshr v22.4s, v18.4s, #23
+	sshr v23.4s, v19.4s, #23
+	scvtf v22.4s, v22.4s
+	scvtf v23.4s, v23.4s
+	bsl v20.16b, v6.16b, v0.16b
+	bsl v21.16b, v6.16b, v0.16b
+	fadd v20.4s, v22.4s, v20.4s
+	fadd v21.4s, v23.4s, v21.4s
+	ldr q22, [x0, #256]
+	fmul v23.4s, v20.4s, v22.4s
+	fmul v22.4s, v21.4s, v22.4s
+	and v18.16b, v18.16b, v4.16b
+	and v19.16b, v19.16b, v4.16b
+	add v18.4s, v18.4s, v1.4s
+	add v19.4s, v19.4s, v1.4s
+	fsub v18.4s, v18.4s, v5.4s
+	fsub v19.4s, v19.4s, v5.4s
+	fmul v24.4s, v8.4s, v18.4s
+	fmul v25.4s, v8.4s, v19.4s
+	mov v26.16b, v18.16b
+	fmls v26.4s, v24.4s, v18.4s
+	mov v27.16b, v19.16b
+	fmls v27.4s, v25.4s, v19.4s
+	fadd v28.4s, v23.4s, v26.4s
+	fadd v29.4s, v22.4s, v27.4s
+	fsub v30.4s, v18.4s, v26.4s
+	fsub v31.4s, v19.4s, v27.4s
+	fmls v30.4s, v24.4s, v18.4s
+	fmls v31.4s, v25.4s, v19.4s
+	fsub v23.4s, v23.4s, v28.4s
+	fsub v22.4s, v22.4s, v29.4s
+	fadd v23.4s, v23.4s, v26.4s
+	fadd v22.4s, v22.4s, v27.4s
+	fadd v23.4s, v30.4s, v23.4s
+	fadd v22.4s, v31.4s, v22.4s
+	mov v24.16b, v10.16b
+	fmla v24.4s, v9.4s, v18.4s
+	mov v25.16b, v10.16b
+	fmla v25.4s, v9.4s, v19.4s
+	mov v26.16b, v11.16b
+	fmla v26.4s, v24.4s, v18.4s
+	mov v24.16b, v11.16b
+	fmla v24.4s, v25.4s, v19.4s
+	mov v25.16b, v12.16b
+	fmla v25.4s, v26.4s, v18.4s
+	mov v26.16b, v12.16b
+	fmla v26.4s, v24.4s, v19.4s
+	mov v24.16b, v13.16b
+	fmla v24.4s, v25.4s, v18.4s
+	mov v25.16b, v13.16b
+	fmla v25.4s, v26.4s, v19.4s
+	mov v26.16b, v14.16b
+	fmla v26.4s, v24.4s, v18.4s
+	mov v24.16b, v14.16b
+	fmla v24.4s, v25.4s, v19.4s
+	mov v25.16b, v15.16b
+	fmla v25.4s, v26.4s, v18.4s
+	mov v26.16b, v15.16b
+	fmla v26.4s, v24.4s, v19.4s
+	ldr q24, [x0, #272]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v25.4s, v18.4s
+	fmla v24.4s, v26.4s, v19.4s
+	ldr q25, [x0, #288]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v18.4s
+	fmla v25.4s, v24.4s, v19.4s
+	fmul v24.4s, v18.4s, v18.4s
+	fmul v27.4s, v19.4s, v19.4s
+	fmul v18.4s, v24.4s, v18.4s
+	fmul v19.4s, v27.4s, v19.4s
+	mov v24.16b, v0.16b
+	fmla v24.4s, v20.4s, v7.4s
+	mov v20.16b, v0.16b
+	fmla v20.4s, v21.4s, v7.4s
+	fmla v24.4s, v26.4s, v18.4s
+	fmla v20.4s, v25.4s, v19.4s
+	fadd v18.4s, v23.4s, v24.4s
+	fadd v19.4s, v22.4s, v20.4s
+	fadd v18.4s, v28.4s, v18.4s
+	fadd v19.4s, v29.4s, v19.4s
+	ldr q20, [x0, #304]
+	fcmeq v21.4s, v16.4s, v20.4s
+	fcmeq v20.4s, v17.4s, v20.4s
+	bsl v21.16b, v16.16b, v18.16b
+	bsl v20.16b, v17.16b, v19.16b
+	fcmeq v18.4s, v16.4s, v0.4s
+	fcmeq v19.4s, v17.4s, v0.4s
+	ldr q22, [x0, #320]
+	ldr q23, [x0, #336]
+	bsl v18.16b, v22.16b, v23.16b
+	bsl v19.16b, v22.16b, v23.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	fcmgt v17.4s, v17.4s, v0.4s
+	bsl v16.16b, v21.16b, v18.16b
+	bsl v17.16b, v20.16b, v19.16b
+	stp q16, q17, [x4], #32
+	subs x3, x3, #8
+	b.ge L(main)
+
+L(mainend):
+	add x3, x3, #8
+	subs x3, x3, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q22, [x4], #16
-	fmul v23.4s, v22.4s, v3.4s
-	fcmgt v24.4s, v2.4s, v22.4s
-	bif v23.16b, v22.16b, v24.16b
-	sub v23.4s, v23.4s, v1.4s
-	sshr v25.4s, v23.4s, #23
-	scvtf v25.4s, v25.4s
-	bsl v24.16b, v6.16b, v0.16b
-	fadd v24.4s, v25.4s, v24.4s
-	fmul v25.4s, v24.4s, v17.4s
-	and v23.16b, v23.16b, v4.16b
-	add v23.4s, v23.4s, v1.4s
-	fsub v23.4s, v23.4s, v5.4s
-	fmul v26.4s, v7.4s, v23.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fsub v27.4s, v23.4s, v26.4s
-	fadd v28.4s, v25.4s, v27.4s
-	fsub v29.4s, v23.4s, v27.4s
-	fsub v26.4s, v29.4s, v26.4s
-	fsub v25.4s, v25.4s, v28.4s
-	fadd v25.4s, v25.4s, v27.4s
-	fadd v25.4s, v26.4s, v25.4s
-	fmul v26.4s, v8.4s, v23.4s
-	fadd v26.4s, v26.4s, v9.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v10.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v11.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v12.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v13.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v14.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v15.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v16.4s
-	fmul v27.4s, v23.4s, v23.4s
-	fmul v23.4s, v27.4s, v23.4s
-	fmul v23.4s, v26.4s, v23.4s
-	fmul v24.4s, v24.4s, v18.4s
-	fadd v24.4s, v24.4s, v0.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fadd v23.4s, v25.4s, v23.4s
-	fadd v23.4s, v28.4s, v23.4s
-	fcmeq v24.4s, v22.4s, v19.4s
-	bsl v24.16b, v22.16b, v23.16b
-	fcmeq v23.4s, v22.4s, v0.4s
-	bsl v23.16b, v20.16b, v21.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	bsl v22.16b, v24.16b, v23.16b
-	str q22, [x3], #16
-	subs x0, x0, #4
+	ldr q16, [x5], #16
+	fmul v17.4s, v16.4s, v3.4s
+	fcmgt v18.4s, v2.4s, v16.4s
+	bif v17.16b, v16.16b, v18.16b
+	sub v17.4s, v17.4s, v1.4s
+	sshr v19.4s, v17.4s, #23
+	scvtf v19.4s, v19.4s
+	bsl v18.16b, v6.16b, v0.16b
+	fadd v18.4s, v19.4s, v18.4s
+	ldr q19, [x0, #256]
+	fmul v19.4s, v18.4s, v19.4s
+	and v17.16b, v17.16b, v4.16b
+	add v17.4s, v17.4s, v1.4s
+	fsub v17.4s, v17.4s, v5.4s
+	fmul v20.4s, v8.4s, v17.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v20.4s, v17.4s
+	fadd v22.4s, v19.4s, v21.4s
+	fsub v23.4s, v17.4s, v21.4s
+	fmls v23.4s, v20.4s, v17.4s
+	fsub v19.4s, v19.4s, v22.4s
+	fadd v19.4s, v19.4s, v21.4s
+	fadd v19.4s, v23.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v9.4s, v17.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v17.4s
+	mov v20.16b, v12.16b
+	fmla v20.4s, v21.4s, v17.4s
+	mov v21.16b, v13.16b
+	fmla v21.4s, v20.4s, v17.4s
+	mov v20.16b, v14.16b
+	fmla v20.4s, v21.4s, v17.4s
+	mov v21.16b, v15.16b
+	fmla v21.4s, v20.4s, v17.4s
+	ldr q20, [x0, #272]
+	fmla v20.4s, v21.4s, v17.4s
+	ldr q21, [x0, #288]
+	fmla v21.4s, v20.4s, v17.4s
+	fmul v20.4s, v17.4s, v17.4s
+	fmul v17.4s, v20.4s, v17.4s
+	mov v20.16b, v0.16b
+	fmla v20.4s, v18.4s, v7.4s
+	fmla v20.4s, v21.4s, v17.4s
+	fadd v17.4s, v19.4s, v20.4s
+	fadd v17.4s, v22.4s, v17.4s
+	ldr q18, [x0, #304]
+	fcmeq v18.4s, v16.4s, v18.4s
+	bsl v18.16b, v16.16b, v17.16b
+	fcmeq v17.4s, v16.4s, v0.4s
+	ldr q19, [x0, #320]
+	ldr q20, [x0, #336]
+	bsl v17.16b, v19.16b, v20.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	bsl v16.16b, v18.16b, v17.16b
+	str q16, [x4], #16
+	subs x3, x3, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x0, x0, #4
-	subs x0, x0, #1
+	add x3, x3, #4
+	subs x3, x3, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s22, [x4], #4
-	fmul v23.4s, v22.4s, v3.4s
-	fcmgt v24.4s, v2.4s, v22.4s
-	bif v23.16b, v22.16b, v24.16b
-	sub v23.4s, v23.4s, v1.4s
-	sshr v25.4s, v23.4s, #23
-	scvtf v25.4s, v25.4s
-	bsl v24.16b, v6.16b, v0.16b
-	fadd v24.4s, v25.4s, v24.4s
-	fmul v25.4s, v24.4s, v17.4s
-	and v23.16b, v23.16b, v4.16b
-	add v23.4s, v23.4s, v1.4s
-	fsub v23.4s, v23.4s, v5.4s
-	fmul v26.4s, v7.4s, v23.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fsub v27.4s, v23.4s, v26.4s
-	fadd v28.4s, v25.4s, v27.4s
-	fsub v29.4s, v23.4s, v27.4s
-	fsub v26.4s, v29.4s, v26.4s
-	fsub v25.4s, v25.4s, v28.4s
-	fadd v25.4s, v25.4s, v27.4s
-	fadd v25.4s, v26.4s, v25.4s
-	fmul v26.4s, v8.4s, v23.4s
-	fadd v26.4s, v26.4s, v9.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v10.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v11.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v12.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v13.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v14.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v15.4s
-	fmul v26.4s, v26.4s, v23.4s
-	fadd v26.4s, v26.4s, v16.4s
-	fmul v27.4s, v23.4s, v23.4s
-	fmul v23.4s, v27.4s, v23.4s
-	fmul v23.4s, v26.4s, v23.4s
-	fmul v24.4s, v24.4s, v18.4s
-	fadd v24.4s, v24.4s, v0.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fadd v23.4s, v25.4s, v23.4s
-	fadd v23.4s, v28.4s, v23.4s
-	fcmeq v24.4s, v22.4s, v19.4s
-	bsl v24.16b, v22.16b, v23.16b
-	fcmeq v23.4s, v22.4s, v0.4s
-	bsl v23.16b, v20.16b, v21.16b
-	fcmgt v22.4s, v22.4s, v0.4s
-	bsl v22.16b, v24.16b, v23.16b
-	str s22, [x3], #4
-	subs x0, x0, #1
+	ldr s16, [x5], #4
+	fmul v17.4s, v16.4s, v3.4s
+	fcmgt v18.4s, v2.4s, v16.4s
+	bif v17.16b, v16.16b, v18.16b
+	sub v17.4s, v17.4s, v1.4s
+	sshr v19.4s, v17.4s, #23
+	scvtf v19.4s, v19.4s
+	bsl v18.16b, v6.16b, v0.16b
+	fadd v18.4s, v19.4s, v18.4s
+	ldr q19, [x0, #256]
+	fmul v19.4s, v18.4s, v19.4s
+	and v17.16b, v17.16b, v4.16b
+	add v17.4s, v17.4s, v1.4s
+	fsub v17.4s, v17.4s, v5.4s
+	fmul v20.4s, v8.4s, v17.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v20.4s, v17.4s
+	fadd v22.4s, v19.4s, v21.4s
+	fsub v23.4s, v17.4s, v21.4s
+	fmls v23.4s, v20.4s, v17.4s
+	fsub v19.4s, v19.4s, v22.4s
+	fadd v19.4s, v19.4s, v21.4s
+	fadd v19.4s, v23.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v9.4s, v17.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v17.4s
+	mov v20.16b, v12.16b
+	fmla v20.4s, v21.4s, v17.4s
+	mov v21.16b, v13.16b
+	fmla v21.4s, v20.4s, v17.4s
+	mov v20.16b, v14.16b
+	fmla v20.4s, v21.4s, v17.4s
+	mov v21.16b, v15.16b
+	fmla v21.4s, v20.4s, v17.4s
+	ldr q20, [x0, #272]
+	fmla v20.4s, v21.4s, v17.4s
+	ldr q21, [x0, #288]
+	fmla v21.4s, v20.4s, v17.4s
+	fmul v20.4s, v17.4s, v17.4s
+	fmul v17.4s, v20.4s, v17.4s
+	mov v20.16b, v0.16b
+	fmla v20.4s, v18.4s, v7.4s
+	fmla v20.4s, v21.4s, v17.4s
+	fadd v17.4s, v19.4s, v20.4s
+	fadd v17.4s, v22.4s, v17.4s
+	ldr q18, [x0, #304]
+	fcmeq v18.4s, v16.4s, v18.4s
+	bsl v18.16b, v16.16b, v17.16b
+	fcmeq v17.4s, v16.4s, v0.4s
+	ldr q19, [x0, #320]
+	ldr q20, [x0, #336]
+	bsl v17.16b, v19.16b, v20.16b
+	fcmgt v16.4s, v16.4s, v0.4s
+	bsl v16.16b, v18.16b, v17.16b
+	str s16, [x4], #4
+	subs x3, x3, #1
 	b.ge L(single)
 
 L(singleend):

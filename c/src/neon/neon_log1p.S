@@ -22,18 +22,18 @@ VECTORS:
 	.long 0xbf800000, 0xbf800000, 0xbf800000, 0xbf800000
 	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
 	.long 0xbdef2374, 0xbdef2374, 0xbdef2374, 0xbdef2374
 	.long 0x3df37d3f, 0x3df37d3f, 0x3df37d3f, 0x3df37d3f
 	.long 0xbdfe1092, 0xbdfe1092, 0xbdfe1092, 0xbdfe1092
 	.long 0x3e119b5d, 0x3e119b5d, 0x3e119b5d, 0x3e119b5d
+	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
 	.long 0xbe2aae26, 0xbe2aae26, 0xbe2aae26, 0xbe2aae26
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
-	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0xff800000, 0xff800000, 0xff800000, 0xff800000
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
 
@@ -74,151 +74,270 @@ VECTORS:
 	ldr q9, [x0, #144]
 	ldr q10, [x0, #160]
 	ldr q11, [x0, #176]
-	ldr q12, [x0, #192]
-	ldr q13, [x0, #208]
-	ldr q14, [x0, #224]
-	ldr q15, [x0, #240]
-	ldr q16, [x0, #256]
-	ldr q17, [x0, #272]
-	ldr q18, [x0, #288]
-	sub x0, x2, #48
+	sub x3, x2, #48
 
 L(entry):
-	ldr x0, [x1, #8]
-	ldr x3, [x1, #0]
-	ldr x4, [x1, #24]
-	subs x0, x0, #4
+	ldr x3, [x1, #8]
+	ldr x4, [x1, #0]
+	ldr x5, [x1, #24]
+	subs x3, x3, #8
+	b.lt L(mainend)
+
+L(main):
+	ldp q12, q13, [x5], #32
+	fadd v14.4s, v0.4s, v12.4s
+	fadd v15.4s, v0.4s, v13.4s
+	sub v16.4s, v14.4s, v3.4s
+	sub v17.4s, v15.4s, v3.4s
+	sshr v18.4s, v16.4s, #23
+	sshr v19.4s, v17.4s, #23
+	scvtf v18.4s, v18.4s
+	scvtf v19.4s, v19.4s
+	ldr q20, [x0, #192]
+	fmul v21.4s, v18.4s, v20.4s
+	fmul v20.4s, v19.4s, v20.4s
+	and v16.16b, v16.16b, v4.16b
+	and v17.16b, v17.16b, v4.16b
+	add v16.4s, v16.4s, v3.4s
+	add v17.4s, v17.4s, v3.4s
+	fsub v16.4s, v16.4s, v0.4s
+	fsub v17.4s, v17.4s, v0.4s
+	fcmeq v22.4s, v18.4s, v1.4s
+	fcmeq v23.4s, v19.4s, v1.4s
+	bit v16.16b, v12.16b, v22.16b
+	bit v17.16b, v13.16b, v23.16b
+	fmul v24.4s, v6.4s, v16.4s
+	fmul v25.4s, v6.4s, v17.4s
+	mov v26.16b, v16.16b
+	fmls v26.4s, v24.4s, v16.4s
+	mov v27.16b, v17.16b
+	fmls v27.4s, v25.4s, v17.4s
+	fadd v28.4s, v21.4s, v26.4s
+	fadd v29.4s, v20.4s, v27.4s
+	fsub v30.4s, v16.4s, v26.4s
+	fsub v31.4s, v17.4s, v27.4s
+	fmls v30.4s, v24.4s, v16.4s
+	fmls v31.4s, v25.4s, v17.4s
+	fsub v21.4s, v21.4s, v28.4s
+	fsub v20.4s, v20.4s, v29.4s
+	fadd v21.4s, v21.4s, v26.4s
+	fadd v20.4s, v20.4s, v27.4s
+	fadd v21.4s, v30.4s, v21.4s
+	fadd v20.4s, v31.4s, v20.4s
+	mov v24.16b, v8.16b
+	fmla v24.4s, v7.4s, v16.4s
+	mov v25.16b, v8.16b
+	fmla v25.4s, v7.4s, v17.4s
+	mov v26.16b, v9.16b
+	fmla v26.4s, v24.4s, v16.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v25.4s, v17.4s
+	mov v25.16b, v10.16b
+	fmla v25.4s, v26.4s, v16.4s
+	mov v26.16b, v10.16b
+	fmla v26.4s, v24.4s, v17.4s
+	mov v24.16b, v11.16b
+	fmla v24.4s, v25.4s, v16.4s
+	mov v25.16b, v11.16b
+	fmla v25.4s, v26.4s, v17.4s
+	ldr q26, [x0, #208]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v24.4s, v16.4s
+	fmla v26.4s, v25.4s, v17.4s
+	ldr q24, [x0, #224]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	ldr q26, [x0, #240]
+	mov v27.16b, v26.16b
+	fmla v27.4s, v25.4s, v16.4s
+	fmla v26.4s, v24.4s, v17.4s
+	ldr q24, [x0, #256]
+	mov v25.16b, v24.16b
+	fmla v25.4s, v27.4s, v16.4s
+	fmla v24.4s, v26.4s, v17.4s
+	fmul v26.4s, v16.4s, v16.4s
+	fmul v27.4s, v17.4s, v17.4s
+	fmul v16.4s, v26.4s, v16.4s
+	fmul v17.4s, v27.4s, v17.4s
+	fsub v26.4s, v14.4s, v0.4s
+	fsub v27.4s, v15.4s, v0.4s
+	fsub v30.4s, v14.4s, v26.4s
+	fsub v31.4s, v15.4s, v27.4s
+	fsub v30.4s, v0.4s, v30.4s
+	fsub v31.4s, v0.4s, v31.4s
+	fsub v26.4s, v12.4s, v26.4s
+	fsub v27.4s, v13.4s, v27.4s
+	fadd v26.4s, v30.4s, v26.4s
+	fadd v27.4s, v31.4s, v27.4s
+	fdiv v14.4s, v26.4s, v14.4s
+	fdiv v15.4s, v27.4s, v15.4s
+	bsl v22.16b, v1.16b, v14.16b
+	bsl v23.16b, v1.16b, v15.16b
+	fmla v22.4s, v18.4s, v5.4s
+	fmla v23.4s, v19.4s, v5.4s
+	fmla v22.4s, v25.4s, v16.4s
+	fmla v23.4s, v24.4s, v17.4s
+	fadd v14.4s, v21.4s, v22.4s
+	fadd v15.4s, v20.4s, v23.4s
+	fadd v14.4s, v28.4s, v14.4s
+	fadd v15.4s, v29.4s, v15.4s
+	fadd v16.4s, v12.4s, v12.4s
+	fadd v17.4s, v13.4s, v13.4s
+	fcmeq v16.4s, v16.4s, v12.4s
+	fcmeq v17.4s, v17.4s, v13.4s
+	bsl v16.16b, v12.16b, v14.16b
+	bsl v17.16b, v13.16b, v15.16b
+	fcmeq v14.4s, v12.4s, v2.4s
+	fcmeq v15.4s, v13.4s, v2.4s
+	ldr q18, [x0, #272]
+	ldr q19, [x0, #288]
+	bsl v14.16b, v18.16b, v19.16b
+	bsl v15.16b, v18.16b, v19.16b
+	fcmgt v12.4s, v12.4s, v2.4s
+	fcmgt v13.4s, v13.4s, v2.4s
+	bsl v12.16b, v16.16b, v14.16b
+	bsl v13.16b, v17.16b, v15.16b
+	stp q12, q13, [x4], #32
+	subs x3, x3, #8
+	b.ge L(main)
+
+L(mainend):
+	add x3, x3, #8
+	subs x3, x3, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q19, [x4], #16
-	fadd v20.4s, v0.4s, v19.4s
-	sub v21.4s, v20.4s, v3.4s
-	sshr v22.4s, v21.4s, #23
-	scvtf v22.4s, v22.4s
-	fmul v23.4s, v22.4s, v15.4s
-	and v21.16b, v21.16b, v4.16b
-	add v21.4s, v21.4s, v3.4s
-	fsub v21.4s, v21.4s, v0.4s
-	fcmeq v24.4s, v22.4s, v1.4s
-	bit v21.16b, v19.16b, v24.16b
-	fmul v25.4s, v5.4s, v21.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fsub v26.4s, v21.4s, v25.4s
-	fadd v27.4s, v23.4s, v26.4s
-	fsub v28.4s, v21.4s, v26.4s
-	fsub v25.4s, v28.4s, v25.4s
-	fsub v23.4s, v23.4s, v27.4s
-	fadd v23.4s, v23.4s, v26.4s
-	fadd v23.4s, v25.4s, v23.4s
-	fmul v25.4s, v6.4s, v21.4s
-	fadd v25.4s, v25.4s, v7.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v8.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v9.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v10.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v11.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v12.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v13.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v14.4s
-	fmul v26.4s, v21.4s, v21.4s
-	fmul v21.4s, v26.4s, v21.4s
-	fmul v21.4s, v25.4s, v21.4s
-	fmul v22.4s, v22.4s, v16.4s
-	fsub v25.4s, v20.4s, v0.4s
-	fsub v26.4s, v20.4s, v25.4s
-	fsub v26.4s, v0.4s, v26.4s
-	fsub v25.4s, v19.4s, v25.4s
-	fadd v25.4s, v26.4s, v25.4s
-	fdiv v20.4s, v25.4s, v20.4s
-	bsl v24.16b, v1.16b, v20.16b
-	fadd v20.4s, v22.4s, v24.4s
-	fadd v20.4s, v21.4s, v20.4s
-	fadd v20.4s, v23.4s, v20.4s
-	fadd v20.4s, v27.4s, v20.4s
-	fadd v21.4s, v19.4s, v19.4s
-	fcmeq v21.4s, v21.4s, v19.4s
-	bsl v21.16b, v19.16b, v20.16b
-	fcmeq v20.4s, v19.4s, v2.4s
-	bsl v20.16b, v17.16b, v18.16b
-	fcmgt v19.4s, v19.4s, v2.4s
-	bsl v19.16b, v21.16b, v20.16b
-	str q19, [x3], #16
-	subs x0, x0, #4
+	ldr q12, [x5], #16
+	fadd v13.4s, v0.4s, v12.4s
+	sub v14.4s, v13.4s, v3.4s
+	sshr v15.4s, v14.4s, #23
+	scvtf v15.4s, v15.4s
+	ldr q16, [x0, #192]
+	fmul v16.4s, v15.4s, v16.4s
+	and v14.16b, v14.16b, v4.16b
+	add v14.4s, v14.4s, v3.4s
+	fsub v14.4s, v14.4s, v0.4s
+	fcmeq v17.4s, v15.4s, v1.4s
+	bit v14.16b, v12.16b, v17.16b
+	fmul v18.4s, v6.4s, v14.4s
+	mov v19.16b, v14.16b
+	fmls v19.4s, v18.4s, v14.4s
+	fadd v20.4s, v16.4s, v19.4s
+	fsub v21.4s, v14.4s, v19.4s
+	fmls v21.4s, v18.4s, v14.4s
+	fsub v16.4s, v16.4s, v20.4s
+	fadd v16.4s, v16.4s, v19.4s
+	fadd v16.4s, v21.4s, v16.4s
+	mov v18.16b, v8.16b
+	fmla v18.4s, v7.4s, v14.4s
+	mov v19.16b, v9.16b
+	fmla v19.4s, v18.4s, v14.4s
+	mov v18.16b, v10.16b
+	fmla v18.4s, v19.4s, v14.4s
+	mov v19.16b, v11.16b
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v14.4s
+	fmul v18.4s, v14.4s, v14.4s
+	fmul v14.4s, v18.4s, v14.4s
+	fsub v18.4s, v13.4s, v0.4s
+	fsub v21.4s, v13.4s, v18.4s
+	fsub v21.4s, v0.4s, v21.4s
+	fsub v18.4s, v12.4s, v18.4s
+	fadd v18.4s, v21.4s, v18.4s
+	fdiv v13.4s, v18.4s, v13.4s
+	bsl v17.16b, v1.16b, v13.16b
+	fmla v17.4s, v15.4s, v5.4s
+	fmla v17.4s, v19.4s, v14.4s
+	fadd v13.4s, v16.4s, v17.4s
+	fadd v13.4s, v20.4s, v13.4s
+	fadd v14.4s, v12.4s, v12.4s
+	fcmeq v14.4s, v14.4s, v12.4s
+	bsl v14.16b, v12.16b, v13.16b
+	fcmeq v13.4s, v12.4s, v2.4s
+	ldr q15, [x0, #272]
+	ldr q16, [x0, #288]
+	bsl v13.16b, v15.16b, v16.16b
+	fcmgt v12.4s, v12.4s, v2.4s
+	bsl v12.16b, v14.16b, v13.16b
+	str q12, [x4], #16
+	subs x3, x3, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x0, x0, #4
-	subs x0, x0, #1
+	add x3, x3, #4
+	subs x3, x3, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s19, [x4], #4
-	fadd v20.4s, v0.4s, v19.4s
-	sub v21.4s, v20.4s, v3.4s
-	sshr v22.4s, v21.4s, #23
-	scvtf v22.4s, v22.4s
-	fmul v23.4s, v22.4s, v15.4s
-	and v21.16b, v21.16b, v4.16b
-	add v21.4s, v21.4s, v3.4s
-	fsub v21.4s, v21.4s, v0.4s
-	fcmeq v24.4s, v22.4s, v1.4s
-	bit v21.16b, v19.16b, v24.16b
-	fmul v25.4s, v5.4s, v21.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fsub v26.4s, v21.4s, v25.4s
-	fadd v27.4s, v23.4s, v26.4s
-	fsub v28.4s, v21.4s, v26.4s
-	fsub v25.4s, v28.4s, v25.4s
-	fsub v23.4s, v23.4s, v27.4s
-	fadd v23.4s, v23.4s, v26.4s
-	fadd v23.4s, v25.4s, v23.4s
-	fmul v25.4s, v6.4s, v21.4s
-	fadd v25.4s, v25.4s, v7.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v8.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v9.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v10.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v11.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v12.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v13.4s
-	fmul v25.4s, v25.4s, v21.4s
-	fadd v25.4s, v25.4s, v14.4s
-	fmul v26.4s, v21.4s, v21.4s
-	fmul v21.4s, v26.4s, v21.4s
-	fmul v21.4s, v25.4s, v21.4s
-	fmul v22.4s, v22.4s, v16.4s
-	fsub v25.4s, v20.4s, v0.4s
-	fsub v26.4s, v20.4s, v25.4s
-	fsub v26.4s, v0.4s, v26.4s
-	fsub v25.4s, v19.4s, v25.4s
-	fadd v25.4s, v26.4s, v25.4s
-	fdiv v20.4s, v25.4s, v20.4s
-	bsl v24.16b, v1.16b, v20.16b
-	fadd v20.4s, v22.4s, v24.4s
-	fadd v20.4s, v21.4s, v20.4s
-	fadd v20.4s, v23.4s, v20.4s
-	fadd v20.4s, v27.4s, v20.4s
-	fadd v21.4s, v19.4s, v19.4s
-	fcmeq v21.4s, v21.4s, v19.4s
-	bsl v21.16b, v19.16b, v20.16b
-	fcmeq v20.4s, v19.4s, v2.4s
-	bsl v20.16b, v17.16b, v18.16b
-	fcmgt v19.4s, v19.4s, v2.4s
-	bsl v19.16b, v21.16b, v20.16b
-	str s19, [x3], #4
-	subs x0, x0, #1
+	ldr s12, [x5], #4
+	fadd v13.4s, v0.4s, v12.4s
+	sub v14.4s, v13.4s, v3.4s
+	sshr v15.4s, v14.4s, #23
+	scvtf v15.4s, v15.4s
+	ldr q16, [x0, #192]
+	fmul v16.4s, v15.4s, v16.4s
+	and v14.16b, v14.16b, v4.16b
+	add v14.4s, v14.4s, v3.4s
+	fsub v14.4s, v14.4s, v0.4s
+	fcmeq v17.4s, v15.4s, v1.4s
+	bit v14.16b, v12.16b, v17.16b
+	fmul v18.4s, v6.4s, v14.4s
+	mov v19.16b, v14.16b
+	fmls v19.4s, v18.4s, v14.4s
+	fadd v20.4s, v16.4s, v19.4s
+	fsub v21.4s, v14.4s, v19.4s
+	fmls v21.4s, v18.4s, v14.4s
+	fsub v16.4s, v16.4s, v20.4s
+	fadd v16.4s, v16.4s, v19.4s
+	fadd v16.4s, v21.4s, v16.4s
+	mov v18.16b, v8.16b
+	fmla v18.4s, v7.4s, v14.4s
+	mov v19.16b, v9.16b
+	fmla v19.4s, v18.4s, v14.4s
+	mov v18.16b, v10.16b
+	fmla v18.4s, v19.4s, v14.4s
+	mov v19.16b, v11.16b
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #208]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #224]
+	fmla v19.4s, v18.4s, v14.4s
+	ldr q18, [x0, #240]
+	fmla v18.4s, v19.4s, v14.4s
+	ldr q19, [x0, #256]
+	fmla v19.4s, v18.4s, v14.4s
+	fmul v18.4s, v14.4s, v14.4s
+	fmul v14.4s, v18.4s, v14.4s
+	fsub v18.4s, v13.4s, v0.4s
+	fsub v21.4s, v13.4s, v18.4s
+	fsub v21.4s, v0.4s, v21.4s
+	fsub v18.4s, v12.4s, v18.4s
+	fadd v18.4s, v21.4s, v18.4s
+	fdiv v13.4s, v18.4s, v13.4s
+	bsl v17.16b, v1.16b, v13.16b
+	fmla v17.4s, v15.4s, v5.4s
+	fmla v17.4s, v19.4s, v14.4s
+	fadd v13.4s, v16.4s, v17.4s
+	fadd v13.4s, v20.4s, v13.4s
+	fadd v14.4s, v12.4s, v12.4s
+	fcmeq v14.4s, v14.4s, v12.4s
+	bsl v14.16b, v12.16b, v13.16b
+	fcmeq v13.4s, v12.4s, v2.4s
+	ldr q15, [x0, #272]
+	ldr q16, [x0, #288]
+	bsl v13.16b, v15.16b, v16.16b
+	fcmgt v12.4s, v12.4s, v2.4s
+	bsl v12.16b, v14.16b, v13.16b
+	str s12, [x4], #4
+	subs x3, x3, #1
 	b.ge L(single)
 
 L(singleend):

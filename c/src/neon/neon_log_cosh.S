@@ -23,25 +23,26 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x4b40007e, 0x4b40007e, 0x4b40007e, 0x4b40007e
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0xc18b0000, 0xc18b0000, 0xc18b0000, 0xc18b0000
+	.long 0x80000000, 0x80000000, 0x80000000, 0x80000000
+	.long 0x0, 0x0, 0x0, 0x0
+	.long 0xbf800000, 0xbf800000, 0xbf800000, 0xbf800000
+	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0x42b20000, 0x42b20000, 0x42b20000, 0x42b20000
+	.long 0xc18b0000, 0xc18b0000, 0xc18b0000, 0xc18b0000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x13d, 0x13d, 0x13d, 0x13d
 	.long 0x1f800000, 0x1f800000, 0x1f800000, 0x1f800000
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x394f3646, 0x394f3646, 0x394f3646, 0x394f3646
 	.long 0x3ab69d2b, 0x3ab69d2b, 0x3ab69d2b, 0x3ab69d2b
 	.long 0x3c08896d, 0x3c08896d, 0x3c08896d, 0x3c08896d
 	.long 0x3d2aaa7c, 0x3d2aaa7c, 0x3d2aaa7c, 0x3d2aaa7c
 	.long 0x3e2aaaaa, 0x3e2aaaaa, 0x3e2aaaaa, 0x3e2aaaaa
-	.long 0x80000000, 0x80000000, 0x80000000, 0x80000000
 	.long 0x40000000, 0x40000000, 0x40000000, 0x40000000
 	.long 0x3e800000, 0x3e800000, 0x3e800000, 0x3e800000
-	.long 0x3f3504f3, 0x3f3504f3, 0x3f3504f3, 0x3f3504f3
 	.long 0x7fffff, 0x7fffff, 0x7fffff, 0x7fffff
-	.long 0x0, 0x0, 0x0, 0x0
 	.long 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb, 0x3d8a26cb
 	.long 0xbdef2374, 0xbdef2374, 0xbdef2374, 0xbdef2374
 	.long 0x3df37d3f, 0x3df37d3f, 0x3df37d3f, 0x3df37d3f
@@ -51,733 +52,358 @@ VECTORS:
 	.long 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e, 0x3e4cd25e
 	.long 0xbe800003, 0xbe800003, 0xbe800003, 0xbe800003
 	.long 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4, 0x3eaaaaa4
-	.long 0xbf800000, 0xbf800000, 0xbf800000, 0xbf800000
 	.long 0xff800000, 0xff800000, 0xff800000, 0xff800000
 	.long 0x7fc00000, 0x7fc00000, 0x7fc00000, 0x7fc00000
 	.long 0x3f317218, 0x3f317218, 0x3f317218, 0x3f317218
 
 	BEGIN(neon_log_cosh)
-	sub sp, sp, #128
-	.cfi_def_cfa_offset 128
+	sub sp, sp, #96
+	.cfi_def_cfa_offset 96
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
 	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -96
-	.cfi_offset d9, -88
-	.cfi_offset d10, -80
-	.cfi_offset d11, -72
-	.cfi_offset d12, -64
-	.cfi_offset d13, -56
-	.cfi_offset d14, -48
-	.cfi_offset d15, -40
+	.cfi_offset d8, -64
+	.cfi_offset d9, -56
+	.cfi_offset d10, -48
+	.cfi_offset d11, -40
+	.cfi_offset d12, -32
+	.cfi_offset d13, -24
+	.cfi_offset d14, -16
+	.cfi_offset d15, -8
 	ADDRESS x0
-	add x1, sp, #96
-	add x1, x1, #15
-	and x1, x1, #-16
-	ldr x2, [sp, #16]
-	ldr x3, [sp, #24]
-	ldr x3, [x3, #0]
-	ldr x4, [sp, #0]
-	ldr x5, [sp, #8]
-	mov x6, #24
-	mul x5, x5, x6
-	add x5, x5, x4
-	cmp x4, x5
+	ldr x1, [sp, #16]
+	ldr x2, [sp, #24]
+	ldr x2, [x2, #0]
+	ldr x3, [sp, #0]
+	ldr x4, [sp, #8]
+	mov x5, #24
+	mul x4, x4, x5
+	add x4, x4, x3
+	cmp x3, x4
 	b.ge L(end)
 	ldr q0, [x0, #0]
 	ldr q1, [x0, #16]
 	ldr q2, [x0, #32]
 	ldr q3, [x0, #48]
-	ldr s4, [x2, #0]
-	dup v4.4s, v4.s[0]
-	str q4, [x1, #0]
-	sub x2, x5, #96
+	ldr q4, [x0, #64]
+	ldr q5, [x0, #80]
+	ldr q6, [x0, #96]
+	ldr q7, [x0, #112]
+	ldr q8, [x0, #128]
+	ldr s9, [x1, #0]
+	dup v9.4s, v9.s[0]
+	ldr q10, [x0, #144]
+	ldr q11, [x0, #160]
+	ldr q12, [x0, #176]
+	ldr q13, [x0, #192]
+	ldr q14, [x0, #208]
+	ldr q15, [x0, #224]
+	ldr q16, [x0, #240]
+	sub x1, x4, #96
 
 L(entry):
-	ldr x2, [x4, #8]
-	ldr x6, [x4, #0]
-	ldr x7, [x4, #24]
-	ldr x8, [x4, #48]
-	ldr x9, [x4, #72]
-	mov x10, #0
-	subs x2, x2, #8
-	b.lt L(mainend)
-
-L(main):
-	ldp q4, q5, [x8], #32
-	ldp q6, q7, [x9], #32
-	fsub v4.4s, v4.4s, v6.4s
-	fsub v5.4s, v5.4s, v7.4s
-	fabs v6.4s, v4.4s
-	fabs v7.4s, v5.4s
-	fadd v8.4s, v6.4s, v6.4s
-	fadd v9.4s, v7.4s, v7.4s
-	fneg v8.4s, v8.4s
-	fneg v9.4s, v9.4s
-	ldr q10, [x0, #64]
-	fcmgt v11.4s, v10.4s, v8.4s
-	bsl v11.16b, v10.16b, v8.16b
-	fcmgt v12.4s, v10.4s, v9.4s
-	bsl v12.16b, v10.16b, v9.16b
-	ldr q10, [x0, #80]
-	fcmgt v13.4s, v11.4s, v10.4s
-	bsl v13.16b, v10.16b, v11.16b
-	fcmgt v11.4s, v12.4s, v10.4s
-	bsl v11.16b, v10.16b, v12.16b
-	ldr q10, [x0, #96]
-	fmul v12.4s, v13.4s, v10.4s
-	fmul v10.4s, v11.4s, v10.4s
-	fadd v12.4s, v12.4s, v2.4s
-	fadd v10.4s, v10.4s, v2.4s
-	ldr q14, [x0, #112]
-	sub v15.4s, v14.4s, v12.4s
-	sub v14.4s, v14.4s, v10.4s
-	shl v15.4s, v15.4s, #23
-	shl v14.4s, v14.4s, #23
-	ldr q16, [x0, #128]
-	fmul v15.4s, v15.4s, v16.4s
-	fmul v14.4s, v14.4s, v16.4s
-	fsub v16.4s, v0.4s, v15.4s
-	fsub v17.4s, v0.4s, v14.4s
-	fsub v18.4s, v12.4s, v2.4s
-	fsub v19.4s, v10.4s, v2.4s
-	fmul v20.4s, v18.4s, v3.4s
-	fmul v21.4s, v19.4s, v3.4s
-	fsub v13.4s, v13.4s, v20.4s
-	fsub v11.4s, v11.4s, v21.4s
-	ldr q20, [x0, #144]
-	fmul v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v20.4s
-	fsub v20.4s, v13.4s, v18.4s
-	fsub v21.4s, v11.4s, v19.4s
-	fadd v22.4s, v16.4s, v20.4s
-	fadd v23.4s, v17.4s, v21.4s
-	fmul v24.4s, v20.4s, v20.4s
-	fmul v25.4s, v21.4s, v21.4s
-	fmul v26.4s, v24.4s, v1.4s
-	fmul v27.4s, v25.4s, v1.4s
-	fadd v28.4s, v22.4s, v26.4s
-	fadd v29.4s, v23.4s, v27.4s
-	fsub v30.4s, v0.4s, v16.4s
-	fsub v31.4s, v0.4s, v17.4s
-	fsub v15.4s, v30.4s, v15.4s
-	fsub v14.4s, v31.4s, v14.4s
-	fsub v16.4s, v16.4s, v22.4s
-	fsub v17.4s, v17.4s, v23.4s
-	fadd v16.4s, v16.4s, v20.4s
-	fadd v17.4s, v17.4s, v21.4s
-	fsub v22.4s, v22.4s, v28.4s
-	fsub v23.4s, v23.4s, v29.4s
-	fadd v22.4s, v22.4s, v26.4s
-	fadd v23.4s, v23.4s, v27.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fadd v17.4s, v17.4s, v23.4s
-	fadd v15.4s, v15.4s, v16.4s
-	fadd v14.4s, v14.4s, v17.4s
-	ldr q16, [x0, #160]
-	fmul v17.4s, v16.4s, v20.4s
-	fmul v16.4s, v16.4s, v21.4s
-	ldr q22, [x0, #176]
-	fadd v17.4s, v17.4s, v22.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fmul v17.4s, v17.4s, v20.4s
-	fmul v16.4s, v16.4s, v21.4s
-	ldr q22, [x0, #192]
-	fadd v17.4s, v17.4s, v22.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fmul v17.4s, v17.4s, v20.4s
-	fmul v16.4s, v16.4s, v21.4s
-	ldr q22, [x0, #208]
-	fadd v17.4s, v17.4s, v22.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fmul v17.4s, v17.4s, v20.4s
-	fmul v16.4s, v16.4s, v21.4s
-	ldr q22, [x0, #224]
-	fadd v17.4s, v17.4s, v22.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fmul v22.4s, v24.4s, v20.4s
-	fmul v23.4s, v25.4s, v21.4s
-	fmul v17.4s, v17.4s, v22.4s
-	fmul v16.4s, v16.4s, v23.4s
-	fsub v13.4s, v13.4s, v20.4s
-	fsub v11.4s, v11.4s, v21.4s
-	fsub v13.4s, v13.4s, v18.4s
-	fsub v11.4s, v11.4s, v19.4s
-	fadd v13.4s, v17.4s, v13.4s
-	fadd v11.4s, v16.4s, v11.4s
-	fadd v13.4s, v15.4s, v13.4s
-	fadd v11.4s, v14.4s, v11.4s
-	fadd v13.4s, v28.4s, v13.4s
-	fadd v11.4s, v29.4s, v11.4s
-	fadd v13.4s, v13.4s, v13.4s
-	fadd v11.4s, v11.4s, v11.4s
-	shl v12.4s, v12.4s, #23
-	shl v10.4s, v10.4s, #23
-	fmul v12.4s, v13.4s, v12.4s
-	fmul v10.4s, v11.4s, v10.4s
-	ldr q11, [x0, #240]
-	and v8.16b, v8.16b, v11.16b
-	and v9.16b, v9.16b, v11.16b
-	orr v8.16b, v12.16b, v8.16b
-	orr v9.16b, v10.16b, v9.16b
-	fneg v10.4s, v8.4s
-	fneg v11.4s, v9.4s
-	ldr q12, [x0, #256]
-	fadd v13.4s, v8.4s, v12.4s
-	fadd v12.4s, v9.4s, v12.4s
-	fdiv v10.4s, v10.4s, v13.4s
-	fdiv v11.4s, v11.4s, v12.4s
-	ldr q12, [x0, #240]
-	and v4.16b, v4.16b, v12.16b
-	and v5.16b, v5.16b, v12.16b
-	orr v4.16b, v10.16b, v4.16b
-	orr v5.16b, v11.16b, v5.16b
-	ldr q10, [x1, #0]
-	fmul v4.4s, v4.4s, v10.4s
-	fmul v5.4s, v5.4s, v10.4s
-	stp q4, q5, [x6], #32
-	fmul v4.4s, v8.4s, v8.4s
-	fmul v5.4s, v9.4s, v9.4s
-	ldr q10, [x0, #272]
-	fmul v4.4s, v4.4s, v10.4s
-	fmul v5.4s, v5.4s, v10.4s
-	fadd v8.4s, v8.4s, v0.4s
-	fadd v9.4s, v9.4s, v0.4s
-	fdiv v4.4s, v4.4s, v8.4s
-	fdiv v5.4s, v5.4s, v9.4s
-	fcmgt v10.4s, v1.4s, v6.4s
-	fcmgt v11.4s, v1.4s, v7.4s
-	bif v4.16b, v8.16b, v10.16b
-	bif v5.16b, v9.16b, v11.16b
-	fadd v8.4s, v0.4s, v4.4s
-	fadd v9.4s, v0.4s, v5.4s
-	ldr q12, [x0, #288]
-	sub v13.4s, v8.4s, v12.4s
-	sub v12.4s, v9.4s, v12.4s
-	sshr v14.4s, v13.4s, #23
-	sshr v15.4s, v12.4s, #23
-	scvtf v14.4s, v14.4s
-	scvtf v15.4s, v15.4s
-	fmul v16.4s, v14.4s, v3.4s
-	fmul v17.4s, v15.4s, v3.4s
-	ldr q18, [x0, #304]
-	and v13.16b, v13.16b, v18.16b
-	and v12.16b, v12.16b, v18.16b
-	ldr q18, [x0, #288]
-	add v13.4s, v13.4s, v18.4s
-	add v12.4s, v12.4s, v18.4s
-	fsub v13.4s, v13.4s, v0.4s
-	fsub v12.4s, v12.4s, v0.4s
-	ldr q18, [x0, #320]
-	fcmeq v19.4s, v14.4s, v18.4s
-	fcmeq v18.4s, v15.4s, v18.4s
-	bit v13.16b, v4.16b, v19.16b
-	bit v12.16b, v5.16b, v18.16b
-	fmul v20.4s, v1.4s, v13.4s
-	fmul v21.4s, v1.4s, v12.4s
-	fmul v20.4s, v20.4s, v13.4s
-	fmul v21.4s, v21.4s, v12.4s
-	fsub v22.4s, v13.4s, v20.4s
-	fsub v23.4s, v12.4s, v21.4s
-	fadd v24.4s, v16.4s, v22.4s
-	fadd v25.4s, v17.4s, v23.4s
-	fsub v26.4s, v13.4s, v22.4s
-	fsub v27.4s, v12.4s, v23.4s
-	fsub v20.4s, v26.4s, v20.4s
-	fsub v21.4s, v27.4s, v21.4s
-	fsub v16.4s, v16.4s, v24.4s
-	fsub v17.4s, v17.4s, v25.4s
-	fadd v16.4s, v16.4s, v22.4s
-	fadd v17.4s, v17.4s, v23.4s
-	fadd v16.4s, v20.4s, v16.4s
-	fadd v17.4s, v21.4s, v17.4s
-	ldr q20, [x0, #336]
-	fmul v21.4s, v20.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #352]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #368]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #384]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #400]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #416]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #432]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #448]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v21.4s, v21.4s, v13.4s
-	fmul v20.4s, v20.4s, v12.4s
-	ldr q22, [x0, #464]
-	fadd v21.4s, v21.4s, v22.4s
-	fadd v20.4s, v20.4s, v22.4s
-	fmul v22.4s, v13.4s, v13.4s
-	fmul v23.4s, v12.4s, v12.4s
-	fmul v13.4s, v22.4s, v13.4s
-	fmul v12.4s, v23.4s, v12.4s
-	fmul v13.4s, v21.4s, v13.4s
-	fmul v12.4s, v20.4s, v12.4s
-	ldr q20, [x0, #144]
-	fmul v14.4s, v14.4s, v20.4s
-	fmul v15.4s, v15.4s, v20.4s
-	fsub v20.4s, v8.4s, v0.4s
-	fsub v21.4s, v9.4s, v0.4s
-	fsub v22.4s, v8.4s, v20.4s
-	fsub v23.4s, v9.4s, v21.4s
-	fsub v22.4s, v0.4s, v22.4s
-	fsub v23.4s, v0.4s, v23.4s
-	fsub v20.4s, v4.4s, v20.4s
-	fsub v21.4s, v5.4s, v21.4s
-	fadd v20.4s, v22.4s, v20.4s
-	fadd v21.4s, v23.4s, v21.4s
-	fdiv v8.4s, v20.4s, v8.4s
-	fdiv v9.4s, v21.4s, v9.4s
-	ldr q20, [x0, #320]
-	bsl v19.16b, v20.16b, v8.16b
-	bsl v18.16b, v20.16b, v9.16b
-	fadd v8.4s, v14.4s, v19.4s
-	fadd v9.4s, v15.4s, v18.4s
-	fadd v8.4s, v13.4s, v8.4s
-	fadd v9.4s, v12.4s, v9.4s
-	fadd v8.4s, v16.4s, v8.4s
-	fadd v9.4s, v17.4s, v9.4s
-	fadd v8.4s, v24.4s, v8.4s
-	fadd v9.4s, v25.4s, v9.4s
-	fadd v12.4s, v4.4s, v4.4s
-	fadd v13.4s, v5.4s, v5.4s
-	fcmeq v12.4s, v12.4s, v4.4s
-	fcmeq v13.4s, v13.4s, v5.4s
-	bsl v12.16b, v4.16b, v8.16b
-	bsl v13.16b, v5.16b, v9.16b
-	ldr q8, [x0, #480]
-	fcmeq v9.4s, v4.4s, v8.4s
-	fcmeq v8.4s, v5.4s, v8.4s
-	ldr q14, [x0, #496]
-	ldr q15, [x0, #512]
-	bsl v9.16b, v14.16b, v15.16b
-	bsl v8.16b, v14.16b, v15.16b
-	ldr q14, [x0, #480]
-	fcmgt v4.4s, v4.4s, v14.4s
-	fcmgt v5.4s, v5.4s, v14.4s
-	bsl v4.16b, v12.16b, v9.16b
-	bsl v5.16b, v13.16b, v8.16b
-	fmul v8.4s, v4.4s, v1.4s
-	fmul v9.4s, v5.4s, v1.4s
-	ldr q12, [x0, #528]
-	fsub v6.4s, v6.4s, v12.4s
-	fsub v7.4s, v7.4s, v12.4s
-	fadd v4.4s, v6.4s, v4.4s
-	fadd v5.4s, v7.4s, v5.4s
-	bsl v10.16b, v8.16b, v4.16b
-	bsl v11.16b, v9.16b, v5.16b
-	stp q10, q11, [x7], #32
-	add x11, x3, x10, lsl #3
-	fcvtl v4.2d, v10.2s
-	fcvtl2 v5.2d, v10.4s
-	ldp q6, q7, [x11, #0]
-	fadd v6.2d, v6.2d, v4.2d
-	fadd v7.2d, v7.2d, v5.2d
-	stp q6, q7, [x11, #0]
-	fcvtl v4.2d, v11.2s
-	fcvtl2 v5.2d, v11.4s
-	ldp q6, q7, [x11, #32]
-	fadd v6.2d, v6.2d, v4.2d
-	fadd v7.2d, v7.2d, v5.2d
-	stp q6, q7, [x11, #32]
-	add x10, x10, #8
-	and x10, x10, #31
-	subs x2, x2, #8
-	b.ge L(main)
-
-L(mainend):
-	add x2, x2, #8
-	subs x2, x2, #4
+	ldr x1, [x3, #8]
+	ldr x5, [x3, #0]
+	ldr x6, [x3, #24]
+	ldr x7, [x3, #48]
+	ldr x8, [x3, #72]
+	mov x9, #0
+	subs x1, x1, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q4, [x8], #16
-	ldr q5, [x9], #16
-	fsub v4.4s, v4.4s, v5.4s
-	fabs v5.4s, v4.4s
-	fadd v6.4s, v5.4s, v5.4s
-	fneg v6.4s, v6.4s
-	ldr q7, [x0, #64]
-	fcmgt v8.4s, v7.4s, v6.4s
-	bsl v8.16b, v7.16b, v6.16b
-	ldr q7, [x0, #80]
-	fcmgt v9.4s, v8.4s, v7.4s
-	bsl v9.16b, v7.16b, v8.16b
-	ldr q7, [x0, #96]
-	fmul v7.4s, v9.4s, v7.4s
-	fadd v7.4s, v7.4s, v2.4s
-	ldr q8, [x0, #112]
-	sub v8.4s, v8.4s, v7.4s
-	shl v8.4s, v8.4s, #23
-	ldr q10, [x0, #128]
-	fmul v8.4s, v8.4s, v10.4s
-	fsub v10.4s, v0.4s, v8.4s
-	fsub v11.4s, v7.4s, v2.4s
-	fmul v12.4s, v11.4s, v3.4s
-	fsub v9.4s, v9.4s, v12.4s
-	ldr q12, [x0, #144]
-	fmul v11.4s, v11.4s, v12.4s
-	fsub v12.4s, v9.4s, v11.4s
-	fadd v13.4s, v10.4s, v12.4s
-	fmul v14.4s, v12.4s, v12.4s
-	fmul v15.4s, v14.4s, v1.4s
-	fadd v16.4s, v13.4s, v15.4s
-	fsub v17.4s, v0.4s, v10.4s
-	fsub v8.4s, v17.4s, v8.4s
-	fsub v10.4s, v10.4s, v13.4s
-	fadd v10.4s, v10.4s, v12.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fadd v13.4s, v13.4s, v15.4s
-	fadd v10.4s, v10.4s, v13.4s
-	fadd v8.4s, v8.4s, v10.4s
-	ldr q10, [x0, #160]
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #176]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #192]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #208]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #224]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v13.4s, v14.4s, v12.4s
-	fmul v10.4s, v10.4s, v13.4s
-	fsub v9.4s, v9.4s, v12.4s
-	fsub v9.4s, v9.4s, v11.4s
-	fadd v9.4s, v10.4s, v9.4s
-	fadd v8.4s, v8.4s, v9.4s
-	fadd v8.4s, v16.4s, v8.4s
-	fadd v8.4s, v8.4s, v8.4s
-	shl v7.4s, v7.4s, #23
-	fmul v7.4s, v8.4s, v7.4s
-	ldr q8, [x0, #240]
-	and v6.16b, v6.16b, v8.16b
-	orr v6.16b, v7.16b, v6.16b
-	fneg v7.4s, v6.4s
-	ldr q8, [x0, #256]
-	fadd v8.4s, v6.4s, v8.4s
-	fdiv v7.4s, v7.4s, v8.4s
-	ldr q8, [x0, #240]
-	and v4.16b, v4.16b, v8.16b
-	orr v4.16b, v7.16b, v4.16b
-	ldr q7, [x1, #0]
-	fmul v4.4s, v4.4s, v7.4s
-	str q4, [x6], #16
-	fmul v4.4s, v6.4s, v6.4s
-	ldr q7, [x0, #272]
-	fmul v4.4s, v4.4s, v7.4s
-	fadd v6.4s, v6.4s, v0.4s
-	fdiv v4.4s, v4.4s, v6.4s
-	fcmgt v7.4s, v1.4s, v5.4s
-	bif v4.16b, v6.16b, v7.16b
-	fadd v6.4s, v0.4s, v4.4s
-	ldr q8, [x0, #288]
-	sub v8.4s, v6.4s, v8.4s
-	sshr v9.4s, v8.4s, #23
-	scvtf v9.4s, v9.4s
-	fmul v10.4s, v9.4s, v3.4s
-	ldr q11, [x0, #304]
-	and v8.16b, v8.16b, v11.16b
-	ldr q11, [x0, #288]
-	add v8.4s, v8.4s, v11.4s
-	fsub v8.4s, v8.4s, v0.4s
-	ldr q11, [x0, #320]
-	fcmeq v11.4s, v9.4s, v11.4s
-	bit v8.16b, v4.16b, v11.16b
-	fmul v12.4s, v1.4s, v8.4s
-	fmul v12.4s, v12.4s, v8.4s
-	fsub v13.4s, v8.4s, v12.4s
-	fadd v14.4s, v10.4s, v13.4s
-	fsub v15.4s, v8.4s, v13.4s
-	fsub v12.4s, v15.4s, v12.4s
-	fsub v10.4s, v10.4s, v14.4s
-	fadd v10.4s, v10.4s, v13.4s
-	fadd v10.4s, v12.4s, v10.4s
-	ldr q12, [x0, #336]
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #352]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #368]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #384]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #400]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #416]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #432]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #448]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #464]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v13.4s, v8.4s, v8.4s
-	fmul v8.4s, v13.4s, v8.4s
-	fmul v8.4s, v12.4s, v8.4s
-	ldr q12, [x0, #144]
-	fmul v9.4s, v9.4s, v12.4s
-	fsub v12.4s, v6.4s, v0.4s
-	fsub v13.4s, v6.4s, v12.4s
-	fsub v13.4s, v0.4s, v13.4s
-	fsub v12.4s, v4.4s, v12.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fdiv v6.4s, v12.4s, v6.4s
-	ldr q12, [x0, #320]
-	bsl v11.16b, v12.16b, v6.16b
-	fadd v6.4s, v9.4s, v11.4s
-	fadd v6.4s, v8.4s, v6.4s
-	fadd v6.4s, v10.4s, v6.4s
-	fadd v6.4s, v14.4s, v6.4s
-	fadd v8.4s, v4.4s, v4.4s
-	fcmeq v8.4s, v8.4s, v4.4s
-	bsl v8.16b, v4.16b, v6.16b
-	ldr q6, [x0, #480]
-	fcmeq v6.4s, v4.4s, v6.4s
-	ldr q9, [x0, #496]
-	ldr q10, [x0, #512]
-	bsl v6.16b, v9.16b, v10.16b
-	ldr q9, [x0, #480]
-	fcmgt v4.4s, v4.4s, v9.4s
-	bsl v4.16b, v8.16b, v6.16b
-	fmul v6.4s, v4.4s, v1.4s
-	ldr q8, [x0, #528]
-	fsub v5.4s, v5.4s, v8.4s
-	fadd v4.4s, v5.4s, v4.4s
-	bsl v7.16b, v6.16b, v4.16b
-	str q7, [x7], #16
-	add x11, x3, x10, lsl #3
-	fcvtl v4.2d, v7.2s
-	fcvtl2 v5.2d, v7.4s
-	ldp q6, q7, [x11, #0]
-	fadd v6.2d, v6.2d, v4.2d
-	fadd v7.2d, v7.2d, v5.2d
-	stp q6, q7, [x11, #0]
-	add x10, x10, #4
-	and x10, x10, #31
-	subs x2, x2, #4
+	ldr q17, [x7], #16
+	ldr q18, [x8], #16
+	fsub v17.4s, v17.4s, v18.4s
+	fabs v18.4s, v17.4s
+	fadd v19.4s, v18.4s, v18.4s
+	fneg v19.4s, v19.4s
+	fcmgt v20.4s, v11.4s, v19.4s
+	bsl v20.16b, v11.16b, v19.16b
+	fcmgt v21.4s, v20.4s, v10.4s
+	bsl v21.16b, v10.16b, v20.16b
+	mov v20.16b, v3.16b
+	fmla v20.4s, v21.4s, v12.4s
+	sub v22.4s, v13.4s, v20.4s
+	shl v22.4s, v22.4s, #23
+	fmul v22.4s, v22.4s, v14.4s
+	fsub v23.4s, v0.4s, v22.4s
+	fsub v24.4s, v20.4s, v3.4s
+	fmls v21.4s, v24.4s, v4.4s
+	fadd v25.4s, v23.4s, v21.4s
+	mov v26.16b, v21.16b
+	fmls v26.4s, v24.4s, v2.4s
+	fmul v27.4s, v26.4s, v26.4s
+	fmul v28.4s, v27.4s, v1.4s
+	fadd v29.4s, v25.4s, v28.4s
+	mov v30.16b, v16.16b
+	fmla v30.4s, v15.4s, v26.4s
+	ldr q31, [x0, #256]
+	fmla v31.4s, v30.4s, v26.4s
+	ldr q30, [x0, #272]
+	fmla v30.4s, v31.4s, v26.4s
+	ldr q31, [x0, #288]
+	fmla v31.4s, v30.4s, v26.4s
+	fmul v26.4s, v27.4s, v26.4s
+	fsub v27.4s, v0.4s, v23.4s
+	fsub v22.4s, v27.4s, v22.4s
+	fsub v23.4s, v23.4s, v25.4s
+	fadd v21.4s, v23.4s, v21.4s
+	fsub v23.4s, v25.4s, v29.4s
+	fadd v23.4s, v23.4s, v28.4s
+	fadd v21.4s, v21.4s, v23.4s
+	fadd v21.4s, v22.4s, v21.4s
+	fmls v21.4s, v24.4s, v2.4s
+	fmla v21.4s, v31.4s, v26.4s
+	fadd v21.4s, v29.4s, v21.4s
+	fadd v21.4s, v21.4s, v21.4s
+	shl v20.4s, v20.4s, #23
+	fmul v20.4s, v21.4s, v20.4s
+	and v19.16b, v19.16b, v5.16b
+	orr v19.16b, v20.16b, v19.16b
+	fneg v20.4s, v19.4s
+	ldr q21, [x0, #304]
+	fadd v21.4s, v19.4s, v21.4s
+	fdiv v20.4s, v20.4s, v21.4s
+	and v17.16b, v17.16b, v5.16b
+	orr v17.16b, v20.16b, v17.16b
+	fmul v17.4s, v17.4s, v9.4s
+	str q17, [x5], #16
+	fmul v17.4s, v19.4s, v19.4s
+	ldr q20, [x0, #320]
+	fmul v17.4s, v17.4s, v20.4s
+	fadd v19.4s, v19.4s, v0.4s
+	fdiv v17.4s, v17.4s, v19.4s
+	fcmgt v20.4s, v1.4s, v18.4s
+	bif v17.16b, v19.16b, v20.16b
+	fadd v19.4s, v0.4s, v17.4s
+	sub v21.4s, v19.4s, v8.4s
+	sshr v22.4s, v21.4s, #23
+	scvtf v22.4s, v22.4s
+	fmul v23.4s, v22.4s, v4.4s
+	ldr q24, [x0, #336]
+	and v21.16b, v21.16b, v24.16b
+	add v21.4s, v21.4s, v8.4s
+	fsub v21.4s, v21.4s, v0.4s
+	fcmeq v24.4s, v22.4s, v6.4s
+	bit v21.16b, v17.16b, v24.16b
+	fmul v25.4s, v1.4s, v21.4s
+	mov v26.16b, v21.16b
+	fmls v26.4s, v25.4s, v21.4s
+	fadd v27.4s, v23.4s, v26.4s
+	fsub v28.4s, v21.4s, v26.4s
+	fmls v28.4s, v25.4s, v21.4s
+	fsub v23.4s, v23.4s, v27.4s
+	fadd v23.4s, v23.4s, v26.4s
+	fadd v23.4s, v28.4s, v23.4s
+	ldr q25, [x0, #352]
+	ldr q26, [x0, #368]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #384]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #400]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #416]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #432]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #448]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #464]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #480]
+	fmla v25.4s, v26.4s, v21.4s
+	fmul v26.4s, v21.4s, v21.4s
+	fmul v21.4s, v26.4s, v21.4s
+	fsub v26.4s, v19.4s, v0.4s
+	fsub v28.4s, v19.4s, v26.4s
+	fsub v28.4s, v0.4s, v28.4s
+	fsub v26.4s, v17.4s, v26.4s
+	fadd v26.4s, v28.4s, v26.4s
+	fdiv v19.4s, v26.4s, v19.4s
+	bsl v24.16b, v6.16b, v19.16b
+	fmla v24.4s, v22.4s, v2.4s
+	fmla v24.4s, v25.4s, v21.4s
+	fadd v19.4s, v23.4s, v24.4s
+	fadd v19.4s, v27.4s, v19.4s
+	fadd v21.4s, v17.4s, v17.4s
+	fcmeq v21.4s, v21.4s, v17.4s
+	bsl v21.16b, v17.16b, v19.16b
+	fcmeq v19.4s, v17.4s, v7.4s
+	ldr q22, [x0, #496]
+	ldr q23, [x0, #512]
+	bsl v19.16b, v22.16b, v23.16b
+	fcmgt v17.4s, v17.4s, v7.4s
+	bsl v17.16b, v21.16b, v19.16b
+	fmul v19.4s, v17.4s, v1.4s
+	ldr q21, [x0, #528]
+	fsub v18.4s, v18.4s, v21.4s
+	fadd v17.4s, v18.4s, v17.4s
+	bsl v20.16b, v19.16b, v17.16b
+	str q20, [x6], #16
+	add x10, x2, x9, lsl #3
+	fcvtl v17.2d, v20.2s
+	fcvtl2 v18.2d, v20.4s
+	ldp q19, q20, [x10, #0]
+	fadd v19.2d, v19.2d, v17.2d
+	fadd v20.2d, v20.2d, v18.2d
+	stp q19, q20, [x10, #0]
+	add x9, x9, #4
+	and x9, x9, #31
+	subs x1, x1, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x2, x2, #4
-	subs x2, x2, #1
+	add x1, x1, #4
+	subs x1, x1, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s4, [x8], #4
-	ldr s5, [x9], #4
-	fsub v4.4s, v4.4s, v5.4s
-	fabs v5.4s, v4.4s
-	fadd v6.4s, v5.4s, v5.4s
-	fneg v6.4s, v6.4s
-	ldr q7, [x0, #64]
-	fcmgt v8.4s, v7.4s, v6.4s
-	bsl v8.16b, v7.16b, v6.16b
-	ldr q7, [x0, #80]
-	fcmgt v9.4s, v8.4s, v7.4s
-	bsl v9.16b, v7.16b, v8.16b
-	ldr q7, [x0, #96]
-	fmul v7.4s, v9.4s, v7.4s
-	fadd v7.4s, v7.4s, v2.4s
-	ldr q8, [x0, #112]
-	sub v8.4s, v8.4s, v7.4s
-	shl v8.4s, v8.4s, #23
-	ldr q10, [x0, #128]
-	fmul v8.4s, v8.4s, v10.4s
-	fsub v10.4s, v0.4s, v8.4s
-	fsub v11.4s, v7.4s, v2.4s
-	fmul v12.4s, v11.4s, v3.4s
-	fsub v9.4s, v9.4s, v12.4s
-	ldr q12, [x0, #144]
-	fmul v11.4s, v11.4s, v12.4s
-	fsub v12.4s, v9.4s, v11.4s
-	fadd v13.4s, v10.4s, v12.4s
-	fmul v14.4s, v12.4s, v12.4s
-	fmul v15.4s, v14.4s, v1.4s
-	fadd v16.4s, v13.4s, v15.4s
-	fsub v17.4s, v0.4s, v10.4s
-	fsub v8.4s, v17.4s, v8.4s
-	fsub v10.4s, v10.4s, v13.4s
-	fadd v10.4s, v10.4s, v12.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fadd v13.4s, v13.4s, v15.4s
-	fadd v10.4s, v10.4s, v13.4s
-	fadd v8.4s, v8.4s, v10.4s
-	ldr q10, [x0, #160]
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #176]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #192]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #208]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v10.4s, v10.4s, v12.4s
-	ldr q13, [x0, #224]
-	fadd v10.4s, v10.4s, v13.4s
-	fmul v13.4s, v14.4s, v12.4s
-	fmul v10.4s, v10.4s, v13.4s
-	fsub v9.4s, v9.4s, v12.4s
-	fsub v9.4s, v9.4s, v11.4s
-	fadd v9.4s, v10.4s, v9.4s
-	fadd v8.4s, v8.4s, v9.4s
-	fadd v8.4s, v16.4s, v8.4s
-	fadd v8.4s, v8.4s, v8.4s
-	shl v7.4s, v7.4s, #23
-	fmul v7.4s, v8.4s, v7.4s
-	ldr q8, [x0, #240]
-	and v6.16b, v6.16b, v8.16b
-	orr v6.16b, v7.16b, v6.16b
-	fneg v7.4s, v6.4s
-	ldr q8, [x0, #256]
-	fadd v8.4s, v6.4s, v8.4s
-	fdiv v7.4s, v7.4s, v8.4s
-	ldr q8, [x0, #240]
-	and v4.16b, v4.16b, v8.16b
-	orr v4.16b, v7.16b, v4.16b
-	ldr q7, [x1, #0]
-	fmul v4.4s, v4.4s, v7.4s
-	str s4, [x6], #4
-	fmul v4.4s, v6.4s, v6.4s
-	ldr q7, [x0, #272]
-	fmul v4.4s, v4.4s, v7.4s
-	fadd v6.4s, v6.4s, v0.4s
-	fdiv v4.4s, v4.4s, v6.4s
-	fcmgt v7.4s, v1.4s, v5.4s
-	bif v4.16b, v6.16b, v7.16b
-	fadd v6.4s, v0.4s, v4.4s
-	ldr q8, [x0, #288]
-	sub v8.4s, v6.4s, v8.4s
-	sshr v9.4s, v8.4s, #23
-	scvtf v9.4s, v9.4s
-	fmul v10.4s, v9.4s, v3.4s
-	ldr q11, [x0, #304]
-	and v8.16b, v8.16b, v11.16b
-	ldr q11, [x0, #288]
-	add v8.4s, v8.4s, v11.4s
-	fsub v8.4s, v8.4s, v0.4s
-	ldr q11, [x0, #320]
-	fcmeq v11.4s, v9.4s, v11.4s
-	bit v8.16b, v4.16b, v11.16b
-	fmul v12.4s, v1.4s, v8.4s
-	fmul v12.4s, v12.4s, v8.4s
-	fsub v13.4s, v8.4s, v12.4s
-	fadd v14.4s, v10.4s, v13.4s
-	fsub v15.4s, v8.4s, v13.4s
-	fsub v12.4s, v15.4s, v12.4s
-	fsub v10.4s, v10.4s, v14.4s
-	fadd v10.4s, v10.4s, v13.4s
-	fadd v10.4s, v12.4s, v10.4s
-	ldr q12, [x0, #336]
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #352]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #368]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #384]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #400]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #416]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #432]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #448]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v12.4s, v12.4s, v8.4s
-	ldr q13, [x0, #464]
-	fadd v12.4s, v12.4s, v13.4s
-	fmul v13.4s, v8.4s, v8.4s
-	fmul v8.4s, v13.4s, v8.4s
-	fmul v8.4s, v12.4s, v8.4s
-	ldr q12, [x0, #144]
-	fmul v9.4s, v9.4s, v12.4s
-	fsub v12.4s, v6.4s, v0.4s
-	fsub v13.4s, v6.4s, v12.4s
-	fsub v13.4s, v0.4s, v13.4s
-	fsub v12.4s, v4.4s, v12.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fdiv v6.4s, v12.4s, v6.4s
-	ldr q12, [x0, #320]
-	bsl v11.16b, v12.16b, v6.16b
-	fadd v6.4s, v9.4s, v11.4s
-	fadd v6.4s, v8.4s, v6.4s
-	fadd v6.4s, v10.4s, v6.4s
-	fadd v6.4s, v14.4s, v6.4s
-	fadd v8.4s, v4.4s, v4.4s
-	fcmeq v8.4s, v8.4s, v4.4s
-	bsl v8.16b, v4.16b, v6.16b
-	ldr q6, [x0, #480]
-	fcmeq v6.4s, v4.4s, v6.4s
-	ldr q9, [x0, #496]
-	ldr q10, [x0, #512]
-	bsl v6.16b, v9.16b, v10.16b
-	ldr q9, [x0, #480]
-	fcmgt v4.4s, v4.4s, v9.4s
-	bsl v4.16b, v8.16b, v6.16b
-	fmul v6.4s, v4.4s, v1.4s
-	ldr q8, [x0, #528]
-	fsub v5.4s, v5.4s, v8.4s
-	fadd v4.4s, v5.4s, v4.4s
-	bsl v7.16b, v6.16b, v4.16b
-	str s7, [x7], #4
-	add x11, x3, x10, lsl #3
-	fcvtl v4.2d, v7.2s
-	ldr d5, [x11, #0]
-	fadd v5.2d, v5.2d, v4.2d
-	str d5, [x11, #0]
-	add x10, x10, #1
-	and x10, x10, #31
-	subs x2, x2, #1
+	ldr s17, [x7], #4
+	ldr s18, [x8], #4
+	fsub v17.4s, v17.4s, v18.4s
+	fabs v18.4s, v17.4s
+	fadd v19.4s, v18.4s, v18.4s
+	fneg v19.4s, v19.4s
+	fcmgt v20.4s, v11.4s, v19.4s
+	bsl v20.16b, v11.16b, v19.16b
+	fcmgt v21.4s, v20.4s, v10.4s
+	bsl v21.16b, v10.16b, v20.16b
+	mov v20.16b, v3.16b
+	fmla v20.4s, v21.4s, v12.4s
+	sub v22.4s, v13.4s, v20.4s
+	shl v22.4s, v22.4s, #23
+	fmul v22.4s, v22.4s, v14.4s
+	fsub v23.4s, v0.4s, v22.4s
+	fsub v24.4s, v20.4s, v3.4s
+	fmls v21.4s, v24.4s, v4.4s
+	fadd v25.4s, v23.4s, v21.4s
+	mov v26.16b, v21.16b
+	fmls v26.4s, v24.4s, v2.4s
+	fmul v27.4s, v26.4s, v26.4s
+	fmul v28.4s, v27.4s, v1.4s
+	fadd v29.4s, v25.4s, v28.4s
+	mov v30.16b, v16.16b
+	fmla v30.4s, v15.4s, v26.4s
+	ldr q31, [x0, #256]
+	fmla v31.4s, v30.4s, v26.4s
+	ldr q30, [x0, #272]
+	fmla v30.4s, v31.4s, v26.4s
+	ldr q31, [x0, #288]
+	fmla v31.4s, v30.4s, v26.4s
+	fmul v26.4s, v27.4s, v26.4s
+	fsub v27.4s, v0.4s, v23.4s
+	fsub v22.4s, v27.4s, v22.4s
+	fsub v23.4s, v23.4s, v25.4s
+	fadd v21.4s, v23.4s, v21.4s
+	fsub v23.4s, v25.4s, v29.4s
+	fadd v23.4s, v23.4s, v28.4s
+	fadd v21.4s, v21.4s, v23.4s
+	fadd v21.4s, v22.4s, v21.4s
+	fmls v21.4s, v24.4s, v2.4s
+	fmla v21.4s, v31.4s, v26.4s
+	fadd v21.4s, v29.4s, v21.4s
+	fadd v21.4s, v21.4s, v21.4s
+	shl v20.4s, v20.4s, #23
+	fmul v20.4s, v21.4s, v20.4s
+	and v19.16b, v19.16b, v5.16b
+	orr v19.16b, v20.16b, v19.16b
+	fneg v20.4s, v19.4s
+	ldr q21, [x0, #304]
+	fadd v21.4s, v19.4s, v21.4s
+	fdiv v20.4s, v20.4s, v21.4s
+	and v17.16b, v17.16b, v5.16b
+	orr v17.16b, v20.16b, v17.16b
+	fmul v17.4s, v17.4s, v9.4s
+	str s17, [x5], #4
+	fmul v17.4s, v19.4s, v19.4s
+	ldr q20, [x0, #320]
+	fmul v17.4s, v17.4s, v20.4s
+	fadd v19.4s, v19.4s, v0.4s
+	fdiv v17.4s, v17.4s, v19.4s
+	fcmgt v20.4s, v1.4s, v18.4s
+	bif v17.16b, v19.16b, v20.16b
+	fadd v19.4s, v0.4s, v17.4s
+	sub v21.4s, v19.4s, v8.4s
+	sshr v22.4s, v21.4s, #23
+	scvtf v22.4s, v22.4s
+	fmul v23.4s, v22.4s, v4.4s
+	ldr q24, [x0, #336]
+	and v21.16b, v21.16b, v24.16b
+	add v21.4s, v21.4s, v8.4s
+	fsub v21.4s, v21.4s, v0.4s
+	fcmeq v24.4s, v22.4s, v6.4s
+	bit v21.16b, v17.16b, v24.16b
+	fmul v25.4s, v1.4s, v21.4s
+	mov v26.16b, v21.16b
+	fmls v26.4s, v25.4s, v21.4s
+	fadd v27.4s, v23.4s, v26.4s
+	fsub v28.4s, v21.4s, v26.4s
+	fmls v28.4s, v25.4s, v21.4s
+	fsub v23.4s, v23.4s, v27.4s
+	fadd v23.4s, v23.4s, v26.4s
+	fadd v23.4s, v28.4s, v23.4s
+	ldr q25, [x0, #352]
+	ldr q26, [x0, #368]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #384]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #400]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #416]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #432]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #448]
+	fmla v25.4s, v26.4s, v21.4s
+	ldr q26, [x0, #464]
+	fmla v26.4s, v25.4s, v21.4s
+	ldr q25, [x0, #480]
+	fmla v25.4s, v26.4s, v21.4s
+	fmul v26.4s, v21.4s, v21.4s
+	fmul v21.4s, v26.4s, v21.4s
+	fsub v26.4s, v19.4s, v0.4s
+	fsub v28.4s, v19.4s, v26.4s
+	fsub v28.4s, v0.4s, v28.4s
+	fsub v26.4s, v17.4s, v26.4s
+	fadd v26.4s, v28.4s, v26.4s
+	fdiv v19.4s, v26.4s, v19.4s
+	bsl v24.16b, v6.16b, v19.16b
+	fmla v24.4s, v22.4s, v2.4s
+	fmla v24.4s, v25.4s, v21.4s
+	fadd v19.4s, v23.4s, v24.4s
+	fadd v19.4s, v27.4s, v19.4s
+	fadd v21.4s, v17.4s, v17.4s
+	fcmeq v21.4s, v21.4s, v17.4s
+	bsl v21.16b, v17.16b, v19.16b
+	fcmeq v19.4s, v17.4s, v7.4s
+	ldr q22, [x0, #496]
+	ldr q23, [x0, #512]
+	bsl v19.16b, v22.16b, v23.16b
+	fcmgt v17.4s, v17.4s, v7.4s
+	bsl v17.16b, v21.16b, v19.16b
+	fmul v19.4s, v17.4s, v1.4s
+	ldr q21, [x0, #528]
+	fsub v18.4s, v18.4s, v21.4s
+	fadd v17.4s, v18.4s, v17.4s
+	bsl v20.16b, v19.16b, v17.16b
+	str s20, [x6], #4
+	add x10, x2, x9, lsl #3
+	fcvtl v17.2d, v20.2s
+	ldr d18, [x10, #0]
+	fadd v18.2d, v18.2d, v17.2d
+	str d18, [x10, #0]
+	add x9, x9, #1
+	and x9, x9, #31
+	subs x1, x1, #1
 	b.ge L(single)
 
 L(singleend):
-	add x4, x4, #96
-	cmp x4, x5
+	add x3, x3, #96
+	cmp x3, x4
 	b.lt L(entry)
 
 L(end):
@@ -786,7 +412,7 @@ L(end):
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
 	ldp d14, d15, [sp, #80]
-	add sp, sp, #128
+	add sp, sp, #96
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9

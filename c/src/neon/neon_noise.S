@@ -387,85 +387,75 @@ L(main):
 	fsub v18.4s, v18.4s, v4.4s
 	fmul v24.4s, v6.4s, v19.4s
 	fmul v25.4s, v6.4s, v18.4s
-	fmul v24.4s, v24.4s, v19.4s
-	fmul v25.4s, v25.4s, v18.4s
-	fsub v26.4s, v19.4s, v24.4s
-	fsub v27.4s, v18.4s, v25.4s
+	mov v26.16b, v19.16b
+	fmls v26.4s, v24.4s, v19.4s
+	mov v27.16b, v18.16b
+	fmls v27.4s, v25.4s, v18.4s
 	fadd v28.4s, v23.4s, v26.4s
 	fadd v29.4s, v22.4s, v27.4s
 	fsub v30.4s, v19.4s, v26.4s
 	fsub v31.4s, v18.4s, v27.4s
-	fsub v24.4s, v30.4s, v24.4s
-	fsub v25.4s, v31.4s, v25.4s
+	fmls v30.4s, v24.4s, v19.4s
+	fmls v31.4s, v25.4s, v18.4s
 	fsub v23.4s, v23.4s, v28.4s
 	fsub v22.4s, v22.4s, v29.4s
 	fadd v23.4s, v23.4s, v26.4s
 	fadd v22.4s, v22.4s, v27.4s
-	fadd v23.4s, v24.4s, v23.4s
-	fadd v22.4s, v25.4s, v22.4s
+	fadd v23.4s, v30.4s, v23.4s
+	fadd v22.4s, v31.4s, v22.4s
 	ldr q24, [x0, #256]
-	fmul v25.4s, v24.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #272]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #288]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #304]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #320]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #336]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #352]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #368]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v25.4s, v25.4s, v19.4s
-	fmul v24.4s, v24.4s, v18.4s
-	ldr q26, [x0, #384]
-	fadd v25.4s, v25.4s, v26.4s
-	fadd v24.4s, v24.4s, v26.4s
-	fmul v26.4s, v19.4s, v19.4s
-	fmul v27.4s, v18.4s, v18.4s
-	fmul v19.4s, v26.4s, v19.4s
-	fmul v18.4s, v27.4s, v18.4s
+	ldr q25, [x0, #272]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v24.4s, v19.4s
+	fmla v25.4s, v24.4s, v18.4s
+	ldr q24, [x0, #288]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v19.4s
+	fmla v24.4s, v25.4s, v18.4s
+	ldr q25, [x0, #304]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v19.4s
+	fmla v25.4s, v24.4s, v18.4s
+	ldr q24, [x0, #320]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v19.4s
+	fmla v24.4s, v25.4s, v18.4s
+	ldr q25, [x0, #336]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v19.4s
+	fmla v25.4s, v24.4s, v18.4s
+	ldr q24, [x0, #352]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v19.4s
+	fmla v24.4s, v25.4s, v18.4s
+	ldr q25, [x0, #368]
+	mov v26.16b, v25.16b
+	fmla v26.4s, v27.4s, v19.4s
+	fmla v25.4s, v24.4s, v18.4s
+	ldr q24, [x0, #384]
+	mov v27.16b, v24.16b
+	fmla v27.4s, v26.4s, v19.4s
+	fmla v24.4s, v25.4s, v18.4s
+	fmul v25.4s, v19.4s, v19.4s
+	fmul v26.4s, v18.4s, v18.4s
 	fmul v19.4s, v25.4s, v19.4s
-	fmul v18.4s, v24.4s, v18.4s
-	ldr q24, [x0, #400]
-	fmul v21.4s, v21.4s, v24.4s
-	fmul v20.4s, v20.4s, v24.4s
-	fadd v21.4s, v21.4s, v0.4s
-	fadd v20.4s, v20.4s, v0.4s
-	fadd v19.4s, v19.4s, v21.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fadd v19.4s, v23.4s, v19.4s
-	fadd v18.4s, v22.4s, v18.4s
-	fadd v19.4s, v28.4s, v19.4s
-	fadd v18.4s, v29.4s, v18.4s
+	fmul v18.4s, v26.4s, v18.4s
+	ldr q25, [x0, #400]
+	mov v26.16b, v0.16b
+	fmla v26.4s, v21.4s, v25.4s
+	mov v21.16b, v0.16b
+	fmla v21.4s, v20.4s, v25.4s
+	fmla v26.4s, v27.4s, v19.4s
+	fmla v21.4s, v24.4s, v18.4s
+	fadd v18.4s, v23.4s, v26.4s
+	fadd v19.4s, v22.4s, v21.4s
+	fadd v18.4s, v28.4s, v18.4s
+	fadd v19.4s, v29.4s, v19.4s
 	ldr q20, [x0, #416]
 	fcmeq v21.4s, v16.4s, v20.4s
 	fcmeq v20.4s, v17.4s, v20.4s
-	bsl v21.16b, v16.16b, v19.16b
-	bsl v20.16b, v17.16b, v18.16b
+	bsl v21.16b, v16.16b, v18.16b
+	bsl v20.16b, v17.16b, v19.16b
 	fcmeq v18.4s, v16.4s, v0.4s
 	fcmeq v19.4s, v17.4s, v0.4s
 	ldr q22, [x0, #432]
@@ -506,28 +496,24 @@ L(main):
 	fmul v14.4s, v12.4s, v12.4s
 	fmul v15.4s, v13.4s, v13.4s
 	ldr q18, [x0, #496]
-	fmul v19.4s, v18.4s, v14.4s
-	fmul v18.4s, v18.4s, v15.4s
-	ldr q20, [x0, #512]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v14.4s
-	fmul v18.4s, v18.4s, v15.4s
-	ldr q20, [x0, #528]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v19.4s, v19.4s, v14.4s
-	fmul v18.4s, v18.4s, v15.4s
-	ldr q20, [x0, #544]
-	fadd v19.4s, v19.4s, v20.4s
-	fadd v18.4s, v18.4s, v20.4s
-	fmul v14.4s, v19.4s, v14.4s
-	fmul v15.4s, v18.4s, v15.4s
+	ldr q19, [x0, #512]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v18.4s, v14.4s
+	fmla v19.4s, v18.4s, v15.4s
+	ldr q18, [x0, #528]
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v14.4s
+	fmla v18.4s, v19.4s, v15.4s
+	ldr q19, [x0, #544]
+	mov v20.16b, v19.16b
+	fmla v20.4s, v21.4s, v14.4s
+	fmla v19.4s, v18.4s, v15.4s
 	ldr q18, [x0, #560]
-	fadd v14.4s, v14.4s, v18.4s
-	fadd v15.4s, v15.4s, v18.4s
-	fmul v12.4s, v14.4s, v12.4s
-	fmul v13.4s, v15.4s, v13.4s
+	mov v21.16b, v18.16b
+	fmla v21.4s, v20.4s, v14.4s
+	fmla v18.4s, v19.4s, v15.4s
+	fmul v12.4s, v21.4s, v12.4s
+	fmul v13.4s, v18.4s, v13.4s
 	fmul v12.4s, v16.4s, v12.4s
 	fmul v13.4s, v17.4s, v13.4s
 	fmul v12.4s, v12.4s, v7.4s
@@ -678,47 +664,38 @@ L(loop):
 	add v14.4s, v14.4s, v5.4s
 	fsub v14.4s, v14.4s, v4.4s
 	fmul v17.4s, v6.4s, v14.4s
-	fmul v17.4s, v17.4s, v14.4s
-	fsub v18.4s, v14.4s, v17.4s
+	mov v18.16b, v14.16b
+	fmls v18.4s, v17.4s, v14.4s
 	fadd v19.4s, v16.4s, v18.4s
 	fsub v20.4s, v14.4s, v18.4s
-	fsub v17.4s, v20.4s, v17.4s
+	fmls v20.4s, v17.4s, v14.4s
 	fsub v16.4s, v16.4s, v19.4s
 	fadd v16.4s, v16.4s, v18.4s
-	fadd v16.4s, v17.4s, v16.4s
+	fadd v16.4s, v20.4s, v16.4s
 	ldr q17, [x0, #256]
-	fmul v17.4s, v17.4s, v14.4s
 	ldr q18, [x0, #272]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #288]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #288]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #304]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #320]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #320]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #336]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #352]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #352]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #368]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #384]
-	fadd v17.4s, v17.4s, v18.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #384]
+	fmla v17.4s, v18.4s, v14.4s
 	fmul v18.4s, v14.4s, v14.4s
 	fmul v14.4s, v18.4s, v14.4s
-	fmul v14.4s, v17.4s, v14.4s
-	ldr q17, [x0, #400]
-	fmul v15.4s, v15.4s, v17.4s
-	fadd v15.4s, v15.4s, v0.4s
-	fadd v14.4s, v14.4s, v15.4s
-	fadd v14.4s, v16.4s, v14.4s
+	ldr q18, [x0, #400]
+	mov v20.16b, v0.16b
+	fmla v20.4s, v15.4s, v18.4s
+	fmla v20.4s, v17.4s, v14.4s
+	fadd v14.4s, v16.4s, v20.4s
 	fadd v14.4s, v19.4s, v14.4s
 	ldr q15, [x0, #416]
 	fcmeq v15.4s, v13.4s, v15.4s
@@ -746,19 +723,15 @@ L(loop):
 	fsub v11.4s, v6.4s, v11.4s
 	fmul v12.4s, v11.4s, v11.4s
 	ldr q14, [x0, #496]
-	fmul v14.4s, v14.4s, v12.4s
 	ldr q15, [x0, #512]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v12.4s
-	ldr q15, [x0, #528]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v12.4s
+	fmla v15.4s, v14.4s, v12.4s
+	ldr q14, [x0, #528]
+	fmla v14.4s, v15.4s, v12.4s
 	ldr q15, [x0, #544]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v12.4s, v14.4s, v12.4s
+	fmla v15.4s, v14.4s, v12.4s
 	ldr q14, [x0, #560]
-	fadd v12.4s, v12.4s, v14.4s
-	fmul v11.4s, v12.4s, v11.4s
+	fmla v14.4s, v15.4s, v12.4s
+	fmul v11.4s, v14.4s, v11.4s
 	fmul v11.4s, v13.4s, v11.4s
 	fmul v11.4s, v11.4s, v7.4s
 	fadd v10.4s, v10.4s, v11.4s
@@ -906,47 +879,38 @@ L(single):
 	add v14.4s, v14.4s, v5.4s
 	fsub v14.4s, v14.4s, v4.4s
 	fmul v17.4s, v6.4s, v14.4s
-	fmul v17.4s, v17.4s, v14.4s
-	fsub v18.4s, v14.4s, v17.4s
+	mov v18.16b, v14.16b
+	fmls v18.4s, v17.4s, v14.4s
 	fadd v19.4s, v16.4s, v18.4s
 	fsub v20.4s, v14.4s, v18.4s
-	fsub v17.4s, v20.4s, v17.4s
+	fmls v20.4s, v17.4s, v14.4s
 	fsub v16.4s, v16.4s, v19.4s
 	fadd v16.4s, v16.4s, v18.4s
-	fadd v16.4s, v17.4s, v16.4s
+	fadd v16.4s, v20.4s, v16.4s
 	ldr q17, [x0, #256]
-	fmul v17.4s, v17.4s, v14.4s
 	ldr q18, [x0, #272]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #288]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #288]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #304]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #320]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #320]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #336]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #352]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #352]
+	fmla v17.4s, v18.4s, v14.4s
 	ldr q18, [x0, #368]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v14.4s
-	ldr q18, [x0, #384]
-	fadd v17.4s, v17.4s, v18.4s
+	fmla v18.4s, v17.4s, v14.4s
+	ldr q17, [x0, #384]
+	fmla v17.4s, v18.4s, v14.4s
 	fmul v18.4s, v14.4s, v14.4s
 	fmul v14.4s, v18.4s, v14.4s
-	fmul v14.4s, v17.4s, v14.4s
-	ldr q17, [x0, #400]
-	fmul v15.4s, v15.4s, v17.4s
-	fadd v15.4s, v15.4s, v0.4s
-	fadd v14.4s, v14.4s, v15.4s
-	fadd v14.4s, v16.4s, v14.4s
+	ldr q18, [x0, #400]
+	mov v20.16b, v0.16b
+	fmla v20.4s, v15.4s, v18.4s
+	fmla v20.4s, v17.4s, v14.4s
+	fadd v14.4s, v16.4s, v20.4s
 	fadd v14.4s, v19.4s, v14.4s
 	ldr q15, [x0, #416]
 	fcmeq v15.4s, v13.4s, v15.4s
@@ -974,19 +938,15 @@ L(single):
 	fsub v11.4s, v6.4s, v11.4s
 	fmul v12.4s, v11.4s, v11.4s
 	ldr q14, [x0, #496]
-	fmul v14.4s, v14.4s, v12.4s
 	ldr q15, [x0, #512]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v12.4s
-	ldr q15, [x0, #528]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v14.4s, v14.4s, v12.4s
+	fmla v15.4s, v14.4s, v12.4s
+	ldr q14, [x0, #528]
+	fmla v14.4s, v15.4s, v12.4s
 	ldr q15, [x0, #544]
-	fadd v14.4s, v14.4s, v15.4s
-	fmul v12.4s, v14.4s, v12.4s
+	fmla v15.4s, v14.4s, v12.4s
 	ldr q14, [x0, #560]
-	fadd v12.4s, v12.4s, v14.4s
-	fmul v11.4s, v12.4s, v11.4s
+	fmla v14.4s, v15.4s, v12.4s
+	fmul v11.4s, v14.4s, v11.4s
 	fmul v11.4s, v13.4s, v11.4s
 	fmul v11.4s, v11.4s, v7.4s
 	fadd v10.4s, v10.4s, v11.4s

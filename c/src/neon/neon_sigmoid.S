@@ -19,17 +19,16 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x1f800000, 0x1f800000, 0x1f800000, 0x1f800000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x4b4000bf, 0x4b4000bf, 0x4b4000bf, 0x4b4000bf
-	.long 0xfffff000, 0xfffff000, 0xfffff000, 0xfffff000
 	.long 0x41900000, 0x41900000, 0x41900000, 0x41900000
 	.long 0xc2d00000, 0xc2d00000, 0xc2d00000, 0xc2d00000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b, 0x3ab50f6b
-	.long 0x3c091e90, 0x3c091e90, 0x3c091e90, 0x3c091e90
+	.long 0xbc091e90, 0xbc091e90, 0xbc091e90, 0xbc091e90
 	.long 0x3d2aac83, 0x3d2aac83, 0x3d2aac83, 0x3d2aac83
-	.long 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47, 0x3e2aaa47
+	.long 0xbe2aaa47, 0xbe2aaa47, 0xbe2aaa47, 0xbe2aaa47
 	.long 0x3efffffe, 0x3efffffe, 0x3efffffe, 0x3efffffe
 
 	BEGIN(neon_sigmoid)
@@ -69,247 +68,206 @@ VECTORS:
 	ldr q9, [x0, #144]
 	ldr q10, [x0, #160]
 	ldr q11, [x0, #176]
-	sub x3, x2, #48
+	ldr q12, [x0, #192]
+	sub x0, x2, #48
 
 L(entry):
-	ldr x3, [x1, #8]
-	ldr x4, [x1, #0]
-	ldr x5, [x1, #24]
-	subs x3, x3, #8
+	ldr x0, [x1, #8]
+	ldr x3, [x1, #0]
+	ldr x4, [x1, #24]
+	subs x0, x0, #8
 	b.lt L(mainend)
 
 L(main):
-	ldp q12, q13, [x5], #32
-	fcmgt v14.4s, v5.4s, v12.4s
-	bsl v14.16b, v5.16b, v12.16b
-	fcmgt v12.4s, v5.4s, v13.4s
-	bsl v12.16b, v5.16b, v13.16b
-	fcmgt v13.4s, v14.4s, v4.4s
-	bsl v13.16b, v4.16b, v14.16b
-	fcmgt v14.4s, v12.4s, v4.4s
-	bsl v14.16b, v4.16b, v12.16b
-	fmul v12.4s, v13.4s, v6.4s
-	fmul v15.4s, v14.4s, v6.4s
-	fadd v12.4s, v12.4s, v2.4s
-	fadd v15.4s, v15.4s, v2.4s
-	shl v16.4s, v12.4s, #23
-	shl v17.4s, v15.4s, #23
-	fmul v18.4s, v16.4s, v1.4s
+	ldp q13, q14, [x4], #32
+	fcmgt v15.4s, v5.4s, v13.4s
+	bsl v15.16b, v5.16b, v13.16b
+	fcmgt v13.4s, v5.4s, v14.4s
+	bsl v13.16b, v5.16b, v14.16b
+	fcmgt v14.4s, v15.4s, v4.4s
+	bsl v14.16b, v4.16b, v15.16b
+	fcmgt v15.4s, v13.4s, v4.4s
+	bsl v15.16b, v4.16b, v13.16b
+	mov v13.16b, v3.16b
+	fmla v13.4s, v14.4s, v6.4s
+	mov v16.16b, v3.16b
+	fmla v16.4s, v15.4s, v6.4s
+	shl v17.4s, v13.4s, #23
+	shl v18.4s, v16.4s, #23
 	fmul v19.4s, v17.4s, v1.4s
-	fsub v12.4s, v12.4s, v2.4s
-	fsub v15.4s, v15.4s, v2.4s
-	fmul v20.4s, v12.4s, v8.4s
-	fmul v21.4s, v15.4s, v8.4s
-	fmul v12.4s, v12.4s, v7.4s
-	fmul v15.4s, v15.4s, v7.4s
-	fsub v12.4s, v13.4s, v12.4s
-	fsub v13.4s, v14.4s, v15.4s
-	fsub v14.4s, v20.4s, v12.4s
-	fsub v15.4s, v21.4s, v13.4s
-	fmul v22.4s, v9.4s, v14.4s
-	fmul v23.4s, v9.4s, v15.4s
-	fadd v22.4s, v22.4s, v10.4s
-	fadd v23.4s, v23.4s, v10.4s
-	fmul v22.4s, v22.4s, v14.4s
-	fmul v23.4s, v23.4s, v15.4s
-	fadd v22.4s, v22.4s, v11.4s
-	fadd v23.4s, v23.4s, v11.4s
-	fmul v22.4s, v22.4s, v14.4s
-	fmul v23.4s, v23.4s, v15.4s
-	ldr q24, [x0, #192]
-	fadd v22.4s, v22.4s, v24.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fmul v22.4s, v22.4s, v14.4s
-	fmul v23.4s, v23.4s, v15.4s
-	ldr q24, [x0, #208]
-	fadd v22.4s, v22.4s, v24.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fmul v24.4s, v14.4s, v14.4s
-	fmul v25.4s, v15.4s, v15.4s
-	fmul v22.4s, v22.4s, v24.4s
-	fmul v23.4s, v23.4s, v25.4s
-	fadd v12.4s, v12.4s, v14.4s
-	fadd v13.4s, v13.4s, v15.4s
-	fsub v12.4s, v20.4s, v12.4s
-	fsub v13.4s, v21.4s, v13.4s
-	fadd v12.4s, v22.4s, v12.4s
-	fadd v13.4s, v23.4s, v13.4s
-	fadd v20.4s, v14.4s, v12.4s
-	fadd v21.4s, v15.4s, v13.4s
-	fadd v20.4s, v0.4s, v20.4s
-	fadd v21.4s, v0.4s, v21.4s
-	fadd v22.4s, v18.4s, v20.4s
-	fadd v23.4s, v19.4s, v21.4s
-	fdiv v24.4s, v0.4s, v22.4s
-	fdiv v25.4s, v0.4s, v23.4s
-	and v26.16b, v24.16b, v3.16b
-	and v27.16b, v25.16b, v3.16b
-	and v22.16b, v22.16b, v3.16b
-	and v23.16b, v23.16b, v3.16b
-	fmul v28.4s, v26.4s, v22.4s
-	fmul v29.4s, v27.4s, v23.4s
-	fsub v28.4s, v0.4s, v28.4s
-	fsub v29.4s, v0.4s, v29.4s
-	fcmgt v30.4s, v18.4s, v20.4s
-	bsl v30.16b, v18.16b, v20.16b
-	fcmgt v31.4s, v19.4s, v21.4s
-	bsl v31.16b, v19.16b, v21.16b
-	fsub v22.4s, v30.4s, v22.4s
-	fsub v23.4s, v31.4s, v23.4s
-	fcmgt v30.4s, v18.4s, v20.4s
-	bsl v30.16b, v20.16b, v18.16b
-	fcmgt v18.4s, v19.4s, v21.4s
-	bsl v18.16b, v21.16b, v19.16b
-	fadd v19.4s, v22.4s, v30.4s
-	fadd v18.4s, v23.4s, v18.4s
-	fsub v20.4s, v0.4s, v20.4s
-	fsub v21.4s, v0.4s, v21.4s
-	fadd v14.4s, v20.4s, v14.4s
-	fadd v15.4s, v21.4s, v15.4s
-	fadd v12.4s, v14.4s, v12.4s
-	fadd v13.4s, v15.4s, v13.4s
-	fadd v12.4s, v19.4s, v12.4s
-	fadd v13.4s, v18.4s, v13.4s
-	fmul v12.4s, v26.4s, v12.4s
-	fmul v13.4s, v27.4s, v13.4s
-	fsub v12.4s, v28.4s, v12.4s
-	fsub v13.4s, v29.4s, v13.4s
-	fmul v12.4s, v12.4s, v24.4s
-	fmul v13.4s, v13.4s, v25.4s
-	fadd v12.4s, v26.4s, v12.4s
-	fadd v13.4s, v27.4s, v13.4s
-	fmul v12.4s, v12.4s, v16.4s
-	fmul v13.4s, v13.4s, v17.4s
-	fmul v12.4s, v12.4s, v1.4s
+	fmul v20.4s, v18.4s, v1.4s
+	fsub v13.4s, v13.4s, v3.4s
+	fsub v16.4s, v16.4s, v3.4s
+	fmls v14.4s, v13.4s, v7.4s
+	fmls v15.4s, v16.4s, v7.4s
+	mov v21.16b, v14.16b
+	fmls v21.4s, v13.4s, v2.4s
+	mov v22.16b, v15.16b
+	fmls v22.4s, v16.4s, v2.4s
+	mov v23.16b, v9.16b
+	fmla v23.4s, v8.4s, v21.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v8.4s, v22.4s
+	mov v25.16b, v10.16b
+	fmla v25.4s, v23.4s, v21.4s
+	mov v23.16b, v10.16b
+	fmla v23.4s, v24.4s, v22.4s
+	mov v24.16b, v11.16b
+	fmla v24.4s, v25.4s, v21.4s
+	mov v25.16b, v11.16b
+	fmla v25.4s, v23.4s, v22.4s
+	mov v23.16b, v12.16b
+	fmla v23.4s, v24.4s, v21.4s
+	mov v24.16b, v12.16b
+	fmla v24.4s, v25.4s, v22.4s
+	fmul v21.4s, v21.4s, v21.4s
+	fmul v22.4s, v22.4s, v22.4s
+	fmul v21.4s, v23.4s, v21.4s
+	fmul v22.4s, v24.4s, v22.4s
+	fmla v21.4s, v13.4s, v2.4s
+	fmla v22.4s, v16.4s, v2.4s
+	fsub v13.4s, v21.4s, v14.4s
+	fsub v16.4s, v22.4s, v15.4s
+	fadd v13.4s, v0.4s, v13.4s
+	fadd v16.4s, v0.4s, v16.4s
+	fadd v13.4s, v19.4s, v13.4s
+	fadd v16.4s, v20.4s, v16.4s
+	fdiv v23.4s, v0.4s, v13.4s
+	fdiv v24.4s, v0.4s, v16.4s
+	fsub v25.4s, v13.4s, v19.4s
+	fsub v26.4s, v16.4s, v20.4s
+	fsub v27.4s, v13.4s, v25.4s
+	fsub v28.4s, v16.4s, v26.4s
+	fsub v19.4s, v19.4s, v27.4s
+	fsub v20.4s, v20.4s, v28.4s
+	fsub v25.4s, v0.4s, v25.4s
+	fsub v26.4s, v0.4s, v26.4s
+	fsub v14.4s, v25.4s, v14.4s
+	fsub v15.4s, v26.4s, v15.4s
+	fadd v14.4s, v14.4s, v21.4s
+	fadd v15.4s, v15.4s, v22.4s
+	fadd v14.4s, v19.4s, v14.4s
+	fadd v15.4s, v20.4s, v15.4s
+	mov v19.16b, v0.16b
+	fmls v19.4s, v23.4s, v13.4s
+	mov v13.16b, v0.16b
+	fmls v13.4s, v24.4s, v16.4s
+	fmls v19.4s, v23.4s, v14.4s
+	fmls v13.4s, v24.4s, v15.4s
+	mov v14.16b, v23.16b
+	fmla v14.4s, v19.4s, v23.4s
+	mov v15.16b, v24.16b
+	fmla v15.4s, v13.4s, v24.4s
+	fmul v13.4s, v14.4s, v17.4s
+	fmul v14.4s, v15.4s, v18.4s
 	fmul v13.4s, v13.4s, v1.4s
-	stp q12, q13, [x4], #32
-	subs x3, x3, #8
+	fmul v14.4s, v14.4s, v1.4s
+	stp q13, q14, [x3], #32
+	subs x0, x0, #8
 	b.ge L(main)
 
 L(mainend):
-	add x3, x3, #8
-	subs x3, x3, #4
+	add x0, x0, #8
+	subs x0, x0, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q12, [x5], #16
-	fcmgt v13.4s, v5.4s, v12.4s
-	bsl v13.16b, v5.16b, v12.16b
-	fcmgt v12.4s, v13.4s, v4.4s
-	bsl v12.16b, v4.16b, v13.16b
-	fmul v13.4s, v12.4s, v6.4s
-	fadd v13.4s, v13.4s, v2.4s
-	shl v14.4s, v13.4s, #23
-	fmul v15.4s, v14.4s, v1.4s
-	fsub v13.4s, v13.4s, v2.4s
-	fmul v16.4s, v13.4s, v8.4s
-	fmul v13.4s, v13.4s, v7.4s
-	fsub v12.4s, v12.4s, v13.4s
-	fsub v13.4s, v16.4s, v12.4s
-	fmul v17.4s, v9.4s, v13.4s
-	fadd v17.4s, v17.4s, v10.4s
-	fmul v17.4s, v17.4s, v13.4s
-	fadd v17.4s, v17.4s, v11.4s
-	fmul v17.4s, v17.4s, v13.4s
-	ldr q18, [x0, #192]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v13.4s
-	ldr q18, [x0, #208]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v18.4s, v13.4s, v13.4s
-	fmul v17.4s, v17.4s, v18.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fsub v12.4s, v16.4s, v12.4s
-	fadd v12.4s, v17.4s, v12.4s
-	fadd v16.4s, v13.4s, v12.4s
-	fadd v16.4s, v0.4s, v16.4s
-	fadd v17.4s, v15.4s, v16.4s
-	fdiv v18.4s, v0.4s, v17.4s
-	and v19.16b, v18.16b, v3.16b
-	and v17.16b, v17.16b, v3.16b
-	fmul v20.4s, v19.4s, v17.4s
-	fsub v20.4s, v0.4s, v20.4s
-	fcmgt v21.4s, v15.4s, v16.4s
-	bsl v21.16b, v15.16b, v16.16b
-	fsub v17.4s, v21.4s, v17.4s
-	fcmgt v21.4s, v15.4s, v16.4s
-	bsl v21.16b, v16.16b, v15.16b
-	fadd v15.4s, v17.4s, v21.4s
-	fsub v16.4s, v0.4s, v16.4s
+	ldr q13, [x4], #16
+	fcmgt v14.4s, v5.4s, v13.4s
+	bsl v14.16b, v5.16b, v13.16b
+	fcmgt v13.4s, v14.4s, v4.4s
+	bsl v13.16b, v4.16b, v14.16b
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v6.4s
+	shl v15.4s, v14.4s, #23
+	fmul v16.4s, v15.4s, v1.4s
+	fsub v14.4s, v14.4s, v3.4s
+	fmls v13.4s, v14.4s, v7.4s
+	mov v17.16b, v13.16b
+	fmls v17.4s, v14.4s, v2.4s
+	mov v18.16b, v9.16b
+	fmla v18.4s, v8.4s, v17.4s
+	mov v19.16b, v10.16b
+	fmla v19.4s, v18.4s, v17.4s
+	mov v18.16b, v11.16b
+	fmla v18.4s, v19.4s, v17.4s
+	mov v19.16b, v12.16b
+	fmla v19.4s, v18.4s, v17.4s
+	fmul v17.4s, v17.4s, v17.4s
+	fmul v17.4s, v19.4s, v17.4s
+	fmla v17.4s, v14.4s, v2.4s
+	fsub v14.4s, v17.4s, v13.4s
+	fadd v14.4s, v0.4s, v14.4s
+	fadd v14.4s, v16.4s, v14.4s
+	fdiv v18.4s, v0.4s, v14.4s
+	fsub v19.4s, v14.4s, v16.4s
+	fsub v20.4s, v14.4s, v19.4s
+	fsub v16.4s, v16.4s, v20.4s
+	fsub v19.4s, v0.4s, v19.4s
+	fsub v13.4s, v19.4s, v13.4s
+	fadd v13.4s, v13.4s, v17.4s
 	fadd v13.4s, v16.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fadd v12.4s, v15.4s, v12.4s
-	fmul v12.4s, v19.4s, v12.4s
-	fsub v12.4s, v20.4s, v12.4s
-	fmul v12.4s, v12.4s, v18.4s
-	fadd v12.4s, v19.4s, v12.4s
-	fmul v12.4s, v12.4s, v14.4s
-	fmul v12.4s, v12.4s, v1.4s
-	str q12, [x4], #16
-	subs x3, x3, #4
+	mov v16.16b, v0.16b
+	fmls v16.4s, v18.4s, v14.4s
+	fmls v16.4s, v18.4s, v13.4s
+	mov v13.16b, v18.16b
+	fmla v13.4s, v16.4s, v18.4s
+	fmul v13.4s, v13.4s, v15.4s
+	fmul v13.4s, v13.4s, v1.4s
+	str q13, [x3], #16
+	subs x0, x0, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x3, x3, #4
-	subs x3, x3, #1
+	add x0, x0, #4
+	subs x0, x0, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s12, [x5], #4
-	fcmgt v13.4s, v5.4s, v12.4s
-	bsl v13.16b, v5.16b, v12.16b
-	fcmgt v12.4s, v13.4s, v4.4s
-	bsl v12.16b, v4.16b, v13.16b
-	fmul v13.4s, v12.4s, v6.4s
-	fadd v13.4s, v13.4s, v2.4s
-	shl v14.4s, v13.4s, #23
-	fmul v15.4s, v14.4s, v1.4s
-	fsub v13.4s, v13.4s, v2.4s
-	fmul v16.4s, v13.4s, v8.4s
-	fmul v13.4s, v13.4s, v7.4s
-	fsub v12.4s, v12.4s, v13.4s
-	fsub v13.4s, v16.4s, v12.4s
-	fmul v17.4s, v9.4s, v13.4s
-	fadd v17.4s, v17.4s, v10.4s
-	fmul v17.4s, v17.4s, v13.4s
-	fadd v17.4s, v17.4s, v11.4s
-	fmul v17.4s, v17.4s, v13.4s
-	ldr q18, [x0, #192]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v17.4s, v17.4s, v13.4s
-	ldr q18, [x0, #208]
-	fadd v17.4s, v17.4s, v18.4s
-	fmul v18.4s, v13.4s, v13.4s
-	fmul v17.4s, v17.4s, v18.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fsub v12.4s, v16.4s, v12.4s
-	fadd v12.4s, v17.4s, v12.4s
-	fadd v16.4s, v13.4s, v12.4s
-	fadd v16.4s, v0.4s, v16.4s
-	fadd v17.4s, v15.4s, v16.4s
-	fdiv v18.4s, v0.4s, v17.4s
-	and v19.16b, v18.16b, v3.16b
-	and v17.16b, v17.16b, v3.16b
-	fmul v20.4s, v19.4s, v17.4s
-	fsub v20.4s, v0.4s, v20.4s
-	fcmgt v21.4s, v15.4s, v16.4s
-	bsl v21.16b, v15.16b, v16.16b
-	fsub v17.4s, v21.4s, v17.4s
-	fcmgt v21.4s, v15.4s, v16.4s
-	bsl v21.16b, v16.16b, v15.16b
-	fadd v15.4s, v17.4s, v21.4s
-	fsub v16.4s, v0.4s, v16.4s
+	ldr s13, [x4], #4
+	fcmgt v14.4s, v5.4s, v13.4s
+	bsl v14.16b, v5.16b, v13.16b
+	fcmgt v13.4s, v14.4s, v4.4s
+	bsl v13.16b, v4.16b, v14.16b
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v6.4s
+	shl v15.4s, v14.4s, #23
+	fmul v16.4s, v15.4s, v1.4s
+	fsub v14.4s, v14.4s, v3.4s
+	fmls v13.4s, v14.4s, v7.4s
+	mov v17.16b, v13.16b
+	fmls v17.4s, v14.4s, v2.4s
+	mov v18.16b, v9.16b
+	fmla v18.4s, v8.4s, v17.4s
+	mov v19.16b, v10.16b
+	fmla v19.4s, v18.4s, v17.4s
+	mov v18.16b, v11.16b
+	fmla v18.4s, v19.4s, v17.4s
+	mov v19.16b, v12.16b
+	fmla v19.4s, v18.4s, v17.4s
+	fmul v17.4s, v17.4s, v17.4s
+	fmul v17.4s, v19.4s, v17.4s
+	fmla v17.4s, v14.4s, v2.4s
+	fsub v14.4s, v17.4s, v13.4s
+	fadd v14.4s, v0.4s, v14.4s
+	fadd v14.4s, v16.4s, v14.4s
+	fdiv v18.4s, v0.4s, v14.4s
+	fsub v19.4s, v14.4s, v16.4s
+	fsub v20.4s, v14.4s, v19.4s
+	fsub v16.4s, v16.4s, v20.4s
+	fsub v19.4s, v0.4s, v19.4s
+	fsub v13.4s, v19.4s, v13.4s
+	fadd v13.4s, v13.4s, v17.4s
 	fadd v13.4s, v16.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fadd v12.4s, v15.4s, v12.4s
-	fmul v12.4s, v19.4s, v12.4s
-	fsub v12.4s, v20.4s, v12.4s
-	fmul v12.4s, v12.4s, v18.4s
-	fadd v12.4s, v19.4s, v12.4s
-	fmul v12.4s, v12.4s, v14.4s
-	fmul v12.4s, v12.4s, v1.4s
-	str s12, [x4], #4
-	subs x3, x3, #1
+	mov v16.16b, v0.16b
+	fmls v16.4s, v18.4s, v14.4s
+	fmls v16.4s, v18.4s, v13.4s
+	mov v13.16b, v18.16b
+	fmla v13.4s, v16.4s, v18.4s
+	fmul v13.4s, v13.4s, v15.4s
+	fmul v13.4s, v13.4s, v1.4s
+	str s13, [x3], #4
+	subs x0, x0, #1
 	b.ge L(single)
 
 L(singleend):

@@ -18,17 +18,16 @@
 	.balign 16
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
+	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x80000000, 0x80000000, 0x80000000, 0x80000000
 	.long 0x4b40007f, 0x4b40007f, 0x4b40007f, 0x4b40007f
-	.long 0xfffff000, 0xfffff000, 0xfffff000, 0xfffff000
 	.long 0xc1110000, 0xc1110000, 0xc1110000, 0xc1110000
 	.long 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b, 0x3fb8aa3b
 	.long 0x3f317200, 0x3f317200, 0x3f317200, 0x3f317200
-	.long 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e, 0x35bfbe8e
 	.long 0x394f3646, 0x394f3646, 0x394f3646, 0x394f3646
-	.long 0x3ab69d2b, 0x3ab69d2b, 0x3ab69d2b, 0x3ab69d2b
+	.long 0xbab69d2b, 0xbab69d2b, 0xbab69d2b, 0xbab69d2b
 	.long 0x3c08896d, 0x3c08896d, 0x3c08896d, 0x3c08896d
-	.long 0x3d2aaa7c, 0x3d2aaa7c, 0x3d2aaa7c, 0x3d2aaa7c
+	.long 0xbd2aaa7c, 0xbd2aaa7c, 0xbd2aaa7c, 0xbd2aaa7c
 	.long 0x3e2aaaaa, 0x3e2aaaaa, 0x3e2aaaaa, 0x3e2aaaaa
 	.long 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000
 
@@ -68,6 +67,7 @@ VECTORS:
 	ldr q8, [x0, #128]
 	ldr q9, [x0, #144]
 	ldr q10, [x0, #160]
+	ldr q11, [x0, #176]
 	sub x3, x2, #48
 
 L(entry):
@@ -78,121 +78,102 @@ L(entry):
 	b.lt L(mainend)
 
 L(main):
-	ldp q11, q12, [x5], #32
-	orr v13.16b, v11.16b, v1.16b
-	orr v14.16b, v12.16b, v1.16b
-	fcmgt v15.4s, v4.4s, v13.4s
-	bsl v15.16b, v4.16b, v13.16b
-	fcmgt v13.4s, v4.4s, v14.4s
-	bsl v13.16b, v4.16b, v14.16b
-	fadd v14.4s, v15.4s, v15.4s
-	fadd v13.4s, v13.4s, v13.4s
-	fmul v15.4s, v14.4s, v5.4s
-	fmul v16.4s, v13.4s, v5.4s
-	fadd v15.4s, v15.4s, v2.4s
-	fadd v16.4s, v16.4s, v2.4s
-	shl v17.4s, v15.4s, #23
+	ldp q12, q13, [x5], #32
+	orr v14.16b, v12.16b, v2.16b
+	orr v15.16b, v13.16b, v2.16b
+	fcmgt v16.4s, v4.4s, v14.4s
+	bsl v16.16b, v4.16b, v14.16b
+	fcmgt v14.4s, v4.4s, v15.4s
+	bsl v14.16b, v4.16b, v15.16b
+	fadd v15.4s, v16.4s, v16.4s
+	fadd v14.4s, v14.4s, v14.4s
+	mov v16.16b, v3.16b
+	fmla v16.4s, v15.4s, v5.4s
+	mov v17.16b, v3.16b
+	fmla v17.4s, v14.4s, v5.4s
 	shl v18.4s, v16.4s, #23
-	fsub v19.4s, v0.4s, v17.4s
+	shl v19.4s, v17.4s, #23
 	fsub v20.4s, v0.4s, v18.4s
-	fsub v15.4s, v15.4s, v2.4s
-	fsub v16.4s, v16.4s, v2.4s
-	fmul v21.4s, v15.4s, v7.4s
-	fmul v22.4s, v16.4s, v7.4s
-	fmul v15.4s, v15.4s, v6.4s
-	fmul v16.4s, v16.4s, v6.4s
-	fsub v14.4s, v14.4s, v15.4s
-	fsub v13.4s, v13.4s, v16.4s
-	fsub v15.4s, v21.4s, v14.4s
-	fsub v16.4s, v22.4s, v13.4s
-	fadd v23.4s, v19.4s, v15.4s
-	fadd v24.4s, v20.4s, v16.4s
-	fsub v25.4s, v19.4s, v23.4s
-	fsub v26.4s, v20.4s, v24.4s
-	fadd v25.4s, v25.4s, v15.4s
-	fadd v26.4s, v26.4s, v16.4s
-	fmul v27.4s, v15.4s, v15.4s
-	fmul v28.4s, v16.4s, v16.4s
-	fmul v29.4s, v8.4s, v15.4s
-	fmul v30.4s, v8.4s, v16.4s
-	fadd v29.4s, v29.4s, v9.4s
-	fadd v30.4s, v30.4s, v9.4s
-	fmul v29.4s, v29.4s, v15.4s
-	fmul v30.4s, v30.4s, v16.4s
-	fadd v29.4s, v29.4s, v10.4s
-	fadd v30.4s, v30.4s, v10.4s
-	fmul v29.4s, v29.4s, v15.4s
-	fmul v30.4s, v30.4s, v16.4s
-	ldr q31, [x0, #176]
-	fadd v29.4s, v29.4s, v31.4s
-	fadd v30.4s, v30.4s, v31.4s
-	fmul v29.4s, v29.4s, v15.4s
-	fmul v30.4s, v30.4s, v16.4s
-	ldr q31, [x0, #192]
-	fadd v29.4s, v29.4s, v31.4s
-	fadd v30.4s, v30.4s, v31.4s
-	fmul v29.4s, v29.4s, v15.4s
-	fmul v30.4s, v30.4s, v16.4s
-	ldr q31, [x0, #208]
-	fadd v29.4s, v29.4s, v31.4s
-	fadd v30.4s, v30.4s, v31.4s
-	fmul v27.4s, v27.4s, v29.4s
-	fmul v28.4s, v28.4s, v30.4s
-	fadd v14.4s, v14.4s, v15.4s
-	fadd v13.4s, v13.4s, v16.4s
-	fsub v14.4s, v21.4s, v14.4s
-	fsub v13.4s, v22.4s, v13.4s
-	fadd v14.4s, v27.4s, v14.4s
-	fadd v13.4s, v28.4s, v13.4s
-	fadd v21.4s, v25.4s, v14.4s
-	fadd v22.4s, v26.4s, v13.4s
-	fsub v19.4s, v0.4s, v19.4s
+	fsub v21.4s, v0.4s, v19.4s
+	fsub v16.4s, v16.4s, v3.4s
+	fsub v17.4s, v17.4s, v3.4s
+	fmls v15.4s, v16.4s, v6.4s
+	fmls v14.4s, v17.4s, v6.4s
+	fsub v22.4s, v20.4s, v15.4s
+	fsub v23.4s, v21.4s, v14.4s
+	fsub v24.4s, v20.4s, v22.4s
+	fsub v25.4s, v21.4s, v23.4s
+	fsub v24.4s, v24.4s, v15.4s
+	fsub v25.4s, v25.4s, v14.4s
+	mov v26.16b, v15.16b
+	fmls v26.4s, v16.4s, v1.4s
+	mov v27.16b, v14.16b
+	fmls v27.4s, v17.4s, v1.4s
+	mov v28.16b, v8.16b
+	fmla v28.4s, v7.4s, v26.4s
+	mov v29.16b, v8.16b
+	fmla v29.4s, v7.4s, v27.4s
+	mov v30.16b, v9.16b
+	fmla v30.4s, v28.4s, v26.4s
+	mov v28.16b, v9.16b
+	fmla v28.4s, v29.4s, v27.4s
+	mov v29.16b, v10.16b
+	fmla v29.4s, v30.4s, v26.4s
+	mov v30.16b, v10.16b
+	fmla v30.4s, v28.4s, v27.4s
+	mov v28.16b, v11.16b
+	fmla v28.4s, v29.4s, v26.4s
+	mov v29.16b, v11.16b
+	fmla v29.4s, v30.4s, v27.4s
+	ldr q30, [x0, #192]
+	mov v31.16b, v30.16b
+	fmls v31.4s, v26.4s, v28.4s
+	fmls v30.4s, v27.4s, v29.4s
+	fmul v26.4s, v26.4s, v26.4s
+	fmul v27.4s, v27.4s, v27.4s
+	fmul v26.4s, v31.4s, v26.4s
+	fmul v27.4s, v30.4s, v27.4s
+	fmla v26.4s, v16.4s, v1.4s
+	fmla v27.4s, v17.4s, v1.4s
+	fadd v16.4s, v24.4s, v26.4s
+	fadd v17.4s, v25.4s, v27.4s
 	fsub v20.4s, v0.4s, v20.4s
-	fsub v19.4s, v19.4s, v17.4s
+	fsub v21.4s, v0.4s, v21.4s
 	fsub v20.4s, v20.4s, v18.4s
-	fadd v19.4s, v21.4s, v19.4s
-	fadd v20.4s, v22.4s, v20.4s
-	fadd v21.4s, v23.4s, v19.4s
-	fadd v22.4s, v24.4s, v20.4s
-	fadd v25.4s, v17.4s, v17.4s
-	fadd v26.4s, v18.4s, v18.4s
+	fsub v21.4s, v21.4s, v19.4s
+	fadd v16.4s, v16.4s, v20.4s
+	fadd v17.4s, v17.4s, v21.4s
+	fadd v20.4s, v22.4s, v16.4s
+	fadd v21.4s, v23.4s, v17.4s
+	fadd v24.4s, v18.4s, v18.4s
+	fadd v25.4s, v19.4s, v19.4s
+	fadd v24.4s, v20.4s, v24.4s
 	fadd v25.4s, v21.4s, v25.4s
-	fadd v26.4s, v22.4s, v26.4s
-	fdiv v27.4s, v0.4s, v25.4s
-	fdiv v28.4s, v0.4s, v26.4s
-	fmul v21.4s, v21.4s, v27.4s
-	fmul v22.4s, v22.4s, v28.4s
-	and v21.16b, v21.16b, v3.16b
-	and v22.16b, v22.16b, v3.16b
-	and v25.16b, v25.16b, v3.16b
-	and v26.16b, v26.16b, v3.16b
-	fmul v29.4s, v21.4s, v25.4s
-	fmul v30.4s, v22.4s, v26.4s
-	fsub v23.4s, v23.4s, v29.4s
-	fsub v24.4s, v24.4s, v30.4s
-	fadd v19.4s, v23.4s, v19.4s
-	fadd v20.4s, v24.4s, v20.4s
-	fsub v23.4s, v0.4s, v25.4s
-	fsub v24.4s, v0.4s, v26.4s
-	fadd v17.4s, v23.4s, v17.4s
-	fadd v18.4s, v24.4s, v18.4s
-	fadd v15.4s, v17.4s, v15.4s
-	fadd v16.4s, v18.4s, v16.4s
-	fadd v14.4s, v15.4s, v14.4s
-	fadd v13.4s, v16.4s, v13.4s
-	fmul v14.4s, v21.4s, v14.4s
-	fmul v13.4s, v22.4s, v13.4s
+	fdiv v28.4s, v0.4s, v24.4s
+	fdiv v29.4s, v0.4s, v25.4s
+	fmul v20.4s, v20.4s, v28.4s
+	fmul v21.4s, v21.4s, v29.4s
+	fsub v30.4s, v0.4s, v24.4s
+	fsub v31.4s, v0.4s, v25.4s
+	fadd v18.4s, v30.4s, v18.4s
+	fadd v19.4s, v31.4s, v19.4s
+	fsub v15.4s, v18.4s, v15.4s
 	fsub v14.4s, v19.4s, v14.4s
-	fsub v13.4s, v20.4s, v13.4s
-	fmul v14.4s, v14.4s, v27.4s
-	fmul v13.4s, v13.4s, v28.4s
-	fadd v14.4s, v21.4s, v14.4s
-	fadd v13.4s, v22.4s, v13.4s
-	and v11.16b, v11.16b, v1.16b
-	and v12.16b, v12.16b, v1.16b
-	orr v11.16b, v14.16b, v11.16b
-	orr v12.16b, v13.16b, v12.16b
-	stp q11, q12, [x4], #32
+	fadd v15.4s, v15.4s, v26.4s
+	fadd v14.4s, v14.4s, v27.4s
+	fmls v22.4s, v20.4s, v24.4s
+	fmls v23.4s, v21.4s, v25.4s
+	fadd v16.4s, v22.4s, v16.4s
+	fadd v17.4s, v23.4s, v17.4s
+	fmls v16.4s, v20.4s, v15.4s
+	fmls v17.4s, v21.4s, v14.4s
+	fmla v20.4s, v16.4s, v28.4s
+	fmla v21.4s, v17.4s, v29.4s
+	and v12.16b, v12.16b, v2.16b
+	and v13.16b, v13.16b, v2.16b
+	orr v12.16b, v20.16b, v12.16b
+	orr v13.16b, v21.16b, v13.16b
+	stp q12, q13, [x4], #32
 	subs x3, x3, #8
 	b.ge L(main)
 
@@ -202,66 +183,55 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q11, [x5], #16
-	orr v12.16b, v11.16b, v1.16b
-	fcmgt v13.4s, v4.4s, v12.4s
-	bsl v13.16b, v4.16b, v12.16b
-	fadd v12.4s, v13.4s, v13.4s
-	fmul v13.4s, v12.4s, v5.4s
-	fadd v13.4s, v13.4s, v2.4s
-	shl v14.4s, v13.4s, #23
-	fsub v15.4s, v0.4s, v14.4s
-	fsub v13.4s, v13.4s, v2.4s
-	fmul v16.4s, v13.4s, v7.4s
-	fmul v13.4s, v13.4s, v6.4s
-	fsub v12.4s, v12.4s, v13.4s
-	fsub v13.4s, v16.4s, v12.4s
-	fadd v17.4s, v15.4s, v13.4s
-	fsub v18.4s, v15.4s, v17.4s
-	fadd v18.4s, v18.4s, v13.4s
-	fmul v19.4s, v13.4s, v13.4s
-	fmul v20.4s, v8.4s, v13.4s
-	fadd v20.4s, v20.4s, v9.4s
-	fmul v20.4s, v20.4s, v13.4s
-	fadd v20.4s, v20.4s, v10.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #176]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #192]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #208]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v19.4s, v19.4s, v20.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fsub v12.4s, v16.4s, v12.4s
-	fadd v12.4s, v19.4s, v12.4s
-	fadd v16.4s, v18.4s, v12.4s
-	fsub v15.4s, v0.4s, v15.4s
-	fsub v15.4s, v15.4s, v14.4s
-	fadd v15.4s, v16.4s, v15.4s
-	fadd v16.4s, v17.4s, v15.4s
-	fadd v18.4s, v14.4s, v14.4s
+	ldr q12, [x5], #16
+	orr v13.16b, v12.16b, v2.16b
+	fcmgt v14.4s, v4.4s, v13.4s
+	bsl v14.16b, v4.16b, v13.16b
+	fadd v13.4s, v14.4s, v14.4s
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v5.4s
+	shl v15.4s, v14.4s, #23
+	fsub v16.4s, v0.4s, v15.4s
+	fsub v14.4s, v14.4s, v3.4s
+	fmls v13.4s, v14.4s, v6.4s
+	fsub v17.4s, v16.4s, v13.4s
+	fsub v18.4s, v16.4s, v17.4s
+	fsub v18.4s, v18.4s, v13.4s
+	mov v19.16b, v13.16b
+	fmls v19.4s, v14.4s, v1.4s
+	mov v20.16b, v8.16b
+	fmla v20.4s, v7.4s, v19.4s
+	mov v21.16b, v9.16b
+	fmla v21.4s, v20.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v21.4s, v19.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #192]
+	fmls v20.4s, v19.4s, v21.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v20.4s, v19.4s
+	fmla v19.4s, v14.4s, v1.4s
+	fadd v14.4s, v18.4s, v19.4s
+	fsub v16.4s, v0.4s, v16.4s
+	fsub v16.4s, v16.4s, v15.4s
+	fadd v14.4s, v14.4s, v16.4s
+	fadd v16.4s, v17.4s, v14.4s
+	fadd v18.4s, v15.4s, v15.4s
 	fadd v18.4s, v16.4s, v18.4s
-	fdiv v19.4s, v0.4s, v18.4s
-	fmul v16.4s, v16.4s, v19.4s
-	and v16.16b, v16.16b, v3.16b
-	and v18.16b, v18.16b, v3.16b
-	fmul v20.4s, v16.4s, v18.4s
-	fsub v17.4s, v17.4s, v20.4s
-	fadd v15.4s, v17.4s, v15.4s
-	fsub v17.4s, v0.4s, v18.4s
+	fdiv v20.4s, v0.4s, v18.4s
+	fmul v16.4s, v16.4s, v20.4s
+	fsub v21.4s, v0.4s, v18.4s
+	fadd v15.4s, v21.4s, v15.4s
+	fsub v13.4s, v15.4s, v13.4s
+	fadd v13.4s, v13.4s, v19.4s
+	fmls v17.4s, v16.4s, v18.4s
 	fadd v14.4s, v17.4s, v14.4s
-	fadd v13.4s, v14.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fmul v12.4s, v16.4s, v12.4s
-	fsub v12.4s, v15.4s, v12.4s
-	fmul v12.4s, v12.4s, v19.4s
-	fadd v12.4s, v16.4s, v12.4s
-	and v11.16b, v11.16b, v1.16b
-	orr v11.16b, v12.16b, v11.16b
-	str q11, [x4], #16
+	fmls v14.4s, v16.4s, v13.4s
+	fmla v16.4s, v14.4s, v20.4s
+	and v12.16b, v12.16b, v2.16b
+	orr v12.16b, v16.16b, v12.16b
+	str q12, [x4], #16
 	subs x3, x3, #4
 	b.ge L(loop)
 
@@ -271,66 +241,55 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s11, [x5], #4
-	orr v12.16b, v11.16b, v1.16b
-	fcmgt v13.4s, v4.4s, v12.4s
-	bsl v13.16b, v4.16b, v12.16b
-	fadd v12.4s, v13.4s, v13.4s
-	fmul v13.4s, v12.4s, v5.4s
-	fadd v13.4s, v13.4s, v2.4s
-	shl v14.4s, v13.4s, #23
-	fsub v15.4s, v0.4s, v14.4s
-	fsub v13.4s, v13.4s, v2.4s
-	fmul v16.4s, v13.4s, v7.4s
-	fmul v13.4s, v13.4s, v6.4s
-	fsub v12.4s, v12.4s, v13.4s
-	fsub v13.4s, v16.4s, v12.4s
-	fadd v17.4s, v15.4s, v13.4s
-	fsub v18.4s, v15.4s, v17.4s
-	fadd v18.4s, v18.4s, v13.4s
-	fmul v19.4s, v13.4s, v13.4s
-	fmul v20.4s, v8.4s, v13.4s
-	fadd v20.4s, v20.4s, v9.4s
-	fmul v20.4s, v20.4s, v13.4s
-	fadd v20.4s, v20.4s, v10.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #176]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #192]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v20.4s, v20.4s, v13.4s
-	ldr q21, [x0, #208]
-	fadd v20.4s, v20.4s, v21.4s
-	fmul v19.4s, v19.4s, v20.4s
-	fadd v12.4s, v12.4s, v13.4s
-	fsub v12.4s, v16.4s, v12.4s
-	fadd v12.4s, v19.4s, v12.4s
-	fadd v16.4s, v18.4s, v12.4s
-	fsub v15.4s, v0.4s, v15.4s
-	fsub v15.4s, v15.4s, v14.4s
-	fadd v15.4s, v16.4s, v15.4s
-	fadd v16.4s, v17.4s, v15.4s
-	fadd v18.4s, v14.4s, v14.4s
+	ldr s12, [x5], #4
+	orr v13.16b, v12.16b, v2.16b
+	fcmgt v14.4s, v4.4s, v13.4s
+	bsl v14.16b, v4.16b, v13.16b
+	fadd v13.4s, v14.4s, v14.4s
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v5.4s
+	shl v15.4s, v14.4s, #23
+	fsub v16.4s, v0.4s, v15.4s
+	fsub v14.4s, v14.4s, v3.4s
+	fmls v13.4s, v14.4s, v6.4s
+	fsub v17.4s, v16.4s, v13.4s
+	fsub v18.4s, v16.4s, v17.4s
+	fsub v18.4s, v18.4s, v13.4s
+	mov v19.16b, v13.16b
+	fmls v19.4s, v14.4s, v1.4s
+	mov v20.16b, v8.16b
+	fmla v20.4s, v7.4s, v19.4s
+	mov v21.16b, v9.16b
+	fmla v21.4s, v20.4s, v19.4s
+	mov v20.16b, v10.16b
+	fmla v20.4s, v21.4s, v19.4s
+	mov v21.16b, v11.16b
+	fmla v21.4s, v20.4s, v19.4s
+	ldr q20, [x0, #192]
+	fmls v20.4s, v19.4s, v21.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v19.4s, v20.4s, v19.4s
+	fmla v19.4s, v14.4s, v1.4s
+	fadd v14.4s, v18.4s, v19.4s
+	fsub v16.4s, v0.4s, v16.4s
+	fsub v16.4s, v16.4s, v15.4s
+	fadd v14.4s, v14.4s, v16.4s
+	fadd v16.4s, v17.4s, v14.4s
+	fadd v18.4s, v15.4s, v15.4s
 	fadd v18.4s, v16.4s, v18.4s
-	fdiv v19.4s, v0.4s, v18.4s
-	fmul v16.4s, v16.4s, v19.4s
-	and v16.16b, v16.16b, v3.16b
-	and v18.16b, v18.16b, v3.16b
-	fmul v20.4s, v16.4s, v18.4s
-	fsub v17.4s, v17.4s, v20.4s
-	fadd v15.4s, v17.4s, v15.4s
-	fsub v17.4s, v0.4s, v18.4s
+	fdiv v20.4s, v0.4s, v18.4s
+	fmul v16.4s, v16.4s, v20.4s
+	fsub v21.4s, v0.4s, v18.4s
+	fadd v15.4s, v21.4s, v15.4s
+	fsub v13.4s, v15.4s, v13.4s
+	fadd v13.4s, v13.4s, v19.4s
+	fmls v17.4s, v16.4s, v18.4s
 	fadd v14.4s, v17.4s, v14.4s
-	fadd v13.4s, v14.4s, v13.4s
-	fadd v12.4s, v13.4s, v12.4s
-	fmul v12.4s, v16.4s, v12.4s
-	fsub v12.4s, v15.4s, v12.4s
-	fmul v12.4s, v12.4s, v19.4s
-	fadd v12.4s, v16.4s, v12.4s
-	and v11.16b, v11.16b, v1.16b
-	orr v11.16b, v12.16b, v11.16b
-	str s11, [x4], #4
+	fmls v14.4s, v16.4s, v13.4s
+	fmla v16.4s, v14.4s, v20.4s
+	and v12.16b, v12.16b, v2.16b
+	orr v12.16b, v16.16b, v12.16b
+	str s12, [x4], #4
 	subs x3, x3, #1
 	b.ge L(single)
 

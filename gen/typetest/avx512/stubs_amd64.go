@@ -12,3 +12,10 @@ import "github.com/lockstep-go/lockstep/fallback"
 //
 //go:noescape
 func Mixed(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[32]float64)
+
+// Products is
+//
+//	to ← bits of x·y + z, z - x·y and others, joined
+//
+//go:noescape
+func Products(list [][]float32)

@@ -170,3 +170,321 @@ singleend:
 
 end:
 	RET
+
+DATA constantsOfProducts<>+0(SB)/8, $0x3f0000003f000000
+DATA constantsOfProducts<>+8(SB)/8, $0x3f0000003f000000
+DATA constantsOfProducts<>+16(SB)/8, $0x3f3000003f300000
+DATA constantsOfProducts<>+24(SB)/8, $0x3f3000003f300000
+GLOBL constantsOfProducts<>(SB), RODATA|NOPTR, $32
+
+//	to ← bits of x·y + z, z - x·y and others, joined
+//
+// func Products(list [][]float32)
+// Requires: ASIMD
+TEXT ·Products(SB), NOSPLIT, $0-24
+	MOVD $constantsOfProducts<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	SUB $96, R2, R0
+
+entry:
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
+	MOVD 48(R1), R5
+	MOVD 72(R1), R6
+	SUBS $8, R0, R0
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F2, F3)
+	FLDPQ.P 32(R4), (F4, F5)
+	FLDPQ.P 32(R6), (F6, F7)
+	VORR(v6, v6, v8)
+	VFMLS(v2, v4, v8)
+	VORR(v7, v7, v9)
+	VFMLS(v3, v5, v9)
+	VSHL(1, v8, v8)
+	VSHL(1, v9, v9)
+	VEOR(v8, v2, v8)
+	VEOR(v9, v3, v9)
+	VFADD(v0, v2, v10)
+	VFADD(v0, v3, v11)
+	VORR(v6, v6, v12)
+	VFMLA(v10, v4, v12)
+	VORR(v7, v7, v13)
+	VFMLA(v11, v5, v13)
+	VSHL(3, v12, v12)
+	VSHL(3, v13, v13)
+	VEOR(v12, v8, v8)
+	VEOR(v13, v9, v9)
+	VORR(v6, v6, v12)
+	VFMLS(v4, v10, v12)
+	VORR(v7, v7, v13)
+	VFMLS(v5, v11, v13)
+	VSHL(1, v12, v12)
+	VSHL(1, v13, v13)
+	VEOR(v12, v8, v8)
+	VEOR(v13, v9, v9)
+	VFADD(v0, v6, v12)
+	VFADD(v0, v7, v13)
+	VORR(v12, v12, v14)
+	VFMLS(v4, v2, v14)
+	VORR(v13, v13, v15)
+	VFMLS(v5, v3, v15)
+	VSHL(3, v14, v14)
+	VSHL(3, v15, v15)
+	VEOR(v14, v8, v8)
+	VEOR(v15, v9, v9)
+	VORR(v0, v0, v14)
+	VFMLA(v10, v1, v14)
+	VORR(v0, v0, v15)
+	VFMLA(v11, v1, v15)
+	VSHL(1, v14, v14)
+	VSHL(1, v15, v15)
+	VEOR(v14, v8, v8)
+	VEOR(v15, v9, v9)
+	VORR(v4, v4, v14)
+	VFMLA(v4, v4, v14)
+	VORR(v5, v5, v15)
+	VFMLA(v5, v5, v15)
+	VSHL(3, v14, v14)
+	VSHL(3, v15, v15)
+	VEOR(v14, v8, v8)
+	VEOR(v15, v9, v9)
+	VORR(v10, v10, v14)
+	VFMLA(v4, v4, v14)
+	VORR(v11, v11, v15)
+	VFMLA(v5, v5, v15)
+	VSHL(1, v14, v14)
+	VSHL(1, v15, v15)
+	VEOR(v14, v8, v8)
+	VEOR(v15, v9, v9)
+	VFADD(v0, v4, v14)
+	VFADD(v0, v5, v15)
+	VORR(v12, v12, v16)
+	VFMLA(v10, v14, v16)
+	VORR(v13, v13, v17)
+	VFMLA(v11, v15, v17)
+	VSHL(3, v16, v16)
+	VSHL(3, v17, v17)
+	VEOR(v16, v8, v8)
+	VEOR(v17, v9, v9)
+	VORR(v10, v10, v16)
+	VFMLS(v14, v12, v16)
+	VORR(v11, v11, v17)
+	VFMLS(v15, v13, v17)
+	VORR(v2, v2, v18)
+	VFMLA(v1, v6, v18)
+	VORR(v3, v3, v19)
+	VFMLA(v1, v7, v19)
+	VORR(v6, v6, v20)
+	VFMLS(v6, v10, v20)
+	VORR(v7, v7, v10)
+	VFMLS(v7, v11, v10)
+	VORR(v12, v12, v11)
+	VFMLS(v1, v0, v11)
+	VORR(v13, v13, v21)
+	VFMLS(v1, v0, v21)
+	VORR(v1, v1, v22)
+	VFMLA(v0, v14, v22)
+	VORR(v1, v1, v23)
+	VFMLA(v0, v15, v23)
+	VORR(v2, v2, v24)
+	VFMLS(v12, v4, v24)
+	VORR(v3, v3, v25)
+	VFMLS(v13, v5, v25)
+	VFMLA(v2, v4, v12)
+	VFMLA(v3, v5, v13)
+	VORR(v6, v6, v26)
+	VFMLA(v2, v14, v26)
+	VORR(v7, v7, v14)
+	VFMLA(v3, v15, v14)
+	VFMLA(v2, v4, v6)
+	VFMLA(v3, v5, v7)
+	VFMLA(v0, v6, v4)
+	VFMLA(v0, v7, v5)
+	VFMLA(v0, v26, v4)
+	VFMLA(v0, v14, v5)
+	VFMLA(v0, v12, v4)
+	VFMLA(v0, v13, v5)
+	VFMLA(v0, v24, v4)
+	VFMLA(v0, v25, v5)
+	VFMLA(v0, v22, v4)
+	VFMLA(v0, v23, v5)
+	VFMLA(v0, v11, v4)
+	VFMLA(v0, v21, v5)
+	VFMLA(v0, v20, v4)
+	VFMLA(v0, v10, v5)
+	VFMLA(v0, v18, v4)
+	VFMLA(v0, v19, v5)
+	VFMLA(v0, v16, v4)
+	VFMLA(v0, v17, v5)
+	VEOR(v4, v8, v2)
+	VEOR(v5, v9, v3)
+	FSTPQ.P (F2, F3), 32(R3)
+	SUBS $8, R0, R0
+	BGE main
+
+mainend:
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F2
+	FMOVQ.P 16(R4), F3
+	FMOVQ.P 16(R6), F4
+	VORR(v4, v4, v5)
+	VFMLS(v2, v3, v5)
+	VSHL(1, v5, v5)
+	VEOR(v5, v2, v5)
+	VFADD(v0, v2, v6)
+	VORR(v4, v4, v7)
+	VFMLA(v6, v3, v7)
+	VSHL(3, v7, v7)
+	VEOR(v7, v5, v5)
+	VORR(v4, v4, v7)
+	VFMLS(v3, v6, v7)
+	VSHL(1, v7, v7)
+	VEOR(v7, v5, v5)
+	VFADD(v0, v4, v7)
+	VORR(v7, v7, v8)
+	VFMLS(v3, v2, v8)
+	VSHL(3, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v0, v0, v8)
+	VFMLA(v6, v1, v8)
+	VSHL(1, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v3, v3, v8)
+	VFMLA(v3, v3, v8)
+	VSHL(3, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v6, v6, v8)
+	VFMLA(v3, v3, v8)
+	VSHL(1, v8, v8)
+	VEOR(v8, v5, v5)
+	VFADD(v0, v3, v8)
+	VORR(v7, v7, v9)
+	VFMLA(v6, v8, v9)
+	VSHL(3, v9, v9)
+	VEOR(v9, v5, v5)
+	VORR(v6, v6, v9)
+	VFMLS(v8, v7, v9)
+	VORR(v2, v2, v10)
+	VFMLA(v1, v4, v10)
+	VORR(v4, v4, v11)
+	VFMLS(v4, v6, v11)
+	VORR(v7, v7, v6)
+	VFMLS(v1, v0, v6)
+	VORR(v1, v1, v12)
+	VFMLA(v0, v8, v12)
+	VORR(v2, v2, v13)
+	VFMLS(v7, v3, v13)
+	VFMLA(v2, v3, v7)
+	VORR(v4, v4, v14)
+	VFMLA(v2, v8, v14)
+	VFMLA(v2, v3, v4)
+	VFMLA(v0, v4, v3)
+	VFMLA(v0, v14, v3)
+	VFMLA(v0, v7, v3)
+	VFMLA(v0, v13, v3)
+	VFMLA(v0, v12, v3)
+	VFMLA(v0, v6, v3)
+	VFMLA(v0, v11, v3)
+	VFMLA(v0, v10, v3)
+	VFMLA(v0, v9, v3)
+	VEOR(v3, v5, v2)
+	FMOVQ.P F2, 16(R3)
+	SUBS $4, R0, R0
+	BGE loop
+
+loopend:
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F2
+	FMOVS.P 4(R4), F3
+	FMOVS.P 4(R6), F4
+	VORR(v4, v4, v5)
+	VFMLS(v2, v3, v5)
+	VSHL(1, v5, v5)
+	VEOR(v5, v2, v5)
+	VFADD(v0, v2, v6)
+	VORR(v4, v4, v7)
+	VFMLA(v6, v3, v7)
+	VSHL(3, v7, v7)
+	VEOR(v7, v5, v5)
+	VORR(v4, v4, v7)
+	VFMLS(v3, v6, v7)
+	VSHL(1, v7, v7)
+	VEOR(v7, v5, v5)
+	VFADD(v0, v4, v7)
+	VORR(v7, v7, v8)
+	VFMLS(v3, v2, v8)
+	VSHL(3, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v0, v0, v8)
+	VFMLA(v6, v1, v8)
+	VSHL(1, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v3, v3, v8)
+	VFMLA(v3, v3, v8)
+	VSHL(3, v8, v8)
+	VEOR(v8, v5, v5)
+	VORR(v6, v6, v8)
+	VFMLA(v3, v3, v8)
+	VSHL(1, v8, v8)
+	VEOR(v8, v5, v5)
+	VFADD(v0, v3, v8)
+	VORR(v7, v7, v9)
+	VFMLA(v6, v8, v9)
+	VSHL(3, v9, v9)
+	VEOR(v9, v5, v5)
+	VORR(v6, v6, v9)
+	VFMLS(v8, v7, v9)
+	VORR(v2, v2, v10)
+	VFMLA(v1, v4, v10)
+	VORR(v4, v4, v11)
+	VFMLS(v4, v6, v11)
+	VORR(v7, v7, v6)
+	VFMLS(v1, v0, v6)
+	VORR(v1, v1, v12)
+	VFMLA(v0, v8, v12)
+	VORR(v2, v2, v13)
+	VFMLS(v7, v3, v13)
+	VFMLA(v2, v3, v7)
+	VORR(v4, v4, v14)
+	VFMLA(v2, v8, v14)
+	VFMLA(v2, v3, v4)
+	VFMLA(v0, v4, v3)
+	VFMLA(v0, v14, v3)
+	VFMLA(v0, v7, v3)
+	VFMLA(v0, v13, v3)
+	VFMLA(v0, v12, v3)
+	VFMLA(v0, v6, v3)
+	VFMLA(v0, v11, v3)
+	VFMLA(v0, v10, v3)
+	VFMLA(v0, v9, v3)
+	VEOR(v3, v5, v2)
+	FMOVS.P F2, 4(R3)
+	SUBS $1, R0, R0
+	BGE single
+
+singleend:
+	ADD $96, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET

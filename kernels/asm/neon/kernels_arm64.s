@@ -12846,46 +12846,46 @@ DATA constantsOfBCE<>+48(SB)/8, $0xc2c80000c2c80000
 DATA constantsOfBCE<>+56(SB)/8, $0xc2c80000c2c80000
 DATA constantsOfBCE<>+64(SB)/8, $0x007fffff007fffff
 DATA constantsOfBCE<>+72(SB)/8, $0x007fffff007fffff
-DATA constantsOfBCE<>+80(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCE<>+88(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCE<>+96(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCE<>+104(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCE<>+112(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCE<>+120(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCE<>+128(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCE<>+136(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCE<>+144(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCE<>+152(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCE<>+160(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCE<>+168(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCE<>+176(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCE<>+184(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCE<>+192(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCE<>+200(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCE<>+208(SB)/8, $0xbe800003be800003
-DATA constantsOfBCE<>+216(SB)/8, $0xbe800003be800003
-DATA constantsOfBCE<>+224(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCE<>+232(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCE<>+240(SB)/8, $0x3f3172003f317200
-DATA constantsOfBCE<>+248(SB)/8, $0x3f3172003f317200
-DATA constantsOfBCE<>+256(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfBCE<>+264(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfBCE<>+272(SB)/8, $0xff800000ff800000
-DATA constantsOfBCE<>+280(SB)/8, $0xff800000ff800000
-DATA constantsOfBCE<>+288(SB)/8, $0x7fc000007fc00000
-DATA constantsOfBCE<>+296(SB)/8, $0x7fc000007fc00000
-DATA constantsOfBCE<>+304(SB)/8, $0xbf800000bf800000
-DATA constantsOfBCE<>+312(SB)/8, $0xbf800000bf800000
-DATA constantsOfBCE<>+320(SB)/8, $0x2b8cbccc2b8cbccc
-DATA constantsOfBCE<>+328(SB)/8, $0x2b8cbccc2b8cbccc
-DATA constantsOfBCE<>+336(SB)/8, $0x4b0000004b000000
-DATA constantsOfBCE<>+344(SB)/8, $0x4b0000004b000000
-DATA constantsOfBCE<>+352(SB)/8, $0x0080000000800000
-DATA constantsOfBCE<>+360(SB)/8, $0x0080000000800000
-DATA constantsOfBCE<>+368(SB)/8, $0xc1b80000c1b80000
-DATA constantsOfBCE<>+376(SB)/8, $0xc1b80000c1b80000
-DATA constantsOfBCE<>+384(SB)/8, $0x7f8000007f800000
-DATA constantsOfBCE<>+392(SB)/8, $0x7f8000007f800000
+DATA constantsOfBCE<>+80(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCE<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCE<>+96(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCE<>+104(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCE<>+112(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCE<>+120(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCE<>+128(SB)/8, $0x2b8cbccc2b8cbccc
+DATA constantsOfBCE<>+136(SB)/8, $0x2b8cbccc2b8cbccc
+DATA constantsOfBCE<>+144(SB)/8, $0x4b0000004b000000
+DATA constantsOfBCE<>+152(SB)/8, $0x4b0000004b000000
+DATA constantsOfBCE<>+160(SB)/8, $0x0080000000800000
+DATA constantsOfBCE<>+168(SB)/8, $0x0080000000800000
+DATA constantsOfBCE<>+176(SB)/8, $0xc1b80000c1b80000
+DATA constantsOfBCE<>+184(SB)/8, $0xc1b80000c1b80000
+DATA constantsOfBCE<>+192(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCE<>+200(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCE<>+208(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCE<>+216(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCE<>+224(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCE<>+232(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCE<>+240(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCE<>+248(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCE<>+256(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCE<>+264(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCE<>+272(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCE<>+280(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCE<>+288(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCE<>+296(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCE<>+304(SB)/8, $0xbe800003be800003
+DATA constantsOfBCE<>+312(SB)/8, $0xbe800003be800003
+DATA constantsOfBCE<>+320(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfBCE<>+328(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfBCE<>+336(SB)/8, $0x7f8000007f800000
+DATA constantsOfBCE<>+344(SB)/8, $0x7f8000007f800000
+DATA constantsOfBCE<>+352(SB)/8, $0xff800000ff800000
+DATA constantsOfBCE<>+360(SB)/8, $0xff800000ff800000
+DATA constantsOfBCE<>+368(SB)/8, $0x7fc000007fc00000
+DATA constantsOfBCE<>+376(SB)/8, $0x7fc000007fc00000
+DATA constantsOfBCE<>+384(SB)/8, $0xbf800000bf800000
+DATA constantsOfBCE<>+392(SB)/8, $0xbf800000bf800000
 GLOBL constantsOfBCE<>(SB), RODATA|NOPTR, $400
 
 //	label = y·labelScale + labelShift
@@ -12917,27 +12917,15 @@ TEXT ·BCE(SB), NOSPLIT, $64-40
 	FMOVQ 80(R0), F5
 	FMOVQ 96(R0), F6
 	FMOVQ 112(R0), F7
-	FMOVQ 128(R0), F8
-	FMOVQ 144(R0), F9
-	FMOVQ 160(R0), F10
-	FMOVQ 176(R0), F11
-	FMOVQ 192(R0), F12
-	FMOVQ 208(R0), F13
-	FMOVQ 224(R0), F14
-	FMOVQ 240(R0), F15
-	FMOVQ 256(R0), F16
-	FMOVQ 272(R0), F17
-	FMOVQ 288(R0), F18
-	FMOVQ 304(R0), F19
-	FMOVS 0(R2), F20
-	VDUP V20.S[0], V20.S4
-	FMOVQ F20, 0(R1)
-	FMOVS 4(R2), F20
-	VDUP V20.S[0], V20.S4
-	FMOVQ F20, 16(R1)
-	FMOVS 8(R2), F20
-	VDUP V20.S[0], V20.S4
-	FMOVQ F20, 32(R1)
+	FMOVS 0(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ F8, 0(R1)
+	FMOVS 4(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ F8, 16(R1)
+	FMOVS 8(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ F8, 32(R1)
 	SUB $96, R5, R2
 
 entry:
@@ -12947,156 +12935,453 @@ entry:
 	MOVD 48(R4), R8
 	MOVD 72(R4), R9
 	MOVD $0, R10
+	SUBS $8, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R8), (F8, F9)
+	FLDPQ.P 32(R9), (F10, F11)
+	FMOVQ 16(R1), F12
+	VFMUL(v12, v10, v10)
+	VFMUL(v12, v11, v11)
+	FMOVQ 32(R1), F12
+	VFADD(v12, v10, v10)
+	VFADD(v12, v11, v11)
+	VFSUB(v10, v8, v12)
+	VFSUB(v11, v9, v13)
+	VFSUB(v8, v0, v14)
+	VFSUB(v9, v0, v15)
+	VFMUL(v8, v14, v14)
+	VFMUL(v9, v15, v15)
+	FMOVQ 128(R0), F16
+	VFCMGT(v14, v16, v17)
+	VBSL(v14, v16, v17)
+	VFCMGT(v15, v16, v14)
+	VBSL(v15, v16, v14)
+	VFDIV(v17, v12, v12)
+	VFDIV(v14, v13, v13)
+	FMOVQ 0(R1), F14
+	VFMUL(v14, v12, v12)
+	VFMUL(v14, v13, v13)
+	FSTPQ.P (F12, F13), 32(R6)
+	FMOVQ 144(R0), F12
+	VFMUL(v12, v8, v13)
+	VFMUL(v12, v9, v12)
+	FMOVQ 160(R0), F14
+	VFCMGT(v8, v14, v15)
+	VFCMGT(v9, v14, v14)
+	VBIF(v15, v8, v13)
+	VBIF(v14, v9, v12)
+	VSUB(v2, v13, v13)
+	VSUB(v2, v12, v12)
+	VSSHR(23, v13, v16)
+	VSSHR(23, v12, v17)
+	VSCVTF(v16, v16)
+	VSCVTF(v17, v17)
+	FMOVQ 176(R0), F18
+	VBSL(v1, v18, v15)
+	VBSL(v1, v18, v14)
+	VFADD(v15, v16, v15)
+	VFADD(v14, v17, v14)
+	FMOVQ 192(R0), F16
+	VFMUL(v16, v15, v17)
+	VFMUL(v16, v14, v16)
+	VAND(v4, v13, v13)
+	VAND(v4, v12, v12)
+	VADD(v2, v13, v13)
+	VADD(v2, v12, v12)
+	VFSUB(v0, v13, v13)
+	VFSUB(v0, v12, v12)
+	VFMUL(v13, v6, v18)
+	VFMUL(v12, v6, v19)
+	VORR(v13, v13, v20)
+	VFMLS(v13, v18, v20)
+	VORR(v12, v12, v21)
+	VFMLS(v12, v19, v21)
+	VFADD(v20, v17, v22)
+	VFADD(v21, v16, v23)
+	VFSUB(v20, v13, v24)
+	VFSUB(v21, v12, v25)
+	VFMLS(v13, v18, v24)
+	VFMLS(v12, v19, v25)
+	VFSUB(v22, v17, v17)
+	VFSUB(v23, v16, v16)
+	VFADD(v20, v17, v17)
+	VFADD(v21, v16, v16)
+	VFADD(v17, v24, v17)
+	VFADD(v16, v25, v16)
+	FMOVQ 208(R0), F18
+	VORR(v18, v18, v19)
+	VFMLA(v13, v7, v19)
+	VFMLA(v12, v7, v18)
+	FMOVQ 224(R0), F20
+	VORR(v20, v20, v21)
+	VFMLA(v13, v19, v21)
+	VFMLA(v12, v18, v20)
+	FMOVQ 240(R0), F18
+	VORR(v18, v18, v19)
+	VFMLA(v13, v21, v19)
+	VFMLA(v12, v20, v18)
+	FMOVQ 256(R0), F20
+	VORR(v20, v20, v21)
+	VFMLA(v13, v19, v21)
+	VFMLA(v12, v18, v20)
+	FMOVQ 272(R0), F18
+	VORR(v18, v18, v19)
+	VFMLA(v13, v21, v19)
+	VFMLA(v12, v20, v18)
+	FMOVQ 288(R0), F20
+	VORR(v20, v20, v21)
+	VFMLA(v13, v19, v21)
+	VFMLA(v12, v18, v20)
+	FMOVQ 304(R0), F18
+	VORR(v18, v18, v19)
+	VFMLA(v13, v21, v19)
+	VFMLA(v12, v20, v18)
+	FMOVQ 320(R0), F20
+	VORR(v20, v20, v21)
+	VFMLA(v13, v19, v21)
+	VFMLA(v12, v18, v20)
+	VFMUL(v13, v13, v18)
+	VFMUL(v12, v12, v19)
+	VFMUL(v13, v18, v13)
+	VFMUL(v12, v19, v12)
+	VORR(v1, v1, v18)
+	VFMLA(v5, v15, v18)
+	VORR(v1, v1, v15)
+	VFMLA(v5, v14, v15)
+	VFMLA(v13, v21, v18)
+	VFMLA(v12, v20, v15)
+	VFADD(v18, v17, v12)
+	VFADD(v15, v16, v13)
+	VFADD(v12, v22, v12)
+	VFADD(v13, v23, v13)
+	FMOVQ 336(R0), F14
+	VFCMEQ(v14, v8, v15)
+	VFCMEQ(v14, v9, v14)
+	VBSL(v12, v8, v15)
+	VBSL(v13, v9, v14)
+	VFCMEQ(v1, v8, v12)
+	VFCMEQ(v1, v9, v13)
+	FMOVQ 352(R0), F16
+	FMOVQ 368(R0), F17
+	VBSL(v17, v16, v12)
+	VBSL(v17, v16, v13)
+	VFCMGT(v1, v8, v16)
+	VFCMGT(v1, v9, v17)
+	VBSL(v12, v15, v16)
+	VBSL(v13, v14, v17)
+	VFCMGT(v16, v3, v12)
+	VBSL(v16, v3, v12)
+	VFCMGT(v17, v3, v13)
+	VBSL(v17, v3, v13)
+	VFMUL(v12, v10, v12)
+	VFMUL(v13, v11, v13)
+	VFSUB(v10, v0, v10)
+	VFSUB(v11, v0, v11)
+	VFNEG(v8, v8)
+	VFNEG(v9, v9)
+	VFADD(v8, v0, v14)
+	VFADD(v9, v0, v15)
+	VSUB(v2, v14, v16)
+	VSUB(v2, v15, v17)
+	VSSHR(23, v16, v18)
+	VSSHR(23, v17, v19)
+	VSCVTF(v18, v18)
+	VSCVTF(v19, v19)
+	FMOVQ 192(R0), F20
+	VFMUL(v20, v18, v21)
+	VFMUL(v20, v19, v20)
+	VAND(v4, v16, v16)
+	VAND(v4, v17, v17)
+	VADD(v2, v16, v16)
+	VADD(v2, v17, v17)
+	VFSUB(v0, v16, v16)
+	VFSUB(v0, v17, v17)
+	VFCMEQ(v1, v18, v22)
+	VFCMEQ(v1, v19, v23)
+	VBIT(v22, v8, v16)
+	VBIT(v23, v9, v17)
+	VFMUL(v16, v6, v24)
+	VFMUL(v17, v6, v25)
+	VORR(v16, v16, v26)
+	VFMLS(v16, v24, v26)
+	VORR(v17, v17, v27)
+	VFMLS(v17, v25, v27)
+	VFADD(v26, v21, v28)
+	VFADD(v27, v20, v29)
+	VFSUB(v26, v16, v30)
+	VFSUB(v27, v17, v31)
+	VFMLS(v16, v24, v30)
+	VFMLS(v17, v25, v31)
+	VFSUB(v28, v21, v21)
+	VFSUB(v29, v20, v20)
+	VFADD(v26, v21, v21)
+	VFADD(v27, v20, v20)
+	VFADD(v21, v30, v21)
+	VFADD(v20, v31, v20)
+	FMOVQ 208(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v7, v25)
+	VFMLA(v17, v7, v24)
+	FMOVQ 224(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 240(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 256(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 272(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 288(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 304(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 320(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	VFMUL(v16, v16, v24)
+	VFMUL(v17, v17, v25)
+	VFMUL(v16, v24, v16)
+	VFMUL(v17, v25, v17)
+	VFSUB(v0, v14, v24)
+	VFSUB(v0, v15, v25)
+	VFSUB(v24, v14, v30)
+	VFSUB(v25, v15, v31)
+	VFSUB(v30, v0, v30)
+	VFSUB(v31, v0, v31)
+	VFSUB(v24, v8, v24)
+	VFSUB(v25, v9, v25)
+	VFADD(v24, v30, v24)
+	VFADD(v25, v31, v25)
+	VFDIV(v14, v24, v14)
+	VFDIV(v15, v25, v15)
+	VBSL(v14, v1, v22)
+	VBSL(v15, v1, v23)
+	VFMLA(v5, v18, v22)
+	VFMLA(v5, v19, v23)
+	VFMLA(v16, v27, v22)
+	VFMLA(v17, v26, v23)
+	VFADD(v22, v21, v14)
+	VFADD(v23, v20, v15)
+	VFADD(v14, v28, v14)
+	VFADD(v15, v29, v15)
+	VFADD(v8, v8, v16)
+	VFADD(v9, v9, v17)
+	VFCMEQ(v8, v16, v16)
+	VFCMEQ(v9, v17, v17)
+	VBSL(v14, v8, v16)
+	VBSL(v15, v9, v17)
+	FMOVQ 384(R0), F14
+	VFCMEQ(v14, v8, v15)
+	VFCMEQ(v14, v9, v14)
+	FMOVQ 352(R0), F18
+	FMOVQ 368(R0), F19
+	VBSL(v19, v18, v15)
+	VBSL(v19, v18, v14)
+	FMOVQ 384(R0), F18
+	VFCMGT(v18, v8, v8)
+	VFCMGT(v18, v9, v9)
+	VBSL(v15, v16, v8)
+	VBSL(v14, v17, v9)
+	VFCMGT(v8, v3, v14)
+	VBSL(v8, v3, v14)
+	VFCMGT(v9, v3, v8)
+	VBSL(v9, v3, v8)
+	VFMUL(v14, v10, v9)
+	VFMUL(v8, v11, v8)
+	VFADD(v9, v12, v9)
+	VFADD(v8, v13, v8)
+	VFNEG(v9, v9)
+	VFNEG(v8, v8)
+	FSTPQ.P (F9, F8), 32(R7)
+	ADD R10<<3, R3, R11
+	VFCVTL(v9, v10)
+	VFCVTL2(v9, v9)
+	FLDPQ 0(R11), (F11, F12)
+	VFADDD(v10, v11, v11)
+	VFADDD(v9, v12, v12)
+	FSTPQ (F11, F12), 0(R11)
+	VFCVTL(v8, v9)
+	VFCVTL2(v8, v8)
+	FLDPQ 32(R11), (F10, F11)
+	VFADDD(v9, v10, v10)
+	VFADDD(v8, v11, v11)
+	FSTPQ (F10, F11), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD $8, R2, R2
 	SUBS $4, R2, R2
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R8), F20
-	FMOVQ.P 16(R9), F21
-	FMOVQ 16(R1), F22
-	VFMUL(v22, v21, v21)
-	FMOVQ 32(R1), F22
-	VFADD(v22, v21, v21)
-	VFSUB(v21, v20, v22)
-	VFSUB(v20, v0, v23)
-	VFMUL(v20, v23, v23)
-	FMOVQ 320(R0), F24
-	VFCMGT(v23, v24, v25)
-	VBSL(v23, v24, v25)
-	VFDIV(v25, v22, v22)
-	FMOVQ 0(R1), F23
-	VFMUL(v23, v22, v22)
-	FMOVQ.P F22, 16(R6)
-	FMOVQ 336(R0), F22
-	VFMUL(v22, v20, v22)
-	FMOVQ 352(R0), F23
-	VFCMGT(v20, v23, v23)
-	VBIF(v23, v20, v22)
-	VSUB(v2, v22, v22)
-	VSSHR(23, v22, v24)
-	VSCVTF(v24, v24)
-	FMOVQ 368(R0), F25
-	VBSL(v1, v25, v23)
-	VFADD(v23, v24, v23)
-	VFMUL(v15, v23, v24)
-	VAND(v4, v22, v22)
-	VADD(v2, v22, v22)
-	VFSUB(v0, v22, v22)
-	VFMUL(v22, v5, v25)
-	VFMUL(v22, v25, v25)
-	VFSUB(v25, v22, v26)
-	VFADD(v26, v24, v27)
-	VFSUB(v26, v22, v28)
-	VFSUB(v25, v28, v25)
-	VFSUB(v27, v24, v24)
-	VFADD(v26, v24, v24)
-	VFADD(v24, v25, v24)
-	VFMUL(v22, v6, v25)
-	VFADD(v7, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v8, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v9, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v10, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v11, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v12, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v13, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v14, v25, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v22, v26, v22)
-	VFMUL(v22, v25, v22)
-	VFMUL(v16, v23, v23)
-	VFADD(v1, v23, v23)
-	VFADD(v23, v22, v22)
-	VFADD(v22, v24, v22)
-	VFADD(v22, v27, v22)
-	FMOVQ 384(R0), F23
-	VFCMEQ(v23, v20, v23)
-	VBSL(v22, v20, v23)
-	VFCMEQ(v1, v20, v22)
-	VBSL(v18, v17, v22)
-	VFCMGT(v1, v20, v24)
-	VBSL(v22, v23, v24)
-	VFCMGT(v24, v3, v22)
-	VBSL(v24, v3, v22)
-	VFMUL(v22, v21, v22)
-	VFSUB(v21, v0, v21)
-	VFNEG(v20, v20)
-	VFADD(v20, v0, v23)
-	VSUB(v2, v23, v24)
-	VSSHR(23, v24, v25)
-	VSCVTF(v25, v25)
-	VFMUL(v15, v25, v26)
-	VAND(v4, v24, v24)
-	VADD(v2, v24, v24)
-	VFSUB(v0, v24, v24)
-	VFCMEQ(v1, v25, v27)
-	VBIT(v27, v20, v24)
-	VFMUL(v24, v5, v28)
-	VFMUL(v24, v28, v28)
-	VFSUB(v28, v24, v29)
-	VFADD(v29, v26, v30)
-	VFSUB(v29, v24, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v26, v26)
-	VFADD(v29, v26, v26)
-	VFADD(v26, v28, v26)
-	VFMUL(v24, v6, v28)
-	VFADD(v7, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v8, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v9, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v10, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v24, v24, v29)
-	VFMUL(v24, v29, v24)
-	VFMUL(v24, v28, v24)
-	VFMUL(v16, v25, v25)
-	VFSUB(v0, v23, v28)
-	VFSUB(v28, v23, v29)
-	VFSUB(v29, v0, v29)
-	VFSUB(v28, v20, v28)
-	VFADD(v28, v29, v28)
-	VFDIV(v23, v28, v23)
-	VBSL(v23, v1, v27)
-	VFADD(v27, v25, v23)
-	VFADD(v23, v24, v23)
-	VFADD(v23, v26, v23)
-	VFADD(v23, v30, v23)
-	VFADD(v20, v20, v24)
-	VFCMEQ(v20, v24, v24)
-	VBSL(v23, v20, v24)
-	VFCMEQ(v19, v20, v23)
-	VBSL(v18, v17, v23)
-	VFCMGT(v19, v20, v20)
-	VBSL(v23, v24, v20)
-	VFCMGT(v20, v3, v23)
-	VBSL(v20, v3, v23)
-	VFMUL(v23, v21, v20)
-	VFADD(v20, v22, v20)
-	VFNEG(v20, v20)
-	FMOVQ.P F20, 16(R7)
+	FMOVQ.P 16(R8), F8
+	FMOVQ.P 16(R9), F9
+	FMOVQ 16(R1), F10
+	VFMUL(v10, v9, v9)
+	FMOVQ 32(R1), F10
+	VFADD(v10, v9, v9)
+	VFSUB(v9, v8, v10)
+	VFSUB(v8, v0, v11)
+	VFMUL(v8, v11, v11)
+	FMOVQ 128(R0), F12
+	VFCMGT(v11, v12, v13)
+	VBSL(v11, v12, v13)
+	VFDIV(v13, v10, v10)
+	FMOVQ 0(R1), F11
+	VFMUL(v11, v10, v10)
+	FMOVQ.P F10, 16(R6)
+	FMOVQ 144(R0), F10
+	VFMUL(v10, v8, v10)
+	FMOVQ 160(R0), F11
+	VFCMGT(v8, v11, v11)
+	VBIF(v11, v8, v10)
+	VSUB(v2, v10, v10)
+	VSSHR(23, v10, v12)
+	VSCVTF(v12, v12)
+	FMOVQ 176(R0), F13
+	VBSL(v1, v13, v11)
+	VFADD(v11, v12, v11)
+	FMOVQ 192(R0), F12
+	VFMUL(v12, v11, v12)
+	VAND(v4, v10, v10)
+	VADD(v2, v10, v10)
+	VFSUB(v0, v10, v10)
+	VFMUL(v10, v6, v13)
+	VORR(v10, v10, v14)
+	VFMLS(v10, v13, v14)
+	VFADD(v14, v12, v15)
+	VFSUB(v14, v10, v16)
+	VFMLS(v10, v13, v16)
+	VFSUB(v15, v12, v12)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v16, v12)
+	FMOVQ 208(R0), F13
+	VFMLA(v10, v7, v13)
+	FMOVQ 224(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 240(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 256(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 272(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 288(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 304(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 320(R0), F14
+	VFMLA(v10, v13, v14)
+	VFMUL(v10, v10, v13)
+	VFMUL(v10, v13, v10)
+	VORR(v1, v1, v13)
+	VFMLA(v5, v11, v13)
+	VFMLA(v10, v14, v13)
+	VFADD(v13, v12, v10)
+	VFADD(v10, v15, v10)
+	FMOVQ 336(R0), F11
+	VFCMEQ(v11, v8, v11)
+	VBSL(v10, v8, v11)
+	VFCMEQ(v1, v8, v10)
+	FMOVQ 352(R0), F12
+	FMOVQ 368(R0), F13
+	VBSL(v13, v12, v10)
+	VFCMGT(v1, v8, v12)
+	VBSL(v10, v11, v12)
+	VFCMGT(v12, v3, v10)
+	VBSL(v12, v3, v10)
+	VFMUL(v10, v9, v10)
+	VFSUB(v9, v0, v9)
+	VFNEG(v8, v8)
+	VFADD(v8, v0, v11)
+	VSUB(v2, v11, v12)
+	VSSHR(23, v12, v13)
+	VSCVTF(v13, v13)
+	FMOVQ 192(R0), F14
+	VFMUL(v14, v13, v14)
+	VAND(v4, v12, v12)
+	VADD(v2, v12, v12)
+	VFSUB(v0, v12, v12)
+	VFCMEQ(v1, v13, v15)
+	VBIT(v15, v8, v12)
+	VFMUL(v12, v6, v16)
+	VORR(v12, v12, v17)
+	VFMLS(v12, v16, v17)
+	VFADD(v17, v14, v18)
+	VFSUB(v17, v12, v19)
+	VFMLS(v12, v16, v19)
+	VFSUB(v18, v14, v14)
+	VFADD(v17, v14, v14)
+	VFADD(v14, v19, v14)
+	FMOVQ 208(R0), F16
+	VFMLA(v12, v7, v16)
+	FMOVQ 224(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 240(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 256(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 272(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 288(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 304(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 320(R0), F17
+	VFMLA(v12, v16, v17)
+	VFMUL(v12, v12, v16)
+	VFMUL(v12, v16, v12)
+	VFSUB(v0, v11, v16)
+	VFSUB(v16, v11, v19)
+	VFSUB(v19, v0, v19)
+	VFSUB(v16, v8, v16)
+	VFADD(v16, v19, v16)
+	VFDIV(v11, v16, v11)
+	VBSL(v11, v1, v15)
+	VFMLA(v5, v13, v15)
+	VFMLA(v12, v17, v15)
+	VFADD(v15, v14, v11)
+	VFADD(v11, v18, v11)
+	VFADD(v8, v8, v12)
+	VFCMEQ(v8, v12, v12)
+	VBSL(v11, v8, v12)
+	FMOVQ 384(R0), F11
+	VFCMEQ(v11, v8, v11)
+	FMOVQ 352(R0), F13
+	FMOVQ 368(R0), F14
+	VBSL(v14, v13, v11)
+	FMOVQ 384(R0), F13
+	VFCMGT(v13, v8, v8)
+	VBSL(v11, v12, v8)
+	VFCMGT(v8, v3, v11)
+	VBSL(v8, v3, v11)
+	VFMUL(v11, v9, v8)
+	VFADD(v8, v10, v8)
+	VFNEG(v8, v8)
+	FMOVQ.P F8, 16(R7)
 	ADD R10<<3, R3, R11
-	VFCVTL(v20, v21)
-	VFCVTL2(v20, v20)
-	FLDPQ 0(R11), (F22, F23)
-	VFADDD(v21, v22, v22)
-	VFADDD(v20, v23, v23)
-	FSTPQ (F22, F23), 0(R11)
+	VFCVTL(v8, v9)
+	VFCVTL2(v8, v8)
+	FLDPQ 0(R11), (F10, F11)
+	VFADDD(v9, v10, v10)
+	VFADDD(v8, v11, v11)
+	FSTPQ (F10, F11), 0(R11)
 	ADD $4, R10, R10
 	AND $31, R10, R10
 	SUBS $4, R2, R2
@@ -13108,150 +13393,155 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R8), F20
-	FMOVS.P 4(R9), F21
-	FMOVQ 16(R1), F22
-	VFMUL(v22, v21, v21)
-	FMOVQ 32(R1), F22
-	VFADD(v22, v21, v21)
-	VFSUB(v21, v20, v22)
-	VFSUB(v20, v0, v23)
-	VFMUL(v20, v23, v23)
-	FMOVQ 320(R0), F24
-	VFCMGT(v23, v24, v25)
-	VBSL(v23, v24, v25)
-	VFDIV(v25, v22, v22)
-	FMOVQ 0(R1), F23
-	VFMUL(v23, v22, v22)
-	FMOVS.P F22, 4(R6)
-	FMOVQ 336(R0), F22
-	VFMUL(v22, v20, v22)
-	FMOVQ 352(R0), F23
-	VFCMGT(v20, v23, v23)
-	VBIF(v23, v20, v22)
-	VSUB(v2, v22, v22)
-	VSSHR(23, v22, v24)
-	VSCVTF(v24, v24)
-	FMOVQ 368(R0), F25
-	VBSL(v1, v25, v23)
-	VFADD(v23, v24, v23)
-	VFMUL(v15, v23, v24)
-	VAND(v4, v22, v22)
-	VADD(v2, v22, v22)
-	VFSUB(v0, v22, v22)
-	VFMUL(v22, v5, v25)
-	VFMUL(v22, v25, v25)
-	VFSUB(v25, v22, v26)
-	VFADD(v26, v24, v27)
-	VFSUB(v26, v22, v28)
-	VFSUB(v25, v28, v25)
-	VFSUB(v27, v24, v24)
-	VFADD(v26, v24, v24)
-	VFADD(v24, v25, v24)
-	VFMUL(v22, v6, v25)
-	VFADD(v7, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v8, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v9, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v10, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v11, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v12, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v13, v25, v25)
-	VFMUL(v22, v25, v25)
-	VFADD(v14, v25, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v22, v26, v22)
-	VFMUL(v22, v25, v22)
-	VFMUL(v16, v23, v23)
-	VFADD(v1, v23, v23)
-	VFADD(v23, v22, v22)
-	VFADD(v22, v24, v22)
-	VFADD(v22, v27, v22)
-	FMOVQ 384(R0), F23
-	VFCMEQ(v23, v20, v23)
-	VBSL(v22, v20, v23)
-	VFCMEQ(v1, v20, v22)
-	VBSL(v18, v17, v22)
-	VFCMGT(v1, v20, v24)
-	VBSL(v22, v23, v24)
-	VFCMGT(v24, v3, v22)
-	VBSL(v24, v3, v22)
-	VFMUL(v22, v21, v22)
-	VFSUB(v21, v0, v21)
-	VFNEG(v20, v20)
-	VFADD(v20, v0, v23)
-	VSUB(v2, v23, v24)
-	VSSHR(23, v24, v25)
-	VSCVTF(v25, v25)
-	VFMUL(v15, v25, v26)
-	VAND(v4, v24, v24)
-	VADD(v2, v24, v24)
-	VFSUB(v0, v24, v24)
-	VFCMEQ(v1, v25, v27)
-	VBIT(v27, v20, v24)
-	VFMUL(v24, v5, v28)
-	VFMUL(v24, v28, v28)
-	VFSUB(v28, v24, v29)
-	VFADD(v29, v26, v30)
-	VFSUB(v29, v24, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v26, v26)
-	VFADD(v29, v26, v26)
-	VFADD(v26, v28, v26)
-	VFMUL(v24, v6, v28)
-	VFADD(v7, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v8, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v9, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v10, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v24, v24, v29)
-	VFMUL(v24, v29, v24)
-	VFMUL(v24, v28, v24)
-	VFMUL(v16, v25, v25)
-	VFSUB(v0, v23, v28)
-	VFSUB(v28, v23, v29)
-	VFSUB(v29, v0, v29)
-	VFSUB(v28, v20, v28)
-	VFADD(v28, v29, v28)
-	VFDIV(v23, v28, v23)
-	VBSL(v23, v1, v27)
-	VFADD(v27, v25, v23)
-	VFADD(v23, v24, v23)
-	VFADD(v23, v26, v23)
-	VFADD(v23, v30, v23)
-	VFADD(v20, v20, v24)
-	VFCMEQ(v20, v24, v24)
-	VBSL(v23, v20, v24)
-	VFCMEQ(v19, v20, v23)
-	VBSL(v18, v17, v23)
-	VFCMGT(v19, v20, v20)
-	VBSL(v23, v24, v20)
-	VFCMGT(v20, v3, v23)
-	VBSL(v20, v3, v23)
-	VFMUL(v23, v21, v20)
-	VFADD(v20, v22, v20)
-	VFNEG(v20, v20)
-	FMOVS.P F20, 4(R7)
+	FMOVS.P 4(R8), F8
+	FMOVS.P 4(R9), F9
+	FMOVQ 16(R1), F10
+	VFMUL(v10, v9, v9)
+	FMOVQ 32(R1), F10
+	VFADD(v10, v9, v9)
+	VFSUB(v9, v8, v10)
+	VFSUB(v8, v0, v11)
+	VFMUL(v8, v11, v11)
+	FMOVQ 128(R0), F12
+	VFCMGT(v11, v12, v13)
+	VBSL(v11, v12, v13)
+	VFDIV(v13, v10, v10)
+	FMOVQ 0(R1), F11
+	VFMUL(v11, v10, v10)
+	FMOVS.P F10, 4(R6)
+	FMOVQ 144(R0), F10
+	VFMUL(v10, v8, v10)
+	FMOVQ 160(R0), F11
+	VFCMGT(v8, v11, v11)
+	VBIF(v11, v8, v10)
+	VSUB(v2, v10, v10)
+	VSSHR(23, v10, v12)
+	VSCVTF(v12, v12)
+	FMOVQ 176(R0), F13
+	VBSL(v1, v13, v11)
+	VFADD(v11, v12, v11)
+	FMOVQ 192(R0), F12
+	VFMUL(v12, v11, v12)
+	VAND(v4, v10, v10)
+	VADD(v2, v10, v10)
+	VFSUB(v0, v10, v10)
+	VFMUL(v10, v6, v13)
+	VORR(v10, v10, v14)
+	VFMLS(v10, v13, v14)
+	VFADD(v14, v12, v15)
+	VFSUB(v14, v10, v16)
+	VFMLS(v10, v13, v16)
+	VFSUB(v15, v12, v12)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v16, v12)
+	FMOVQ 208(R0), F13
+	VFMLA(v10, v7, v13)
+	FMOVQ 224(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 240(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 256(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 272(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 288(R0), F14
+	VFMLA(v10, v13, v14)
+	FMOVQ 304(R0), F13
+	VFMLA(v10, v14, v13)
+	FMOVQ 320(R0), F14
+	VFMLA(v10, v13, v14)
+	VFMUL(v10, v10, v13)
+	VFMUL(v10, v13, v10)
+	VORR(v1, v1, v13)
+	VFMLA(v5, v11, v13)
+	VFMLA(v10, v14, v13)
+	VFADD(v13, v12, v10)
+	VFADD(v10, v15, v10)
+	FMOVQ 336(R0), F11
+	VFCMEQ(v11, v8, v11)
+	VBSL(v10, v8, v11)
+	VFCMEQ(v1, v8, v10)
+	FMOVQ 352(R0), F12
+	FMOVQ 368(R0), F13
+	VBSL(v13, v12, v10)
+	VFCMGT(v1, v8, v12)
+	VBSL(v10, v11, v12)
+	VFCMGT(v12, v3, v10)
+	VBSL(v12, v3, v10)
+	VFMUL(v10, v9, v10)
+	VFSUB(v9, v0, v9)
+	VFNEG(v8, v8)
+	VFADD(v8, v0, v11)
+	VSUB(v2, v11, v12)
+	VSSHR(23, v12, v13)
+	VSCVTF(v13, v13)
+	FMOVQ 192(R0), F14
+	VFMUL(v14, v13, v14)
+	VAND(v4, v12, v12)
+	VADD(v2, v12, v12)
+	VFSUB(v0, v12, v12)
+	VFCMEQ(v1, v13, v15)
+	VBIT(v15, v8, v12)
+	VFMUL(v12, v6, v16)
+	VORR(v12, v12, v17)
+	VFMLS(v12, v16, v17)
+	VFADD(v17, v14, v18)
+	VFSUB(v17, v12, v19)
+	VFMLS(v12, v16, v19)
+	VFSUB(v18, v14, v14)
+	VFADD(v17, v14, v14)
+	VFADD(v14, v19, v14)
+	FMOVQ 208(R0), F16
+	VFMLA(v12, v7, v16)
+	FMOVQ 224(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 240(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 256(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 272(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 288(R0), F17
+	VFMLA(v12, v16, v17)
+	FMOVQ 304(R0), F16
+	VFMLA(v12, v17, v16)
+	FMOVQ 320(R0), F17
+	VFMLA(v12, v16, v17)
+	VFMUL(v12, v12, v16)
+	VFMUL(v12, v16, v12)
+	VFSUB(v0, v11, v16)
+	VFSUB(v16, v11, v19)
+	VFSUB(v19, v0, v19)
+	VFSUB(v16, v8, v16)
+	VFADD(v16, v19, v16)
+	VFDIV(v11, v16, v11)
+	VBSL(v11, v1, v15)
+	VFMLA(v5, v13, v15)
+	VFMLA(v12, v17, v15)
+	VFADD(v15, v14, v11)
+	VFADD(v11, v18, v11)
+	VFADD(v8, v8, v12)
+	VFCMEQ(v8, v12, v12)
+	VBSL(v11, v8, v12)
+	FMOVQ 384(R0), F11
+	VFCMEQ(v11, v8, v11)
+	FMOVQ 352(R0), F13
+	FMOVQ 368(R0), F14
+	VBSL(v14, v13, v11)
+	FMOVQ 384(R0), F13
+	VFCMGT(v13, v8, v8)
+	VBSL(v11, v12, v8)
+	VFCMGT(v8, v3, v11)
+	VBSL(v8, v3, v11)
+	VFMUL(v11, v9, v8)
+	VFADD(v8, v10, v8)
+	VFNEG(v8, v8)
+	FMOVS.P F8, 4(R7)
 	ADD R10<<3, R3, R11
-	VFCVTL(v20, v20)
-	FMOVD 0(R11), F21
-	VFADDD(v20, v21, v21)
-	FMOVD F21, 0(R11)
+	VFCVTL(v8, v8)
+	FMOVD 0(R11), F9
+	VFADDD(v8, v9, v9)
+	FMOVD F9, 0(R11)
 	ADD $1, R10, R10
 	AND $31, R10, R10
 	SUBS $1, R2, R2
@@ -13283,30 +13573,30 @@ DATA constantsOfBCEClip<>+112(SB)/8, $0x007fffff007fffff
 DATA constantsOfBCEClip<>+120(SB)/8, $0x007fffff007fffff
 DATA constantsOfBCEClip<>+128(SB)/8, $0xc1b80000c1b80000
 DATA constantsOfBCEClip<>+136(SB)/8, $0xc1b80000c1b80000
-DATA constantsOfBCEClip<>+144(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCEClip<>+152(SB)/8, $0x3f0000003f000000
-DATA constantsOfBCEClip<>+160(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCEClip<>+168(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfBCEClip<>+176(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCEClip<>+184(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfBCEClip<>+192(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCEClip<>+200(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfBCEClip<>+208(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCEClip<>+216(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfBCEClip<>+224(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCEClip<>+232(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfBCEClip<>+240(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCEClip<>+248(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfBCEClip<>+256(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCEClip<>+264(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfBCEClip<>+272(SB)/8, $0xbe800003be800003
-DATA constantsOfBCEClip<>+280(SB)/8, $0xbe800003be800003
-DATA constantsOfBCEClip<>+288(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCEClip<>+296(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfBCEClip<>+304(SB)/8, $0x3f3172003f317200
-DATA constantsOfBCEClip<>+312(SB)/8, $0x3f3172003f317200
-DATA constantsOfBCEClip<>+320(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfBCEClip<>+328(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEClip<>+144(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEClip<>+152(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEClip<>+160(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCEClip<>+168(SB)/8, $0x3f0000003f000000
+DATA constantsOfBCEClip<>+176(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCEClip<>+184(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfBCEClip<>+192(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCEClip<>+200(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCEClip<>+208(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCEClip<>+216(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfBCEClip<>+224(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCEClip<>+232(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfBCEClip<>+240(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCEClip<>+248(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfBCEClip<>+256(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCEClip<>+264(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfBCEClip<>+272(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCEClip<>+280(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfBCEClip<>+288(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCEClip<>+296(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfBCEClip<>+304(SB)/8, $0xbe800003be800003
+DATA constantsOfBCEClip<>+312(SB)/8, $0xbe800003be800003
+DATA constantsOfBCEClip<>+320(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfBCEClip<>+328(SB)/8, $0x3eaaaaa43eaaaaa4
 DATA constantsOfBCEClip<>+336(SB)/8, $0x7f8000007f800000
 DATA constantsOfBCEClip<>+344(SB)/8, $0x7f8000007f800000
 DATA constantsOfBCEClip<>+352(SB)/8, $0xff800000ff800000
@@ -13348,25 +13638,15 @@ TEXT ·BCEClip(SB), NOSPLIT, $64-40
 	FMOVQ 144(R0), F9
 	FMOVQ 160(R0), F10
 	FMOVQ 176(R0), F11
-	FMOVQ 192(R0), F12
-	FMOVQ 208(R0), F13
-	FMOVQ 224(R0), F14
-	FMOVQ 240(R0), F15
-	FMOVQ 256(R0), F16
-	FMOVQ 272(R0), F17
-	FMOVQ 288(R0), F18
-	FMOVQ 304(R0), F19
-	FMOVQ 320(R0), F20
-	FMOVQ 336(R0), F21
-	FMOVS 0(R2), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ F22, 0(R1)
-	FMOVS 4(R2), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ F22, 16(R1)
-	FMOVS 8(R2), F22
-	VDUP V22.S[0], V22.S4
-	FMOVQ F22, 32(R1)
+	FMOVS 0(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ F12, 0(R1)
+	FMOVS 4(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ F12, 16(R1)
+	FMOVS 8(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ F12, 32(R1)
 	SUB $96, R5, R2
 
 entry:
@@ -13376,150 +13656,431 @@ entry:
 	MOVD 48(R4), R8
 	MOVD 72(R4), R9
 	MOVD $0, R10
+	SUBS $8, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R8), (F12, F13)
+	VFCMGT(v12, v3, v14)
+	VBSL(v12, v3, v14)
+	VFCMGT(v13, v3, v15)
+	VBSL(v13, v3, v15)
+	VFCMGT(v4, v14, v16)
+	VBSL(v14, v4, v16)
+	VFCMGT(v4, v15, v14)
+	VBSL(v15, v4, v14)
+	FLDPQ.P 32(R9), (F15, F17)
+	FMOVQ 16(R1), F18
+	VFMUL(v18, v15, v15)
+	VFMUL(v18, v17, v17)
+	FMOVQ 32(R1), F18
+	VFADD(v18, v15, v15)
+	VFADD(v18, v17, v17)
+	VFSUB(v15, v16, v18)
+	VFSUB(v17, v14, v19)
+	VFSUB(v16, v1, v20)
+	VFSUB(v14, v1, v21)
+	VFMUL(v16, v20, v22)
+	VFMUL(v14, v21, v23)
+	VFDIV(v22, v18, v18)
+	VFDIV(v23, v19, v19)
+	VFCMGT(v4, v12, v22)
+	VFCMGT(v4, v13, v23)
+	VBSL(v18, v0, v22)
+	VBSL(v19, v0, v23)
+	VFCMGT(v12, v3, v12)
+	VFCMGT(v13, v3, v13)
+	VBSL(v22, v0, v12)
+	VBSL(v23, v0, v13)
+	FMOVQ 0(R1), F18
+	VFMUL(v18, v12, v12)
+	VFMUL(v18, v13, v13)
+	FSTPQ.P (F12, F13), 32(R6)
+	VFMUL(v6, v16, v12)
+	VFMUL(v6, v14, v13)
+	VFCMGT(v16, v5, v18)
+	VFCMGT(v14, v5, v19)
+	VBIF(v18, v16, v12)
+	VBIF(v19, v14, v13)
+	VSUB(v2, v12, v12)
+	VSUB(v2, v13, v13)
+	VSSHR(23, v12, v22)
+	VSSHR(23, v13, v23)
+	VSCVTF(v22, v22)
+	VSCVTF(v23, v23)
+	VBSL(v0, v8, v18)
+	VBSL(v0, v8, v19)
+	VFADD(v18, v22, v18)
+	VFADD(v19, v23, v19)
+	FMOVQ 192(R0), F22
+	VFMUL(v22, v18, v23)
+	VFMUL(v22, v19, v22)
+	VAND(v7, v12, v12)
+	VAND(v7, v13, v13)
+	VADD(v2, v12, v12)
+	VADD(v2, v13, v13)
+	VFSUB(v1, v12, v12)
+	VFSUB(v1, v13, v13)
+	VFMUL(v12, v10, v24)
+	VFMUL(v13, v10, v25)
+	VORR(v12, v12, v26)
+	VFMLS(v12, v24, v26)
+	VORR(v13, v13, v27)
+	VFMLS(v13, v25, v27)
+	VFADD(v26, v23, v28)
+	VFADD(v27, v22, v29)
+	VFSUB(v26, v12, v30)
+	VFSUB(v27, v13, v31)
+	VFMLS(v12, v24, v30)
+	VFMLS(v13, v25, v31)
+	VFSUB(v28, v23, v23)
+	VFSUB(v29, v22, v22)
+	VFADD(v26, v23, v23)
+	VFADD(v27, v22, v22)
+	VFADD(v23, v30, v23)
+	VFADD(v22, v31, v22)
+	FMOVQ 208(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v12, v11, v25)
+	VFMLA(v13, v11, v24)
+	FMOVQ 224(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v12, v25, v27)
+	VFMLA(v13, v24, v26)
+	FMOVQ 240(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v12, v27, v25)
+	VFMLA(v13, v26, v24)
+	FMOVQ 256(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v12, v25, v27)
+	VFMLA(v13, v24, v26)
+	FMOVQ 272(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v12, v27, v25)
+	VFMLA(v13, v26, v24)
+	FMOVQ 288(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v12, v25, v27)
+	VFMLA(v13, v24, v26)
+	FMOVQ 304(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v12, v27, v25)
+	VFMLA(v13, v26, v24)
+	FMOVQ 320(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v12, v25, v27)
+	VFMLA(v13, v24, v26)
+	VFMUL(v12, v12, v24)
+	VFMUL(v13, v13, v25)
+	VFMUL(v12, v24, v12)
+	VFMUL(v13, v25, v13)
+	VORR(v0, v0, v24)
+	VFMLA(v9, v18, v24)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v19, v18)
+	VFMLA(v12, v27, v24)
+	VFMLA(v13, v26, v18)
+	VFADD(v24, v23, v12)
+	VFADD(v18, v22, v13)
+	VFADD(v12, v28, v12)
+	VFADD(v13, v29, v13)
+	FMOVQ 336(R0), F18
+	VFCMEQ(v18, v16, v19)
+	VFCMEQ(v18, v14, v18)
+	VBSL(v12, v16, v19)
+	VBSL(v13, v14, v18)
+	VFCMEQ(v0, v16, v12)
+	VFCMEQ(v0, v14, v13)
+	FMOVQ 352(R0), F22
+	FMOVQ 368(R0), F23
+	VBSL(v23, v22, v12)
+	VBSL(v23, v22, v13)
+	VFCMGT(v0, v16, v16)
+	VFCMGT(v0, v14, v14)
+	VBSL(v12, v19, v16)
+	VBSL(v13, v18, v14)
+	VFMUL(v16, v15, v12)
+	VFMUL(v14, v17, v13)
+	VFSUB(v15, v1, v14)
+	VFSUB(v17, v1, v15)
+	VFMUL(v6, v20, v16)
+	VFMUL(v6, v21, v17)
+	VFCMGT(v20, v5, v18)
+	VFCMGT(v21, v5, v19)
+	VBIF(v18, v20, v16)
+	VBIF(v19, v21, v17)
+	VSUB(v2, v16, v16)
+	VSUB(v2, v17, v17)
+	VSSHR(23, v16, v22)
+	VSSHR(23, v17, v23)
+	VSCVTF(v22, v22)
+	VSCVTF(v23, v23)
+	VBSL(v0, v8, v18)
+	VBSL(v0, v8, v19)
+	VFADD(v18, v22, v18)
+	VFADD(v19, v23, v19)
+	FMOVQ 192(R0), F22
+	VFMUL(v22, v18, v23)
+	VFMUL(v22, v19, v22)
+	VAND(v7, v16, v16)
+	VAND(v7, v17, v17)
+	VADD(v2, v16, v16)
+	VADD(v2, v17, v17)
+	VFSUB(v1, v16, v16)
+	VFSUB(v1, v17, v17)
+	VFMUL(v16, v10, v24)
+	VFMUL(v17, v10, v25)
+	VORR(v16, v16, v26)
+	VFMLS(v16, v24, v26)
+	VORR(v17, v17, v27)
+	VFMLS(v17, v25, v27)
+	VFADD(v26, v23, v28)
+	VFADD(v27, v22, v29)
+	VFSUB(v26, v16, v30)
+	VFSUB(v27, v17, v31)
+	VFMLS(v16, v24, v30)
+	VFMLS(v17, v25, v31)
+	VFSUB(v28, v23, v23)
+	VFSUB(v29, v22, v22)
+	VFADD(v26, v23, v23)
+	VFADD(v27, v22, v22)
+	VFADD(v23, v30, v23)
+	VFADD(v22, v31, v22)
+	FMOVQ 208(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v11, v25)
+	VFMLA(v17, v11, v24)
+	FMOVQ 224(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 240(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 256(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 272(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 288(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 304(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 320(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	VFMUL(v16, v16, v24)
+	VFMUL(v17, v17, v25)
+	VFMUL(v16, v24, v16)
+	VFMUL(v17, v25, v17)
+	VORR(v0, v0, v24)
+	VFMLA(v9, v18, v24)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v19, v18)
+	VFMLA(v16, v27, v24)
+	VFMLA(v17, v26, v18)
+	VFADD(v24, v23, v16)
+	VFADD(v18, v22, v17)
+	VFADD(v16, v28, v16)
+	VFADD(v17, v29, v17)
+	FMOVQ 336(R0), F18
+	VFCMEQ(v18, v20, v19)
+	VFCMEQ(v18, v21, v18)
+	VBSL(v16, v20, v19)
+	VBSL(v17, v21, v18)
+	VFCMEQ(v0, v20, v16)
+	VFCMEQ(v0, v21, v17)
+	FMOVQ 352(R0), F22
+	FMOVQ 368(R0), F23
+	VBSL(v23, v22, v16)
+	VBSL(v23, v22, v17)
+	VFCMGT(v0, v20, v20)
+	VFCMGT(v0, v21, v21)
+	VBSL(v16, v19, v20)
+	VBSL(v17, v18, v21)
+	VFMUL(v20, v14, v14)
+	VFMUL(v21, v15, v15)
+	VFADD(v14, v12, v12)
+	VFADD(v15, v13, v13)
+	VFNEG(v12, v12)
+	VFNEG(v13, v13)
+	FSTPQ.P (F12, F13), 32(R7)
+	ADD R10<<3, R3, R11
+	VFCVTL(v12, v14)
+	VFCVTL2(v12, v12)
+	FLDPQ 0(R11), (F15, F16)
+	VFADDD(v14, v15, v15)
+	VFADDD(v12, v16, v16)
+	FSTPQ (F15, F16), 0(R11)
+	VFCVTL(v13, v12)
+	VFCVTL2(v13, v13)
+	FLDPQ 32(R11), (F14, F15)
+	VFADDD(v12, v14, v14)
+	VFADDD(v13, v15, v15)
+	FSTPQ (F14, F15), 32(R11)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD $8, R2, R2
 	SUBS $4, R2, R2
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R8), F22
-	VFCMGT(v22, v3, v23)
-	VBSL(v22, v3, v23)
-	VFCMGT(v4, v23, v24)
-	VBSL(v23, v4, v24)
-	FMOVQ.P 16(R9), F23
-	FMOVQ 16(R1), F25
-	VFMUL(v25, v23, v23)
-	FMOVQ 32(R1), F25
-	VFADD(v25, v23, v23)
-	VFSUB(v23, v24, v25)
-	VFSUB(v24, v1, v26)
-	VFMUL(v24, v26, v27)
-	VFDIV(v27, v25, v25)
-	VFCMGT(v4, v22, v27)
-	VBSL(v25, v0, v27)
-	VFCMGT(v22, v3, v22)
-	VBSL(v27, v0, v22)
-	FMOVQ 0(R1), F25
-	VFMUL(v25, v22, v22)
-	FMOVQ.P F22, 16(R6)
-	VFMUL(v6, v24, v22)
-	VFCMGT(v24, v5, v25)
-	VBIF(v25, v24, v22)
-	VSUB(v2, v22, v22)
-	VSSHR(23, v22, v27)
-	VSCVTF(v27, v27)
-	VBSL(v0, v8, v25)
-	VFADD(v25, v27, v25)
-	VFMUL(v19, v25, v27)
-	VAND(v7, v22, v22)
-	VADD(v2, v22, v22)
-	VFSUB(v1, v22, v22)
-	VFMUL(v22, v9, v28)
-	VFMUL(v22, v28, v28)
-	VFSUB(v28, v22, v29)
-	VFADD(v29, v27, v30)
-	VFSUB(v29, v22, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v27, v27)
-	VFADD(v29, v27, v27)
-	VFADD(v27, v28, v27)
-	VFMUL(v22, v10, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v15, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v16, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v17, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v18, v28, v28)
-	VFMUL(v22, v22, v29)
-	VFMUL(v22, v29, v22)
-	VFMUL(v22, v28, v22)
-	VFMUL(v20, v25, v25)
-	VFADD(v0, v25, v25)
-	VFADD(v25, v22, v22)
-	VFADD(v22, v27, v22)
-	VFADD(v22, v30, v22)
-	VFCMEQ(v21, v24, v25)
-	VBSL(v22, v24, v25)
-	VFCMEQ(v0, v24, v22)
-	FMOVQ 352(R0), F27
-	FMOVQ 368(R0), F28
-	VBSL(v28, v27, v22)
-	VFCMGT(v0, v24, v24)
-	VBSL(v22, v25, v24)
-	VFMUL(v24, v23, v22)
-	VFSUB(v23, v1, v23)
-	VFMUL(v6, v26, v24)
-	VFCMGT(v26, v5, v25)
-	VBIF(v25, v26, v24)
-	VSUB(v2, v24, v24)
-	VSSHR(23, v24, v27)
-	VSCVTF(v27, v27)
-	VBSL(v0, v8, v25)
-	VFADD(v25, v27, v25)
-	VFMUL(v19, v25, v27)
-	VAND(v7, v24, v24)
-	VADD(v2, v24, v24)
-	VFSUB(v1, v24, v24)
-	VFMUL(v24, v9, v28)
-	VFMUL(v24, v28, v28)
-	VFSUB(v28, v24, v29)
-	VFADD(v29, v27, v30)
-	VFSUB(v29, v24, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v27, v27)
-	VFADD(v29, v27, v27)
-	VFADD(v27, v28, v27)
-	VFMUL(v24, v10, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v15, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v16, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v17, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v18, v28, v28)
-	VFMUL(v24, v24, v29)
-	VFMUL(v24, v29, v24)
-	VFMUL(v24, v28, v24)
-	VFMUL(v20, v25, v25)
-	VFADD(v0, v25, v25)
-	VFADD(v25, v24, v24)
-	VFADD(v24, v27, v24)
-	VFADD(v24, v30, v24)
-	VFCMEQ(v21, v26, v25)
-	VBSL(v24, v26, v25)
-	VFCMEQ(v0, v26, v24)
-	FMOVQ 352(R0), F27
-	FMOVQ 368(R0), F28
-	VBSL(v28, v27, v24)
-	VFCMGT(v0, v26, v26)
-	VBSL(v24, v25, v26)
-	VFMUL(v26, v23, v23)
-	VFADD(v23, v22, v22)
-	VFNEG(v22, v22)
-	FMOVQ.P F22, 16(R7)
+	FMOVQ.P 16(R8), F12
+	VFCMGT(v12, v3, v13)
+	VBSL(v12, v3, v13)
+	VFCMGT(v4, v13, v14)
+	VBSL(v13, v4, v14)
+	FMOVQ.P 16(R9), F13
+	FMOVQ 16(R1), F15
+	VFMUL(v15, v13, v13)
+	FMOVQ 32(R1), F15
+	VFADD(v15, v13, v13)
+	VFSUB(v13, v14, v15)
+	VFSUB(v14, v1, v16)
+	VFMUL(v14, v16, v17)
+	VFDIV(v17, v15, v15)
+	VFCMGT(v4, v12, v17)
+	VBSL(v15, v0, v17)
+	VFCMGT(v12, v3, v12)
+	VBSL(v17, v0, v12)
+	FMOVQ 0(R1), F15
+	VFMUL(v15, v12, v12)
+	FMOVQ.P F12, 16(R6)
+	VFMUL(v6, v14, v12)
+	VFCMGT(v14, v5, v15)
+	VBIF(v15, v14, v12)
+	VSUB(v2, v12, v12)
+	VSSHR(23, v12, v17)
+	VSCVTF(v17, v17)
+	VBSL(v0, v8, v15)
+	VFADD(v15, v17, v15)
+	FMOVQ 192(R0), F17
+	VFMUL(v17, v15, v17)
+	VAND(v7, v12, v12)
+	VADD(v2, v12, v12)
+	VFSUB(v1, v12, v12)
+	VFMUL(v12, v10, v18)
+	VORR(v12, v12, v19)
+	VFMLS(v12, v18, v19)
+	VFADD(v19, v17, v20)
+	VFSUB(v19, v12, v21)
+	VFMLS(v12, v18, v21)
+	VFSUB(v20, v17, v17)
+	VFADD(v19, v17, v17)
+	VFADD(v17, v21, v17)
+	FMOVQ 208(R0), F18
+	VFMLA(v12, v11, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 272(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 288(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 304(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 320(R0), F19
+	VFMLA(v12, v18, v19)
+	VFMUL(v12, v12, v18)
+	VFMUL(v12, v18, v12)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v15, v18)
+	VFMLA(v12, v19, v18)
+	VFADD(v18, v17, v12)
+	VFADD(v12, v20, v12)
+	FMOVQ 336(R0), F15
+	VFCMEQ(v15, v14, v15)
+	VBSL(v12, v14, v15)
+	VFCMEQ(v0, v14, v12)
+	FMOVQ 352(R0), F17
+	FMOVQ 368(R0), F18
+	VBSL(v18, v17, v12)
+	VFCMGT(v0, v14, v14)
+	VBSL(v12, v15, v14)
+	VFMUL(v14, v13, v12)
+	VFSUB(v13, v1, v13)
+	VFMUL(v6, v16, v14)
+	VFCMGT(v16, v5, v15)
+	VBIF(v15, v16, v14)
+	VSUB(v2, v14, v14)
+	VSSHR(23, v14, v17)
+	VSCVTF(v17, v17)
+	VBSL(v0, v8, v15)
+	VFADD(v15, v17, v15)
+	FMOVQ 192(R0), F17
+	VFMUL(v17, v15, v17)
+	VAND(v7, v14, v14)
+	VADD(v2, v14, v14)
+	VFSUB(v1, v14, v14)
+	VFMUL(v14, v10, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v14, v18, v19)
+	VFADD(v19, v17, v20)
+	VFSUB(v19, v14, v21)
+	VFMLS(v14, v18, v21)
+	VFSUB(v20, v17, v17)
+	VFADD(v19, v17, v17)
+	VFADD(v17, v21, v17)
+	FMOVQ 208(R0), F18
+	VFMLA(v14, v11, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 272(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 288(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 304(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 320(R0), F19
+	VFMLA(v14, v18, v19)
+	VFMUL(v14, v14, v18)
+	VFMUL(v14, v18, v14)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v15, v18)
+	VFMLA(v14, v19, v18)
+	VFADD(v18, v17, v14)
+	VFADD(v14, v20, v14)
+	FMOVQ 336(R0), F15
+	VFCMEQ(v15, v16, v15)
+	VBSL(v14, v16, v15)
+	VFCMEQ(v0, v16, v14)
+	FMOVQ 352(R0), F17
+	FMOVQ 368(R0), F18
+	VBSL(v18, v17, v14)
+	VFCMGT(v0, v16, v16)
+	VBSL(v14, v15, v16)
+	VFMUL(v16, v13, v13)
+	VFADD(v13, v12, v12)
+	VFNEG(v12, v12)
+	FMOVQ.P F12, 16(R7)
 	ADD R10<<3, R3, R11
-	VFCVTL(v22, v23)
-	VFCVTL2(v22, v22)
-	FLDPQ 0(R11), (F24, F25)
-	VFADDD(v23, v24, v24)
-	VFADDD(v22, v25, v25)
-	FSTPQ (F24, F25), 0(R11)
+	VFCVTL(v12, v13)
+	VFCVTL2(v12, v12)
+	FLDPQ 0(R11), (F14, F15)
+	VFADDD(v13, v14, v14)
+	VFADDD(v12, v15, v15)
+	FSTPQ (F14, F15), 0(R11)
 	ADD $4, R10, R10
 	AND $31, R10, R10
 	SUBS $4, R2, R2
@@ -13531,144 +14092,146 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R8), F22
-	VFCMGT(v22, v3, v23)
-	VBSL(v22, v3, v23)
-	VFCMGT(v4, v23, v24)
-	VBSL(v23, v4, v24)
-	FMOVS.P 4(R9), F23
-	FMOVQ 16(R1), F25
-	VFMUL(v25, v23, v23)
-	FMOVQ 32(R1), F25
-	VFADD(v25, v23, v23)
-	VFSUB(v23, v24, v25)
-	VFSUB(v24, v1, v26)
-	VFMUL(v24, v26, v27)
-	VFDIV(v27, v25, v25)
-	VFCMGT(v4, v22, v27)
-	VBSL(v25, v0, v27)
-	VFCMGT(v22, v3, v22)
-	VBSL(v27, v0, v22)
-	FMOVQ 0(R1), F25
-	VFMUL(v25, v22, v22)
-	FMOVS.P F22, 4(R6)
-	VFMUL(v6, v24, v22)
-	VFCMGT(v24, v5, v25)
-	VBIF(v25, v24, v22)
-	VSUB(v2, v22, v22)
-	VSSHR(23, v22, v27)
-	VSCVTF(v27, v27)
-	VBSL(v0, v8, v25)
-	VFADD(v25, v27, v25)
-	VFMUL(v19, v25, v27)
-	VAND(v7, v22, v22)
-	VADD(v2, v22, v22)
-	VFSUB(v1, v22, v22)
-	VFMUL(v22, v9, v28)
-	VFMUL(v22, v28, v28)
-	VFSUB(v28, v22, v29)
-	VFADD(v29, v27, v30)
-	VFSUB(v29, v22, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v27, v27)
-	VFADD(v29, v27, v27)
-	VFADD(v27, v28, v27)
-	VFMUL(v22, v10, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v15, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v16, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v17, v28, v28)
-	VFMUL(v22, v28, v28)
-	VFADD(v18, v28, v28)
-	VFMUL(v22, v22, v29)
-	VFMUL(v22, v29, v22)
-	VFMUL(v22, v28, v22)
-	VFMUL(v20, v25, v25)
-	VFADD(v0, v25, v25)
-	VFADD(v25, v22, v22)
-	VFADD(v22, v27, v22)
-	VFADD(v22, v30, v22)
-	VFCMEQ(v21, v24, v25)
-	VBSL(v22, v24, v25)
-	VFCMEQ(v0, v24, v22)
-	FMOVQ 352(R0), F27
-	FMOVQ 368(R0), F28
-	VBSL(v28, v27, v22)
-	VFCMGT(v0, v24, v24)
-	VBSL(v22, v25, v24)
-	VFMUL(v24, v23, v22)
-	VFSUB(v23, v1, v23)
-	VFMUL(v6, v26, v24)
-	VFCMGT(v26, v5, v25)
-	VBIF(v25, v26, v24)
-	VSUB(v2, v24, v24)
-	VSSHR(23, v24, v27)
-	VSCVTF(v27, v27)
-	VBSL(v0, v8, v25)
-	VFADD(v25, v27, v25)
-	VFMUL(v19, v25, v27)
-	VAND(v7, v24, v24)
-	VADD(v2, v24, v24)
-	VFSUB(v1, v24, v24)
-	VFMUL(v24, v9, v28)
-	VFMUL(v24, v28, v28)
-	VFSUB(v28, v24, v29)
-	VFADD(v29, v27, v30)
-	VFSUB(v29, v24, v31)
-	VFSUB(v28, v31, v28)
-	VFSUB(v30, v27, v27)
-	VFADD(v29, v27, v27)
-	VFADD(v27, v28, v27)
-	VFMUL(v24, v10, v28)
-	VFADD(v11, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v12, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v13, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v14, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v15, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v16, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v17, v28, v28)
-	VFMUL(v24, v28, v28)
-	VFADD(v18, v28, v28)
-	VFMUL(v24, v24, v29)
-	VFMUL(v24, v29, v24)
-	VFMUL(v24, v28, v24)
-	VFMUL(v20, v25, v25)
-	VFADD(v0, v25, v25)
-	VFADD(v25, v24, v24)
-	VFADD(v24, v27, v24)
-	VFADD(v24, v30, v24)
-	VFCMEQ(v21, v26, v25)
-	VBSL(v24, v26, v25)
-	VFCMEQ(v0, v26, v24)
-	FMOVQ 352(R0), F27
-	FMOVQ 368(R0), F28
-	VBSL(v28, v27, v24)
-	VFCMGT(v0, v26, v26)
-	VBSL(v24, v25, v26)
-	VFMUL(v26, v23, v23)
-	VFADD(v23, v22, v22)
-	VFNEG(v22, v22)
-	FMOVS.P F22, 4(R7)
+	FMOVS.P 4(R8), F12
+	VFCMGT(v12, v3, v13)
+	VBSL(v12, v3, v13)
+	VFCMGT(v4, v13, v14)
+	VBSL(v13, v4, v14)
+	FMOVS.P 4(R9), F13
+	FMOVQ 16(R1), F15
+	VFMUL(v15, v13, v13)
+	FMOVQ 32(R1), F15
+	VFADD(v15, v13, v13)
+	VFSUB(v13, v14, v15)
+	VFSUB(v14, v1, v16)
+	VFMUL(v14, v16, v17)
+	VFDIV(v17, v15, v15)
+	VFCMGT(v4, v12, v17)
+	VBSL(v15, v0, v17)
+	VFCMGT(v12, v3, v12)
+	VBSL(v17, v0, v12)
+	FMOVQ 0(R1), F15
+	VFMUL(v15, v12, v12)
+	FMOVS.P F12, 4(R6)
+	VFMUL(v6, v14, v12)
+	VFCMGT(v14, v5, v15)
+	VBIF(v15, v14, v12)
+	VSUB(v2, v12, v12)
+	VSSHR(23, v12, v17)
+	VSCVTF(v17, v17)
+	VBSL(v0, v8, v15)
+	VFADD(v15, v17, v15)
+	FMOVQ 192(R0), F17
+	VFMUL(v17, v15, v17)
+	VAND(v7, v12, v12)
+	VADD(v2, v12, v12)
+	VFSUB(v1, v12, v12)
+	VFMUL(v12, v10, v18)
+	VORR(v12, v12, v19)
+	VFMLS(v12, v18, v19)
+	VFADD(v19, v17, v20)
+	VFSUB(v19, v12, v21)
+	VFMLS(v12, v18, v21)
+	VFSUB(v20, v17, v17)
+	VFADD(v19, v17, v17)
+	VFADD(v17, v21, v17)
+	FMOVQ 208(R0), F18
+	VFMLA(v12, v11, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 272(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 288(R0), F19
+	VFMLA(v12, v18, v19)
+	FMOVQ 304(R0), F18
+	VFMLA(v12, v19, v18)
+	FMOVQ 320(R0), F19
+	VFMLA(v12, v18, v19)
+	VFMUL(v12, v12, v18)
+	VFMUL(v12, v18, v12)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v15, v18)
+	VFMLA(v12, v19, v18)
+	VFADD(v18, v17, v12)
+	VFADD(v12, v20, v12)
+	FMOVQ 336(R0), F15
+	VFCMEQ(v15, v14, v15)
+	VBSL(v12, v14, v15)
+	VFCMEQ(v0, v14, v12)
+	FMOVQ 352(R0), F17
+	FMOVQ 368(R0), F18
+	VBSL(v18, v17, v12)
+	VFCMGT(v0, v14, v14)
+	VBSL(v12, v15, v14)
+	VFMUL(v14, v13, v12)
+	VFSUB(v13, v1, v13)
+	VFMUL(v6, v16, v14)
+	VFCMGT(v16, v5, v15)
+	VBIF(v15, v16, v14)
+	VSUB(v2, v14, v14)
+	VSSHR(23, v14, v17)
+	VSCVTF(v17, v17)
+	VBSL(v0, v8, v15)
+	VFADD(v15, v17, v15)
+	FMOVQ 192(R0), F17
+	VFMUL(v17, v15, v17)
+	VAND(v7, v14, v14)
+	VADD(v2, v14, v14)
+	VFSUB(v1, v14, v14)
+	VFMUL(v14, v10, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v14, v18, v19)
+	VFADD(v19, v17, v20)
+	VFSUB(v19, v14, v21)
+	VFMLS(v14, v18, v21)
+	VFSUB(v20, v17, v17)
+	VFADD(v19, v17, v17)
+	VFADD(v17, v21, v17)
+	FMOVQ 208(R0), F18
+	VFMLA(v14, v11, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 272(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 288(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 304(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 320(R0), F19
+	VFMLA(v14, v18, v19)
+	VFMUL(v14, v14, v18)
+	VFMUL(v14, v18, v14)
+	VORR(v0, v0, v18)
+	VFMLA(v9, v15, v18)
+	VFMLA(v14, v19, v18)
+	VFADD(v18, v17, v14)
+	VFADD(v14, v20, v14)
+	FMOVQ 336(R0), F15
+	VFCMEQ(v15, v16, v15)
+	VBSL(v14, v16, v15)
+	VFCMEQ(v0, v16, v14)
+	FMOVQ 352(R0), F17
+	FMOVQ 368(R0), F18
+	VBSL(v18, v17, v14)
+	VFCMGT(v0, v16, v16)
+	VBSL(v14, v15, v16)
+	VFMUL(v16, v13, v13)
+	VFADD(v13, v12, v12)
+	VFNEG(v12, v12)
+	FMOVS.P F12, 4(R7)
 	ADD R10<<3, R3, R11
-	VFCVTL(v22, v22)
-	FMOVD 0(R11), F23
-	VFADDD(v22, v23, v23)
-	FMOVD F23, 0(R11)
+	VFCVTL(v12, v12)
+	FMOVD 0(R11), F13
+	VFADDD(v12, v13, v13)
+	FMOVD F13, 0(R11)
 	ADD $1, R10, R10
 	AND $31, R10, R10
 	SUBS $1, R2, R2
@@ -13686,18 +14249,18 @@ DATA constantsOfBCEWithLogits<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfBCEWithLogits<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfBCEWithLogits<>+16(SB)/8, $0x0000000000000000
 DATA constantsOfBCEWithLogits<>+24(SB)/8, $0x0000000000000000
-DATA constantsOfBCEWithLogits<>+32(SB)/8, $0x4b4000fe4b4000fe
-DATA constantsOfBCEWithLogits<>+40(SB)/8, $0x4b4000fe4b4000fe
-DATA constantsOfBCEWithLogits<>+48(SB)/8, $0x3f3172003f317200
-DATA constantsOfBCEWithLogits<>+56(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCEWithLogits<>+32(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEWithLogits<>+40(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEWithLogits<>+48(SB)/8, $0x4b4000fe4b4000fe
+DATA constantsOfBCEWithLogits<>+56(SB)/8, $0x4b4000fe4b4000fe
 DATA constantsOfBCEWithLogits<>+64(SB)/8, $0xc2d00000c2d00000
 DATA constantsOfBCEWithLogits<>+72(SB)/8, $0xc2d00000c2d00000
 DATA constantsOfBCEWithLogits<>+80(SB)/8, $0x42b2000042b20000
 DATA constantsOfBCEWithLogits<>+88(SB)/8, $0x42b2000042b20000
 DATA constantsOfBCEWithLogits<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constantsOfBCEWithLogits<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfBCEWithLogits<>+112(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfBCEWithLogits<>+120(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfBCEWithLogits<>+112(SB)/8, $0x3f3172003f317200
+DATA constantsOfBCEWithLogits<>+120(SB)/8, $0x3f3172003f317200
 DATA constantsOfBCEWithLogits<>+128(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfBCEWithLogits<>+136(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfBCEWithLogits<>+144(SB)/8, $0x3c091e903c091e90
@@ -13815,72 +14378,62 @@ main:
 	VFCMGT(v13, v12, v15)
 	VBSL(v12, v13, v15)
 	FMOVQ 96(R0), F12
-	VFMUL(v12, v14, v13)
-	VFMUL(v12, v15, v12)
-	VFADD(v2, v13, v13)
-	VFADD(v2, v12, v12)
-	VFSUB(v2, v13, v16)
-	VFSUB(v2, v12, v17)
-	VFMUL(v3, v16, v18)
-	VFMUL(v3, v17, v19)
-	VFSUB(v18, v14, v14)
-	VFSUB(v19, v15, v15)
+	VORR(v3, v3, v13)
+	VFMLA(v12, v14, v13)
+	VORR(v3, v3, v16)
+	VFMLA(v12, v15, v16)
+	VFSUB(v3, v13, v12)
+	VFSUB(v3, v16, v17)
 	FMOVQ 112(R0), F18
-	VFMUL(v18, v16, v16)
-	VFMUL(v18, v17, v17)
-	VFSUB(v16, v14, v18)
-	VFSUB(v17, v15, v19)
+	VFMLS(v18, v12, v14)
+	VFMLS(v18, v17, v15)
+	VORR(v14, v14, v18)
+	VFMLS(v2, v12, v18)
+	VORR(v15, v15, v19)
+	VFMLS(v2, v17, v19)
 	FMOVQ 128(R0), F20
-	VFMUL(v18, v20, v21)
-	VFMUL(v19, v20, v20)
-	FMOVQ 144(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v18, v21, v21)
-	VFMUL(v19, v20, v20)
-	FMOVQ 160(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v18, v21, v21)
-	VFMUL(v19, v20, v20)
-	FMOVQ 176(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v18, v21, v21)
-	VFMUL(v19, v20, v20)
-	FMOVQ 192(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v18, v18, v22)
-	VFMUL(v19, v19, v23)
-	VFMUL(v22, v21, v21)
-	VFMUL(v23, v20, v20)
-	VFSUB(v18, v14, v14)
-	VFSUB(v19, v15, v15)
-	VFSUB(v16, v14, v14)
-	VFSUB(v17, v15, v15)
-	VFADD(v14, v21, v14)
-	VFADD(v15, v20, v15)
-	VFADD(v14, v18, v14)
-	VFADD(v15, v19, v15)
+	FMOVQ 144(R0), F21
+	VORR(v21, v21, v22)
+	VFMLA(v18, v20, v22)
+	VFMLA(v19, v20, v21)
+	FMOVQ 160(R0), F20
+	VORR(v20, v20, v23)
+	VFMLA(v18, v22, v23)
+	VFMLA(v19, v21, v20)
+	FMOVQ 176(R0), F21
+	VORR(v21, v21, v22)
+	VFMLA(v18, v23, v22)
+	VFMLA(v19, v20, v21)
+	FMOVQ 192(R0), F20
+	VORR(v20, v20, v23)
+	VFMLA(v18, v22, v23)
+	VFMLA(v19, v21, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v19, v19, v19)
+	VFMUL(v18, v23, v18)
+	VFMUL(v19, v20, v19)
+	VFMLS(v2, v12, v18)
+	VFMLS(v2, v17, v19)
+	VFADD(v18, v14, v12)
+	VFADD(v19, v15, v14)
+	VFADD(v12, v0, v12)
 	VFADD(v14, v0, v14)
-	VFADD(v15, v0, v15)
-	VUSHR(1, v13, v16)
-	VUSHR(1, v12, v17)
-	VSHL(23, v16, v18)
+	VUSHR(1, v13, v15)
+	VUSHR(1, v16, v17)
+	VSHL(23, v15, v18)
 	VSHL(23, v17, v19)
-	VFMUL(v18, v14, v14)
-	VFMUL(v19, v15, v15)
-	VSUB(v16, v13, v13)
-	VSUB(v17, v12, v12)
+	VFMUL(v18, v12, v12)
+	VFMUL(v19, v14, v14)
+	VSUB(v15, v13, v13)
+	VSUB(v17, v16, v15)
 	VSHL(23, v13, v13)
-	VSHL(23, v12, v12)
-	VFMUL(v13, v14, v13)
-	VFMUL(v12, v15, v12)
-	VFADD(v0, v13, v14)
-	VFADD(v0, v12, v15)
-	VFDIV(v14, v13, v16)
-	VFDIV(v15, v12, v17)
+	VSHL(23, v15, v15)
+	VFMUL(v13, v12, v12)
+	VFMUL(v15, v14, v13)
+	VFADD(v0, v12, v14)
+	VFADD(v0, v13, v15)
+	VFDIV(v14, v12, v16)
+	VFDIV(v15, v13, v17)
 	VFDIV(v14, v0, v14)
 	VFDIV(v15, v0, v15)
 	VFCMGT(v8, v1, v8)
@@ -13904,8 +14457,8 @@ main:
 	VFMUL(v16, v14, v14)
 	VFMUL(v16, v15, v15)
 	FSTPQ.P (F14, F15), 32(R6)
-	VFADD(v13, v0, v14)
-	VFADD(v12, v0, v15)
+	VFADD(v12, v0, v14)
+	VFADD(v13, v0, v15)
 	FMOVQ 208(R0), F16
 	VSUB(v16, v14, v17)
 	VSUB(v16, v15, v16)
@@ -13913,8 +14466,9 @@ main:
 	VSSHR(23, v16, v19)
 	VSCVTF(v18, v18)
 	VSCVTF(v19, v19)
-	VFMUL(v3, v18, v20)
-	VFMUL(v3, v19, v21)
+	FMOVQ 112(R0), F20
+	VFMUL(v20, v18, v21)
+	VFMUL(v20, v19, v20)
 	FMOVQ 224(R0), F22
 	VAND(v22, v17, v17)
 	VAND(v22, v16, v16)
@@ -13925,131 +14479,118 @@ main:
 	VFSUB(v0, v16, v16)
 	VFCMEQ(v1, v18, v22)
 	VFCMEQ(v1, v19, v23)
-	VBIT(v22, v13, v17)
-	VBIT(v23, v12, v16)
+	VBIT(v22, v12, v17)
+	VBIT(v23, v13, v16)
 	FMOVQ 240(R0), F24
 	VFMUL(v17, v24, v25)
 	VFMUL(v16, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	VFSUB(v25, v17, v26)
-	VFSUB(v24, v16, v27)
-	VFADD(v26, v20, v28)
-	VFADD(v27, v21, v29)
+	VORR(v17, v17, v26)
+	VFMLS(v17, v25, v26)
+	VORR(v16, v16, v27)
+	VFMLS(v16, v24, v27)
+	VFADD(v26, v21, v28)
+	VFADD(v27, v20, v29)
 	VFSUB(v26, v17, v30)
 	VFSUB(v27, v16, v31)
-	VFSUB(v25, v30, v25)
-	VFSUB(v24, v31, v24)
-	VFSUB(v28, v20, v20)
-	VFSUB(v29, v21, v21)
-	VFADD(v26, v20, v20)
-	VFADD(v27, v21, v21)
-	VFADD(v20, v25, v20)
-	VFADD(v21, v24, v21)
+	VFMLS(v17, v25, v30)
+	VFMLS(v16, v24, v31)
+	VFSUB(v28, v21, v21)
+	VFSUB(v29, v20, v20)
+	VFADD(v26, v21, v21)
+	VFADD(v27, v20, v20)
+	VFADD(v21, v30, v21)
+	VFADD(v20, v31, v20)
 	FMOVQ 256(R0), F24
-	VFMUL(v17, v24, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 272(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 288(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 304(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 320(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 336(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 352(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 368(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v25, v25)
-	VFMUL(v16, v24, v24)
-	FMOVQ 384(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v17, v17, v26)
-	VFMUL(v16, v16, v27)
-	VFMUL(v17, v26, v17)
-	VFMUL(v16, v27, v16)
+	FMOVQ 272(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v17, v24, v26)
+	VFMLA(v16, v24, v25)
+	FMOVQ 288(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v17, v26, v27)
+	VFMLA(v16, v25, v24)
+	FMOVQ 304(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v17, v27, v26)
+	VFMLA(v16, v24, v25)
+	FMOVQ 320(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v17, v26, v27)
+	VFMLA(v16, v25, v24)
+	FMOVQ 336(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v17, v27, v26)
+	VFMLA(v16, v24, v25)
+	FMOVQ 352(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v17, v26, v27)
+	VFMLA(v16, v25, v24)
+	FMOVQ 368(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v17, v27, v26)
+	VFMLA(v16, v24, v25)
+	FMOVQ 384(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v17, v26, v27)
+	VFMLA(v16, v25, v24)
+	VFMUL(v17, v17, v25)
+	VFMUL(v16, v16, v26)
 	VFMUL(v17, v25, v17)
-	VFMUL(v16, v24, v16)
-	FMOVQ 112(R0), F24
-	VFMUL(v24, v18, v18)
-	VFMUL(v24, v19, v19)
-	VFSUB(v0, v14, v24)
-	VFSUB(v0, v15, v25)
-	VFSUB(v24, v14, v26)
-	VFSUB(v25, v15, v27)
-	VFSUB(v26, v0, v26)
-	VFSUB(v27, v0, v27)
-	VFSUB(v24, v13, v24)
+	VFMUL(v16, v26, v16)
+	VFSUB(v0, v14, v25)
+	VFSUB(v0, v15, v26)
+	VFSUB(v25, v14, v30)
+	VFSUB(v26, v15, v31)
+	VFSUB(v30, v0, v30)
+	VFSUB(v31, v0, v31)
 	VFSUB(v25, v12, v25)
-	VFADD(v24, v26, v24)
-	VFADD(v25, v27, v25)
-	VFDIV(v14, v24, v14)
-	VFDIV(v15, v25, v15)
+	VFSUB(v26, v13, v26)
+	VFADD(v25, v30, v25)
+	VFADD(v26, v31, v26)
+	VFDIV(v14, v25, v14)
+	VFDIV(v15, v26, v15)
 	VBSL(v14, v1, v22)
 	VBSL(v15, v1, v23)
-	VFADD(v22, v18, v14)
-	VFADD(v23, v19, v15)
-	VFADD(v14, v17, v14)
-	VFADD(v15, v16, v15)
-	VFADD(v14, v20, v14)
-	VFADD(v15, v21, v15)
+	VFMLA(v2, v18, v22)
+	VFMLA(v2, v19, v23)
+	VFMLA(v17, v27, v22)
+	VFMLA(v16, v24, v23)
+	VFADD(v22, v21, v14)
+	VFADD(v23, v20, v15)
 	VFADD(v14, v28, v14)
 	VFADD(v15, v29, v15)
-	VFADD(v13, v13, v16)
-	VFADD(v12, v12, v17)
-	VFCMEQ(v13, v16, v16)
-	VFCMEQ(v12, v17, v17)
-	VBSL(v14, v13, v16)
-	VBSL(v15, v12, v17)
+	VFADD(v12, v12, v16)
+	VFADD(v13, v13, v17)
+	VFCMEQ(v12, v16, v16)
+	VFCMEQ(v13, v17, v17)
+	VBSL(v14, v12, v16)
+	VBSL(v15, v13, v17)
 	FMOVQ 400(R0), F14
-	VFCMEQ(v14, v13, v15)
-	VFCMEQ(v14, v12, v14)
+	VFCMEQ(v14, v12, v15)
+	VFCMEQ(v14, v13, v14)
 	FMOVQ 416(R0), F18
 	FMOVQ 432(R0), F19
 	VBSL(v19, v18, v15)
 	VBSL(v19, v18, v14)
 	FMOVQ 400(R0), F18
-	VFCMGT(v18, v13, v13)
 	VFCMGT(v18, v12, v12)
-	VBSL(v15, v16, v13)
-	VBSL(v14, v17, v12)
-	VFADD(v10, v13, v10)
-	VFADD(v11, v12, v11)
+	VFCMGT(v18, v13, v13)
+	VBSL(v15, v16, v12)
+	VBSL(v14, v17, v13)
+	VFADD(v10, v12, v10)
+	VFADD(v11, v13, v11)
 	VORR(v8, v8, v14)
-	VBSL(v10, v13, v14)
+	VBSL(v10, v12, v14)
 	VORR(v9, v9, v15)
-	VBSL(v11, v12, v15)
+	VBSL(v11, v13, v15)
 	VFMUL(v14, v6, v14)
 	VFMUL(v15, v7, v15)
 	VFCMEQ(v1, v6, v16)
 	VFCMEQ(v1, v7, v17)
 	VBSL(v14, v6, v16)
 	VBSL(v15, v7, v17)
-	VBSL(v13, v10, v8)
-	VBSL(v12, v11, v9)
+	VBSL(v12, v10, v8)
+	VBSL(v13, v11, v9)
 	VFMUL(v8, v4, v6)
 	VFMUL(v9, v5, v7)
 	VFCMEQ(v1, v4, v8)
@@ -14099,40 +14640,33 @@ loop:
 	VFCMGT(v8, v10, v9)
 	VBSL(v10, v8, v9)
 	FMOVQ 96(R0), F8
-	VFMUL(v8, v9, v8)
-	VFADD(v2, v8, v8)
-	VFSUB(v2, v8, v10)
-	VFMUL(v3, v10, v11)
-	VFSUB(v11, v9, v9)
+	VORR(v3, v3, v10)
+	VFMLA(v8, v9, v10)
+	VFSUB(v3, v10, v8)
 	FMOVQ 112(R0), F11
-	VFMUL(v11, v10, v10)
-	VFSUB(v10, v9, v11)
+	VFMLS(v11, v8, v9)
+	VORR(v9, v9, v11)
+	VFMLS(v2, v8, v11)
 	FMOVQ 128(R0), F12
-	VFMUL(v11, v12, v12)
 	FMOVQ 144(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
-	FMOVQ 160(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
+	VFMLA(v11, v12, v13)
+	FMOVQ 160(R0), F12
+	VFMLA(v11, v13, v12)
 	FMOVQ 176(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
-	FMOVQ 192(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v11, v13)
-	VFMUL(v13, v12, v12)
-	VFSUB(v11, v9, v9)
-	VFSUB(v10, v9, v9)
-	VFADD(v9, v12, v9)
-	VFADD(v9, v11, v9)
-	VFADD(v9, v0, v9)
-	VUSHR(1, v8, v10)
-	VSHL(23, v10, v11)
-	VFMUL(v11, v9, v9)
-	VSUB(v10, v8, v8)
-	VSHL(23, v8, v8)
-	VFMUL(v8, v9, v8)
+	VFMLA(v11, v12, v13)
+	FMOVQ 192(R0), F12
+	VFMLA(v11, v13, v12)
+	VFMUL(v11, v11, v11)
+	VFMUL(v11, v12, v11)
+	VFMLS(v2, v8, v11)
+	VFADD(v11, v9, v8)
+	VFADD(v8, v0, v8)
+	VUSHR(1, v10, v9)
+	VSHL(23, v9, v11)
+	VFMUL(v11, v8, v8)
+	VSUB(v9, v10, v9)
+	VSHL(23, v9, v9)
+	VFMUL(v9, v8, v8)
 	VFADD(v0, v8, v9)
 	VFDIV(v9, v8, v10)
 	VFDIV(v9, v0, v9)
@@ -14153,7 +14687,8 @@ loop:
 	VSUB(v10, v9, v10)
 	VSSHR(23, v10, v11)
 	VSCVTF(v11, v11)
-	VFMUL(v3, v11, v12)
+	FMOVQ 112(R0), F12
+	VFMUL(v12, v11, v12)
 	FMOVQ 224(R0), F13
 	VAND(v13, v10, v10)
 	FMOVQ 208(R0), F13
@@ -14163,54 +14698,43 @@ loop:
 	VBIT(v13, v8, v10)
 	FMOVQ 240(R0), F14
 	VFMUL(v10, v14, v14)
-	VFMUL(v10, v14, v14)
-	VFSUB(v14, v10, v15)
+	VORR(v10, v10, v15)
+	VFMLS(v10, v14, v15)
 	VFADD(v15, v12, v16)
 	VFSUB(v15, v10, v17)
-	VFSUB(v14, v17, v14)
+	VFMLS(v10, v14, v17)
 	VFSUB(v16, v12, v12)
 	VFADD(v15, v12, v12)
-	VFADD(v12, v14, v12)
+	VFADD(v12, v17, v12)
 	FMOVQ 256(R0), F14
-	VFMUL(v10, v14, v14)
 	FMOVQ 272(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 288(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 288(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 304(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 320(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 320(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 336(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 352(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 352(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 368(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 384(R0), F15
-	VFADD(v15, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 384(R0), F14
+	VFMLA(v10, v15, v14)
 	VFMUL(v10, v10, v15)
 	VFMUL(v10, v15, v10)
-	VFMUL(v10, v14, v10)
-	FMOVQ 112(R0), F14
-	VFMUL(v14, v11, v11)
-	VFSUB(v0, v9, v14)
-	VFSUB(v14, v9, v15)
-	VFSUB(v15, v0, v15)
-	VFSUB(v14, v8, v14)
-	VFADD(v14, v15, v14)
-	VFDIV(v9, v14, v9)
+	VFSUB(v0, v9, v15)
+	VFSUB(v15, v9, v17)
+	VFSUB(v17, v0, v17)
+	VFSUB(v15, v8, v15)
+	VFADD(v15, v17, v15)
+	VFDIV(v9, v15, v9)
 	VBSL(v9, v1, v13)
-	VFADD(v13, v11, v9)
-	VFADD(v9, v10, v9)
-	VFADD(v9, v12, v9)
+	VFMLA(v2, v11, v13)
+	VFMLA(v10, v14, v13)
+	VFADD(v13, v12, v9)
 	VFADD(v9, v16, v9)
 	VFADD(v8, v8, v10)
 	VFCMEQ(v8, v10, v10)
@@ -14269,40 +14793,33 @@ single:
 	VFCMGT(v8, v10, v9)
 	VBSL(v10, v8, v9)
 	FMOVQ 96(R0), F8
-	VFMUL(v8, v9, v8)
-	VFADD(v2, v8, v8)
-	VFSUB(v2, v8, v10)
-	VFMUL(v3, v10, v11)
-	VFSUB(v11, v9, v9)
+	VORR(v3, v3, v10)
+	VFMLA(v8, v9, v10)
+	VFSUB(v3, v10, v8)
 	FMOVQ 112(R0), F11
-	VFMUL(v11, v10, v10)
-	VFSUB(v10, v9, v11)
+	VFMLS(v11, v8, v9)
+	VORR(v9, v9, v11)
+	VFMLS(v2, v8, v11)
 	FMOVQ 128(R0), F12
-	VFMUL(v11, v12, v12)
 	FMOVQ 144(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
-	FMOVQ 160(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
+	VFMLA(v11, v12, v13)
+	FMOVQ 160(R0), F12
+	VFMLA(v11, v13, v12)
 	FMOVQ 176(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v12, v12)
-	FMOVQ 192(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v11, v11, v13)
-	VFMUL(v13, v12, v12)
-	VFSUB(v11, v9, v9)
-	VFSUB(v10, v9, v9)
-	VFADD(v9, v12, v9)
-	VFADD(v9, v11, v9)
-	VFADD(v9, v0, v9)
-	VUSHR(1, v8, v10)
-	VSHL(23, v10, v11)
-	VFMUL(v11, v9, v9)
-	VSUB(v10, v8, v8)
-	VSHL(23, v8, v8)
-	VFMUL(v8, v9, v8)
+	VFMLA(v11, v12, v13)
+	FMOVQ 192(R0), F12
+	VFMLA(v11, v13, v12)
+	VFMUL(v11, v11, v11)
+	VFMUL(v11, v12, v11)
+	VFMLS(v2, v8, v11)
+	VFADD(v11, v9, v8)
+	VFADD(v8, v0, v8)
+	VUSHR(1, v10, v9)
+	VSHL(23, v9, v11)
+	VFMUL(v11, v8, v8)
+	VSUB(v9, v10, v9)
+	VSHL(23, v9, v9)
+	VFMUL(v9, v8, v8)
 	VFADD(v0, v8, v9)
 	VFDIV(v9, v8, v10)
 	VFDIV(v9, v0, v9)
@@ -14323,7 +14840,8 @@ single:
 	VSUB(v10, v9, v10)
 	VSSHR(23, v10, v11)
 	VSCVTF(v11, v11)
-	VFMUL(v3, v11, v12)
+	FMOVQ 112(R0), F12
+	VFMUL(v12, v11, v12)
 	FMOVQ 224(R0), F13
 	VAND(v13, v10, v10)
 	FMOVQ 208(R0), F13
@@ -14333,54 +14851,43 @@ single:
 	VBIT(v13, v8, v10)
 	FMOVQ 240(R0), F14
 	VFMUL(v10, v14, v14)
-	VFMUL(v10, v14, v14)
-	VFSUB(v14, v10, v15)
+	VORR(v10, v10, v15)
+	VFMLS(v10, v14, v15)
 	VFADD(v15, v12, v16)
 	VFSUB(v15, v10, v17)
-	VFSUB(v14, v17, v14)
+	VFMLS(v10, v14, v17)
 	VFSUB(v16, v12, v12)
 	VFADD(v15, v12, v12)
-	VFADD(v12, v14, v12)
+	VFADD(v12, v17, v12)
 	FMOVQ 256(R0), F14
-	VFMUL(v10, v14, v14)
 	FMOVQ 272(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 288(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 288(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 304(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 320(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 320(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 336(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 352(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 352(R0), F14
+	VFMLA(v10, v15, v14)
 	FMOVQ 368(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v10, v14, v14)
-	FMOVQ 384(R0), F15
-	VFADD(v15, v14, v14)
+	VFMLA(v10, v14, v15)
+	FMOVQ 384(R0), F14
+	VFMLA(v10, v15, v14)
 	VFMUL(v10, v10, v15)
 	VFMUL(v10, v15, v10)
-	VFMUL(v10, v14, v10)
-	FMOVQ 112(R0), F14
-	VFMUL(v14, v11, v11)
-	VFSUB(v0, v9, v14)
-	VFSUB(v14, v9, v15)
-	VFSUB(v15, v0, v15)
-	VFSUB(v14, v8, v14)
-	VFADD(v14, v15, v14)
-	VFDIV(v9, v14, v9)
+	VFSUB(v0, v9, v15)
+	VFSUB(v15, v9, v17)
+	VFSUB(v17, v0, v17)
+	VFSUB(v15, v8, v15)
+	VFADD(v15, v17, v15)
+	VFDIV(v9, v15, v9)
 	VBSL(v9, v1, v13)
-	VFADD(v13, v11, v9)
-	VFADD(v9, v10, v9)
-	VFADD(v9, v12, v9)
+	VFMLA(v2, v11, v13)
+	VFMLA(v10, v14, v13)
+	VFADD(v13, v12, v9)
 	VFADD(v9, v16, v9)
 	VFADD(v8, v8, v10)
 	VFCMEQ(v8, v10, v10)
@@ -16343,16 +16850,16 @@ rows1end:
 
 DATA constantsOfExp<>+0(SB)/8, $0x4b4000fe4b4000fe
 DATA constantsOfExp<>+8(SB)/8, $0x4b4000fe4b4000fe
-DATA constantsOfExp<>+16(SB)/8, $0x42b2000042b20000
-DATA constantsOfExp<>+24(SB)/8, $0x42b2000042b20000
-DATA constantsOfExp<>+32(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfExp<>+40(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfExp<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExp<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExp<>+64(SB)/8, $0x3f3172003f317200
-DATA constantsOfExp<>+72(SB)/8, $0x3f3172003f317200
-DATA constantsOfExp<>+80(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfExp<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+16(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+24(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExp<>+32(SB)/8, $0x42b2000042b20000
+DATA constantsOfExp<>+40(SB)/8, $0x42b2000042b20000
+DATA constantsOfExp<>+48(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfExp<>+56(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfExp<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExp<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExp<>+80(SB)/8, $0x3f3172003f317200
+DATA constantsOfExp<>+88(SB)/8, $0x3f3172003f317200
 DATA constantsOfExp<>+96(SB)/8, $0x3f8000003f800000
 DATA constantsOfExp<>+104(SB)/8, $0x3f8000003f800000
 DATA constantsOfExp<>+112(SB)/8, $0x3ab50f6b3ab50f6b
@@ -16395,64 +16902,73 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	SUB $48, R2, R0
 
 entry:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R3
-	MOVD 24(R1), R4
-	SUBS $8, R0, R0
+	ADD $288, R1, R3
+	CMP R0, R3
+	BGT near
+	MOVD 0(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+
+near:
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $16, R3, R3
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R4), (F12, F13)
-	VFCMGT(v12, v2, v14)
+	FLDPQ.P 64(R5), (F12, F13)
+	VFCMGT(v12, v3, v14)
+	VBSL(v12, v3, v14)
+	VFCMGT(v13, v3, v12)
+	VBSL(v13, v3, v12)
+	VFCMGT(v2, v14, v13)
+	VBSL(v14, v2, v13)
+	VFCMGT(v2, v12, v14)
 	VBSL(v12, v2, v14)
-	VFCMGT(v13, v2, v12)
-	VBSL(v13, v2, v12)
-	VFCMGT(v1, v14, v13)
-	VBSL(v14, v1, v13)
-	VFCMGT(v1, v12, v14)
-	VBSL(v12, v1, v14)
-	VFMUL(v3, v13, v12)
-	VFMUL(v3, v14, v15)
-	VFADD(v0, v12, v12)
-	VFADD(v0, v15, v15)
+	VORR(v0, v0, v12)
+	VFMLA(v4, v13, v12)
+	VORR(v0, v0, v15)
+	VFMLA(v4, v14, v15)
 	VFSUB(v0, v12, v16)
 	VFSUB(v0, v15, v17)
-	VFMUL(v4, v16, v18)
-	VFMUL(v4, v17, v19)
-	VFSUB(v18, v13, v13)
-	VFSUB(v19, v14, v14)
-	VFMUL(v5, v16, v16)
-	VFMUL(v5, v17, v17)
-	VFSUB(v16, v13, v18)
-	VFSUB(v17, v14, v19)
-	VFMUL(v18, v7, v20)
-	VFMUL(v19, v7, v21)
-	VFADD(v8, v20, v20)
-	VFADD(v8, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v9, v20, v20)
-	VFADD(v9, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v10, v20, v20)
-	VFADD(v10, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v11, v20, v20)
-	VFADD(v11, v21, v21)
-	VFMUL(v18, v18, v22)
-	VFMUL(v19, v19, v23)
-	VFMUL(v22, v20, v20)
-	VFMUL(v23, v21, v21)
-	VFSUB(v18, v13, v13)
-	VFSUB(v19, v14, v14)
-	VFSUB(v16, v13, v13)
-	VFSUB(v17, v14, v14)
-	VFADD(v13, v20, v13)
-	VFADD(v14, v21, v14)
-	VFADD(v13, v18, v13)
-	VFADD(v14, v19, v14)
+	VFMLS(v5, v16, v13)
+	VFMLS(v5, v17, v14)
+	VORR(v13, v13, v18)
+	VFMLS(v1, v16, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v1, v17, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v18, v7, v20)
+	VORR(v8, v8, v21)
+	VFMLA(v19, v7, v21)
+	VORR(v9, v9, v22)
+	VFMLA(v18, v20, v22)
+	VORR(v9, v9, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v10, v10, v21)
+	VFMLA(v18, v22, v21)
+	VORR(v10, v10, v22)
+	VFMLA(v19, v20, v22)
+	VORR(v11, v11, v20)
+	VFMLA(v18, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v22, v21)
+	VFMUL(v18, v18, v18)
+	VFMUL(v19, v19, v19)
+	VFMUL(v18, v20, v18)
+	VFMUL(v19, v21, v19)
+	VFMLS(v1, v16, v18)
+	VFMLS(v1, v17, v19)
+	VFADD(v18, v13, v13)
+	VFADD(v19, v14, v14)
 	VFADD(v13, v6, v13)
 	VFADD(v14, v6, v14)
 	VUSHR(1, v12, v16)
@@ -16467,42 +16983,99 @@ main:
 	VSHL(23, v15, v15)
 	VFMUL(v12, v13, v12)
 	VFMUL(v15, v14, v13)
-	FSTPQ.P (F12, F13), 32(R3)
-	SUBS $8, R0, R0
+	FSTPQ.P (F12, F13), 64(R4)
+	FLDPQ -32(R5), (F12, F13)
+	VFCMGT(v12, v3, v14)
+	VBSL(v12, v3, v14)
+	VFCMGT(v13, v3, v12)
+	VBSL(v13, v3, v12)
+	VFCMGT(v2, v14, v13)
+	VBSL(v14, v2, v13)
+	VFCMGT(v2, v12, v14)
+	VBSL(v12, v2, v14)
+	VORR(v0, v0, v12)
+	VFMLA(v4, v13, v12)
+	VORR(v0, v0, v15)
+	VFMLA(v4, v14, v15)
+	VFSUB(v0, v12, v16)
+	VFSUB(v0, v15, v17)
+	VFMLS(v5, v16, v13)
+	VFMLS(v5, v17, v14)
+	VORR(v13, v13, v18)
+	VFMLS(v1, v16, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v1, v17, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v18, v7, v20)
+	VORR(v8, v8, v21)
+	VFMLA(v19, v7, v21)
+	VORR(v9, v9, v22)
+	VFMLA(v18, v20, v22)
+	VORR(v9, v9, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v10, v10, v21)
+	VFMLA(v18, v22, v21)
+	VORR(v10, v10, v22)
+	VFMLA(v19, v20, v22)
+	VORR(v11, v11, v20)
+	VFMLA(v18, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v22, v21)
+	VFMUL(v18, v18, v18)
+	VFMUL(v19, v19, v19)
+	VFMUL(v18, v20, v18)
+	VFMUL(v19, v21, v19)
+	VFMLS(v1, v16, v18)
+	VFMLS(v1, v17, v19)
+	VFADD(v18, v13, v13)
+	VFADD(v19, v14, v14)
+	VFADD(v13, v6, v13)
+	VFADD(v14, v6, v14)
+	VUSHR(1, v12, v16)
+	VUSHR(1, v15, v17)
+	VSHL(23, v16, v18)
+	VSHL(23, v17, v19)
+	VFMUL(v18, v13, v13)
+	VFMUL(v19, v14, v14)
+	VSUB(v16, v12, v12)
+	VSUB(v17, v15, v15)
+	VSHL(23, v12, v12)
+	VSHL(23, v15, v15)
+	VFMUL(v12, v13, v12)
+	VFMUL(v15, v14, v13)
+	FSTPQ (F12, F13), -32(R4)
+	SUBS $16, R3, R3
 	BGE main
 
 mainend:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R4), F12
-	VFCMGT(v12, v2, v13)
-	VBSL(v12, v2, v13)
-	VFCMGT(v1, v13, v12)
-	VBSL(v13, v1, v12)
-	VFMUL(v3, v12, v13)
-	VFADD(v0, v13, v13)
+	FMOVQ.P 16(R5), F12
+	VFCMGT(v12, v3, v13)
+	VBSL(v12, v3, v13)
+	VFCMGT(v2, v13, v12)
+	VBSL(v13, v2, v12)
+	VORR(v0, v0, v13)
+	VFMLA(v4, v12, v13)
 	VFSUB(v0, v13, v14)
-	VFMUL(v4, v14, v15)
-	VFSUB(v15, v12, v12)
-	VFMUL(v5, v14, v14)
-	VFSUB(v14, v12, v15)
-	VFMUL(v15, v7, v16)
-	VFADD(v8, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v9, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v10, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v11, v16, v16)
-	VFMUL(v15, v15, v17)
-	VFMUL(v17, v16, v16)
-	VFSUB(v15, v12, v12)
-	VFSUB(v14, v12, v12)
-	VFADD(v12, v16, v12)
-	VFADD(v12, v15, v12)
+	VFMLS(v5, v14, v12)
+	VORR(v12, v12, v15)
+	VFMLS(v1, v14, v15)
+	VORR(v8, v8, v16)
+	VFMLA(v15, v7, v16)
+	VORR(v9, v9, v17)
+	VFMLA(v15, v16, v17)
+	VORR(v10, v10, v16)
+	VFMLA(v15, v17, v16)
+	VORR(v11, v11, v17)
+	VFMLA(v15, v16, v17)
+	VFMUL(v15, v15, v15)
+	VFMUL(v15, v17, v15)
+	VFMLS(v1, v14, v15)
+	VFADD(v15, v12, v12)
 	VFADD(v12, v6, v12)
 	VUSHR(1, v13, v14)
 	VSHL(23, v14, v15)
@@ -16510,42 +17083,39 @@ loop:
 	VSUB(v14, v13, v13)
 	VSHL(23, v13, v13)
 	VFMUL(v13, v12, v12)
-	FMOVQ.P F12, 16(R3)
-	SUBS $4, R0, R0
+	FMOVQ.P F12, 16(R4)
+	SUBS $4, R3, R3
 	BGE loop
 
 loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
 	BLT singleend
 
 single:
-	FMOVS.P 4(R4), F12
-	VFCMGT(v12, v2, v13)
-	VBSL(v12, v2, v13)
-	VFCMGT(v1, v13, v12)
-	VBSL(v13, v1, v12)
-	VFMUL(v3, v12, v13)
-	VFADD(v0, v13, v13)
+	FMOVS.P 4(R5), F12
+	VFCMGT(v12, v3, v13)
+	VBSL(v12, v3, v13)
+	VFCMGT(v2, v13, v12)
+	VBSL(v13, v2, v12)
+	VORR(v0, v0, v13)
+	VFMLA(v4, v12, v13)
 	VFSUB(v0, v13, v14)
-	VFMUL(v4, v14, v15)
-	VFSUB(v15, v12, v12)
-	VFMUL(v5, v14, v14)
-	VFSUB(v14, v12, v15)
-	VFMUL(v15, v7, v16)
-	VFADD(v8, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v9, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v10, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v11, v16, v16)
-	VFMUL(v15, v15, v17)
-	VFMUL(v17, v16, v16)
-	VFSUB(v15, v12, v12)
-	VFSUB(v14, v12, v12)
-	VFADD(v12, v16, v12)
-	VFADD(v12, v15, v12)
+	VFMLS(v5, v14, v12)
+	VORR(v12, v12, v15)
+	VFMLS(v1, v14, v15)
+	VORR(v8, v8, v16)
+	VFMLA(v15, v7, v16)
+	VORR(v9, v9, v17)
+	VFMLA(v15, v16, v17)
+	VORR(v10, v10, v16)
+	VFMLA(v15, v17, v16)
+	VORR(v11, v11, v17)
+	VFMLA(v15, v16, v17)
+	VFMUL(v15, v15, v15)
+	VFMUL(v15, v17, v15)
+	VFMLS(v1, v14, v15)
+	VFADD(v15, v12, v12)
 	VFADD(v12, v6, v12)
 	VUSHR(1, v13, v14)
 	VSHL(23, v14, v15)
@@ -16553,8 +17123,8 @@ single:
 	VSUB(v14, v13, v13)
 	VSHL(23, v13, v13)
 	VFMUL(v13, v12, v12)
-	FMOVS.P F12, 4(R3)
-	SUBS $1, R0, R0
+	FMOVS.P F12, 4(R4)
+	SUBS $1, R3, R3
 	BGE single
 
 singleend:
@@ -16567,18 +17137,18 @@ end:
 
 DATA constantsOfExpm1<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfExpm1<>+8(SB)/8, $0x3f8000003f800000
-DATA constantsOfExpm1<>+16(SB)/8, $0x4b40007e4b40007e
-DATA constantsOfExpm1<>+24(SB)/8, $0x4b40007e4b40007e
-DATA constantsOfExpm1<>+32(SB)/8, $0x42b2000042b20000
-DATA constantsOfExpm1<>+40(SB)/8, $0x42b2000042b20000
-DATA constantsOfExpm1<>+48(SB)/8, $0xc18b0000c18b0000
-DATA constantsOfExpm1<>+56(SB)/8, $0xc18b0000c18b0000
-DATA constantsOfExpm1<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExpm1<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfExpm1<>+80(SB)/8, $0x3f3172003f317200
-DATA constantsOfExpm1<>+88(SB)/8, $0x3f3172003f317200
-DATA constantsOfExpm1<>+96(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfExpm1<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExpm1<>+16(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExpm1<>+24(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfExpm1<>+32(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfExpm1<>+40(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfExpm1<>+48(SB)/8, $0x42b2000042b20000
+DATA constantsOfExpm1<>+56(SB)/8, $0x42b2000042b20000
+DATA constantsOfExpm1<>+64(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfExpm1<>+72(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfExpm1<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExpm1<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfExpm1<>+96(SB)/8, $0x3f3172003f317200
+DATA constantsOfExpm1<>+104(SB)/8, $0x3f3172003f317200
 DATA constantsOfExpm1<>+112(SB)/8, $0x3f0000003f000000
 DATA constantsOfExpm1<>+120(SB)/8, $0x3f0000003f000000
 DATA constantsOfExpm1<>+128(SB)/8, $0x0000013d0000013d
@@ -16639,47 +17209,43 @@ entry:
 
 loop:
 	FMOVQ.P 16(R4), F16
-	VFCMGT(v16, v3, v17)
-	VBSL(v16, v3, v17)
-	VFCMGT(v2, v17, v18)
-	VBSL(v17, v2, v18)
-	VFMUL(v4, v18, v17)
-	VFADD(v1, v17, v17)
+	VFCMGT(v16, v4, v17)
+	VBSL(v16, v4, v17)
+	VFCMGT(v3, v17, v18)
+	VBSL(v17, v3, v18)
+	VORR(v2, v2, v17)
+	VFMLA(v5, v18, v17)
 	VSUB(v17, v8, v19)
 	VSHL(23, v19, v19)
 	VFMUL(v9, v19, v19)
 	VFSUB(v19, v0, v20)
-	VFSUB(v1, v17, v21)
-	VFMUL(v5, v21, v22)
-	VFSUB(v22, v18, v18)
-	VFMUL(v6, v21, v21)
-	VFSUB(v21, v18, v22)
-	VFADD(v22, v20, v23)
-	VFMUL(v22, v22, v24)
+	VFSUB(v2, v17, v21)
+	VFMLS(v6, v21, v18)
+	VFADD(v18, v20, v22)
+	VORR(v18, v18, v23)
+	VFMLS(v1, v21, v23)
+	VFMUL(v23, v23, v24)
 	VFMUL(v7, v24, v25)
-	VFADD(v25, v23, v26)
-	VFSUB(v20, v0, v27)
-	VFSUB(v19, v27, v19)
-	VFSUB(v23, v20, v20)
-	VFADD(v22, v20, v20)
-	VFSUB(v26, v23, v23)
-	VFADD(v25, v23, v23)
-	VFADD(v23, v20, v20)
-	VFADD(v20, v19, v19)
-	VFMUL(v22, v10, v20)
-	VFADD(v11, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v12, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v13, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v14, v20, v20)
-	VFMUL(v22, v24, v23)
-	VFMUL(v23, v20, v20)
-	VFSUB(v22, v18, v18)
-	VFSUB(v21, v18, v18)
+	VFADD(v25, v22, v26)
+	VORR(v11, v11, v27)
+	VFMLA(v23, v10, v27)
+	VORR(v12, v12, v28)
+	VFMLA(v23, v27, v28)
+	VORR(v13, v13, v27)
+	VFMLA(v23, v28, v27)
+	VORR(v14, v14, v28)
+	VFMLA(v23, v27, v28)
+	VFMUL(v23, v24, v23)
+	VFSUB(v20, v0, v24)
+	VFSUB(v19, v24, v19)
+	VFSUB(v22, v20, v20)
 	VFADD(v18, v20, v18)
+	VFSUB(v26, v22, v20)
+	VFADD(v25, v20, v20)
+	VFADD(v20, v18, v18)
 	VFADD(v18, v19, v18)
+	VFMLS(v1, v21, v18)
+	VFMLA(v23, v28, v18)
 	VFADD(v18, v26, v18)
 	VFADD(v18, v18, v18)
 	VSHL(23, v17, v17)
@@ -16697,47 +17263,43 @@ loopend:
 
 single:
 	FMOVS.P 4(R4), F16
-	VFCMGT(v16, v3, v17)
-	VBSL(v16, v3, v17)
-	VFCMGT(v2, v17, v18)
-	VBSL(v17, v2, v18)
-	VFMUL(v4, v18, v17)
-	VFADD(v1, v17, v17)
+	VFCMGT(v16, v4, v17)
+	VBSL(v16, v4, v17)
+	VFCMGT(v3, v17, v18)
+	VBSL(v17, v3, v18)
+	VORR(v2, v2, v17)
+	VFMLA(v5, v18, v17)
 	VSUB(v17, v8, v19)
 	VSHL(23, v19, v19)
 	VFMUL(v9, v19, v19)
 	VFSUB(v19, v0, v20)
-	VFSUB(v1, v17, v21)
-	VFMUL(v5, v21, v22)
-	VFSUB(v22, v18, v18)
-	VFMUL(v6, v21, v21)
-	VFSUB(v21, v18, v22)
-	VFADD(v22, v20, v23)
-	VFMUL(v22, v22, v24)
+	VFSUB(v2, v17, v21)
+	VFMLS(v6, v21, v18)
+	VFADD(v18, v20, v22)
+	VORR(v18, v18, v23)
+	VFMLS(v1, v21, v23)
+	VFMUL(v23, v23, v24)
 	VFMUL(v7, v24, v25)
-	VFADD(v25, v23, v26)
-	VFSUB(v20, v0, v27)
-	VFSUB(v19, v27, v19)
-	VFSUB(v23, v20, v20)
-	VFADD(v22, v20, v20)
-	VFSUB(v26, v23, v23)
-	VFADD(v25, v23, v23)
-	VFADD(v23, v20, v20)
-	VFADD(v20, v19, v19)
-	VFMUL(v22, v10, v20)
-	VFADD(v11, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v12, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v13, v20, v20)
-	VFMUL(v22, v20, v20)
-	VFADD(v14, v20, v20)
-	VFMUL(v22, v24, v23)
-	VFMUL(v23, v20, v20)
-	VFSUB(v22, v18, v18)
-	VFSUB(v21, v18, v18)
+	VFADD(v25, v22, v26)
+	VORR(v11, v11, v27)
+	VFMLA(v23, v10, v27)
+	VORR(v12, v12, v28)
+	VFMLA(v23, v27, v28)
+	VORR(v13, v13, v27)
+	VFMLA(v23, v28, v27)
+	VORR(v14, v14, v28)
+	VFMLA(v23, v27, v28)
+	VFMUL(v23, v24, v23)
+	VFSUB(v20, v0, v24)
+	VFSUB(v19, v24, v19)
+	VFSUB(v22, v20, v20)
 	VFADD(v18, v20, v18)
+	VFSUB(v26, v22, v20)
+	VFADD(v25, v20, v20)
+	VFADD(v20, v18, v18)
 	VFADD(v18, v19, v18)
+	VFMLS(v1, v21, v18)
+	VFMLA(v23, v28, v18)
 	VFADD(v18, v26, v18)
 	VFADD(v18, v18, v18)
 	VSHL(23, v17, v17)
@@ -17558,57 +18120,55 @@ end:
 
 DATA constantsOfFocal<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfFocal<>+8(SB)/8, $0x3f8000003f800000
-DATA constantsOfFocal<>+16(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfFocal<>+24(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfFocal<>+32(SB)/8, $0x3f3172003f317200
-DATA constantsOfFocal<>+40(SB)/8, $0x3f3172003f317200
-DATA constantsOfFocal<>+48(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfFocal<>+56(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfFocal<>+64(SB)/8, $0xfffff000fffff000
-DATA constantsOfFocal<>+72(SB)/8, $0xfffff000fffff000
+DATA constantsOfFocal<>+16(SB)/8, $0x0000000000000000
+DATA constantsOfFocal<>+24(SB)/8, $0x0000000000000000
+DATA constantsOfFocal<>+32(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocal<>+40(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocal<>+48(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfFocal<>+56(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfFocal<>+64(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocal<>+72(SB)/8, $0x3f3172003f317200
 DATA constantsOfFocal<>+80(SB)/8, $0x4b4000fe4b4000fe
 DATA constantsOfFocal<>+88(SB)/8, $0x4b4000fe4b4000fe
-DATA constantsOfFocal<>+96(SB)/8, $0x0000000000000000
-DATA constantsOfFocal<>+104(SB)/8, $0x0000000000000000
-DATA constantsOfFocal<>+112(SB)/8, $0x007fffff007fffff
-DATA constantsOfFocal<>+120(SB)/8, $0x007fffff007fffff
-DATA constantsOfFocal<>+128(SB)/8, $0x3f0000003f000000
-DATA constantsOfFocal<>+136(SB)/8, $0x3f0000003f000000
-DATA constantsOfFocal<>+144(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfFocal<>+152(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfFocal<>+160(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfFocal<>+168(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfFocal<>+176(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfFocal<>+184(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfFocal<>+192(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfFocal<>+200(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfFocal<>+208(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfFocal<>+216(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfFocal<>+224(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfFocal<>+232(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfFocal<>+240(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfFocal<>+248(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfFocal<>+256(SB)/8, $0xbe800003be800003
-DATA constantsOfFocal<>+264(SB)/8, $0xbe800003be800003
-DATA constantsOfFocal<>+272(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfFocal<>+280(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfFocal<>+288(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfFocal<>+296(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfFocal<>+304(SB)/8, $0x42b2000042b20000
-DATA constantsOfFocal<>+312(SB)/8, $0x42b2000042b20000
-DATA constantsOfFocal<>+320(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfFocal<>+328(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfFocal<>+336(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfFocal<>+344(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfFocal<>+352(SB)/8, $0x3c091e903c091e90
-DATA constantsOfFocal<>+360(SB)/8, $0x3c091e903c091e90
-DATA constantsOfFocal<>+368(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfFocal<>+376(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfFocal<>+384(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfFocal<>+392(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfFocal<>+400(SB)/8, $0x3efffffe3efffffe
-DATA constantsOfFocal<>+408(SB)/8, $0x3efffffe3efffffe
-GLOBL constantsOfFocal<>(SB), RODATA|NOPTR, $416
+DATA constantsOfFocal<>+96(SB)/8, $0x007fffff007fffff
+DATA constantsOfFocal<>+104(SB)/8, $0x007fffff007fffff
+DATA constantsOfFocal<>+112(SB)/8, $0x3f0000003f000000
+DATA constantsOfFocal<>+120(SB)/8, $0x3f0000003f000000
+DATA constantsOfFocal<>+128(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfFocal<>+136(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfFocal<>+144(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfFocal<>+152(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfFocal<>+160(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfFocal<>+168(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfFocal<>+176(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfFocal<>+184(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfFocal<>+192(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfFocal<>+200(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfFocal<>+208(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfFocal<>+216(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfFocal<>+224(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfFocal<>+232(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfFocal<>+240(SB)/8, $0xbe800003be800003
+DATA constantsOfFocal<>+248(SB)/8, $0xbe800003be800003
+DATA constantsOfFocal<>+256(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfFocal<>+264(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfFocal<>+272(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocal<>+280(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocal<>+288(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocal<>+296(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocal<>+304(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocal<>+312(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocal<>+320(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocal<>+328(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfFocal<>+336(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocal<>+344(SB)/8, $0x3c091e903c091e90
+DATA constantsOfFocal<>+352(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocal<>+360(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfFocal<>+368(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocal<>+376(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfFocal<>+384(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfFocal<>+392(SB)/8, $0x3efffffe3efffffe
+GLOBL constantsOfFocal<>(SB), RODATA|NOPTR, $400
 
 //	m = wrong^gamma, alpha = alphaYes·y + alphaNo·(1-y)
 //	grad ← m·alpha·(grad + gamma·bend·each)·scale, each ← m·alpha·each, sum += each
@@ -17633,16 +18193,15 @@ TEXT ·Focal(SB), NOSPLIT, $0-40
 	FMOVQ 32(R0), F3
 	FMOVQ 48(R0), F4
 	FMOVQ 64(R0), F5
-	VAND(v5, v0, v5)
-	VFSUB(v5, v0, v6)
-	FMOVQ 80(R0), F7
-	FMOVQ 96(R0), F8
-	FMOVS 0(R1), F9
+	FMOVQ 80(R0), F6
+	FMOVS 0(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 8(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 12(R1), F9
 	VDUP V9.S[0], V9.S4
-	FMOVS 8(R1), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 12(R1), F11
-	VDUP V11.S[0], V11.S4
+	FMOVQ 96(R0), F10
+	FMOVQ 112(R0), F11
 	SUB $120, R4, R1
 
 entry:
@@ -17658,209 +18217,170 @@ entry:
 
 main:
 	FLDPQ.P 32(R8), (F12, F13)
-	VSUB(v2, v12, v12)
-	VSUB(v2, v13, v13)
+	VSUB(v4, v12, v12)
+	VSUB(v4, v13, v13)
 	VSSHR(23, v12, v14)
 	VSSHR(23, v13, v15)
 	VSCVTF(v14, v14)
 	VSCVTF(v15, v15)
-	VFMUL(v3, v14, v16)
-	VFMUL(v3, v15, v17)
-	FMOVQ 112(R0), F18
-	VAND(v18, v12, v12)
-	VAND(v18, v13, v13)
-	VADD(v2, v12, v12)
-	VADD(v2, v13, v13)
+	VFMUL(v5, v14, v16)
+	VFMUL(v5, v15, v17)
+	VAND(v10, v12, v12)
+	VAND(v10, v13, v13)
+	VADD(v4, v12, v12)
+	VADD(v4, v13, v13)
 	VFSUB(v1, v12, v12)
 	VFSUB(v1, v13, v13)
-	FMOVQ 128(R0), F18
-	VFMUL(v12, v18, v19)
-	VFMUL(v13, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	VFSUB(v19, v12, v20)
-	VFSUB(v18, v13, v21)
+	VFMUL(v12, v11, v18)
+	VFMUL(v13, v11, v19)
+	VORR(v12, v12, v20)
+	VFMLS(v12, v18, v20)
+	VORR(v13, v13, v21)
+	VFMLS(v13, v19, v21)
 	VFADD(v20, v16, v22)
 	VFADD(v21, v17, v23)
 	VFSUB(v20, v12, v24)
 	VFSUB(v21, v13, v25)
-	VFSUB(v19, v24, v19)
-	VFSUB(v18, v25, v18)
+	VFMLS(v12, v18, v24)
+	VFMLS(v13, v19, v25)
 	VFSUB(v22, v16, v16)
 	VFSUB(v23, v17, v17)
 	VFADD(v20, v16, v16)
 	VFADD(v21, v17, v17)
-	VFADD(v16, v19, v16)
-	VFADD(v17, v18, v17)
-	FMOVQ 144(R0), F18
-	VFMUL(v12, v18, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 160(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 176(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 192(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 208(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 224(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 240(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 256(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFMUL(v13, v18, v18)
-	FMOVQ 272(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v12, v12, v20)
-	VFMUL(v13, v13, v21)
-	VFMUL(v12, v20, v12)
-	VFMUL(v13, v21, v13)
+	VFADD(v16, v24, v16)
+	VFADD(v17, v25, v17)
+	FMOVQ 128(R0), F18
+	FMOVQ 144(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v12, v18, v20)
+	VFMLA(v13, v18, v19)
+	FMOVQ 160(R0), F18
+	VORR(v18, v18, v21)
+	VFMLA(v12, v20, v21)
+	VFMLA(v13, v19, v18)
+	FMOVQ 176(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v12, v21, v20)
+	VFMLA(v13, v18, v19)
+	FMOVQ 192(R0), F18
+	VORR(v18, v18, v21)
+	VFMLA(v12, v20, v21)
+	VFMLA(v13, v19, v18)
+	FMOVQ 208(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v12, v21, v20)
+	VFMLA(v13, v18, v19)
+	FMOVQ 224(R0), F18
+	VORR(v18, v18, v21)
+	VFMLA(v12, v20, v21)
+	VFMLA(v13, v19, v18)
+	FMOVQ 240(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v12, v21, v20)
+	VFMLA(v13, v18, v19)
+	FMOVQ 256(R0), F18
+	VORR(v18, v18, v21)
+	VFMLA(v12, v20, v21)
+	VFMLA(v13, v19, v18)
+	VFMUL(v12, v12, v19)
+	VFMUL(v13, v13, v20)
 	VFMUL(v12, v19, v12)
-	VFMUL(v13, v18, v13)
-	VFMUL(v4, v14, v14)
-	VFMUL(v4, v15, v15)
-	VFADD(v14, v12, v12)
-	VFADD(v15, v13, v13)
-	VFADD(v12, v16, v12)
-	VFADD(v13, v17, v13)
+	VFMUL(v13, v20, v13)
+	VORR(v2, v2, v19)
+	VFMLA(v3, v14, v19)
+	VORR(v2, v2, v14)
+	VFMLA(v3, v15, v14)
+	VFMLA(v12, v21, v19)
+	VFMLA(v13, v18, v14)
+	VFADD(v19, v16, v12)
+	VFADD(v14, v17, v13)
 	VFADD(v12, v22, v14)
 	VFADD(v13, v23, v15)
 	VFMUL(v14, v0, v16)
 	VFMUL(v15, v0, v17)
-	FMOVQ 288(R0), F18
+	FMOVQ 272(R0), F18
 	VFCMGT(v16, v18, v19)
 	VBSL(v16, v18, v19)
 	VFCMGT(v17, v18, v20)
 	VBSL(v17, v18, v20)
-	FMOVQ 304(R0), F18
+	FMOVQ 288(R0), F18
 	VFCMGT(v18, v19, v21)
 	VBSL(v19, v18, v21)
 	VFCMGT(v18, v20, v19)
 	VBSL(v20, v18, v19)
-	FMOVQ 320(R0), F18
-	VFMUL(v18, v21, v20)
-	VFMUL(v18, v19, v18)
-	VFADD(v7, v20, v20)
-	VFADD(v7, v18, v18)
-	VFSUB(v7, v20, v24)
-	VFSUB(v7, v18, v25)
-	VFMUL(v3, v24, v26)
-	VFMUL(v3, v25, v27)
-	VFSUB(v26, v21, v21)
-	VFSUB(v27, v19, v19)
-	VFMUL(v4, v24, v24)
-	VFMUL(v4, v25, v25)
-	VFSUB(v24, v21, v26)
-	VFSUB(v25, v19, v27)
-	FMOVQ 336(R0), F28
-	VFMUL(v26, v28, v29)
-	VFMUL(v27, v28, v28)
-	FMOVQ 352(R0), F30
-	VFADD(v30, v29, v29)
-	VFADD(v30, v28, v28)
-	VFMUL(v26, v29, v29)
-	VFMUL(v27, v28, v28)
-	FMOVQ 368(R0), F30
-	VFADD(v30, v29, v29)
-	VFADD(v30, v28, v28)
-	VFMUL(v26, v29, v29)
-	VFMUL(v27, v28, v28)
-	FMOVQ 384(R0), F30
-	VFADD(v30, v29, v29)
-	VFADD(v30, v28, v28)
-	VFMUL(v26, v29, v29)
-	VFMUL(v27, v28, v28)
-	FMOVQ 400(R0), F30
-	VFADD(v30, v29, v29)
-	VFADD(v30, v28, v28)
-	VFMUL(v26, v26, v30)
-	VFMUL(v27, v27, v31)
-	VFMUL(v30, v29, v29)
-	VFMUL(v31, v28, v28)
-	VFSUB(v26, v21, v21)
-	VFSUB(v27, v19, v19)
-	VFSUB(v24, v21, v21)
-	VFSUB(v25, v19, v19)
-	VFADD(v21, v29, v21)
-	VFADD(v19, v28, v19)
-	VFADD(v21, v26, v21)
-	VFADD(v19, v27, v19)
-	VFADD(v21, v1, v21)
+	FMOVQ 304(R0), F18
+	VORR(v6, v6, v20)
+	VFMLA(v18, v21, v20)
+	VORR(v6, v6, v24)
+	VFMLA(v18, v19, v24)
+	VFSUB(v6, v20, v18)
+	VFSUB(v6, v24, v25)
+	VFMLS(v5, v18, v21)
+	VFMLS(v5, v25, v19)
+	VORR(v21, v21, v26)
+	VFMLS(v3, v18, v26)
+	VORR(v19, v19, v27)
+	VFMLS(v3, v25, v27)
+	FMOVQ 320(R0), F28
+	FMOVQ 336(R0), F29
+	VORR(v29, v29, v30)
+	VFMLA(v26, v28, v30)
+	VFMLA(v27, v28, v29)
+	FMOVQ 352(R0), F28
+	VORR(v28, v28, v31)
+	VFMLA(v26, v30, v31)
+	VFMLA(v27, v29, v28)
+	FMOVQ 368(R0), F29
+	VORR(v29, v29, v30)
+	VFMLA(v26, v31, v30)
+	VFMLA(v27, v28, v29)
+	FMOVQ 384(R0), F28
+	VORR(v28, v28, v31)
+	VFMLA(v26, v30, v31)
+	VFMLA(v27, v29, v28)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v31, v26)
+	VFMUL(v27, v28, v27)
+	VFMLS(v3, v18, v26)
+	VFMLS(v3, v25, v27)
+	VFADD(v26, v21, v18)
+	VFADD(v27, v19, v19)
+	VFADD(v18, v1, v18)
 	VFADD(v19, v1, v19)
-	VUSHR(1, v20, v24)
-	VUSHR(1, v18, v25)
-	VSHL(23, v24, v26)
+	VUSHR(1, v20, v21)
+	VUSHR(1, v24, v25)
+	VSHL(23, v21, v26)
 	VSHL(23, v25, v27)
-	VFMUL(v26, v21, v21)
+	VFMUL(v26, v18, v18)
 	VFMUL(v27, v19, v19)
-	VSUB(v24, v20, v20)
-	VSUB(v25, v18, v18)
+	VSUB(v21, v20, v20)
+	VSUB(v25, v24, v21)
 	VSHL(23, v20, v20)
-	VSHL(23, v18, v18)
-	VFMUL(v20, v21, v20)
-	VFMUL(v18, v19, v18)
-	FMOVQ 64(R0), F19
-	VAND(v19, v14, v21)
-	VAND(v19, v15, v19)
-	VFMUL(v21, v5, v24)
-	VFMUL(v19, v5, v25)
-	VFSUB(v16, v24, v16)
-	VFSUB(v17, v25, v17)
-	VFSUB(v21, v14, v24)
-	VFSUB(v19, v15, v25)
-	VFMUL(v24, v5, v26)
-	VFMUL(v25, v5, v27)
-	VFADD(v26, v16, v16)
-	VFADD(v27, v17, v17)
-	VFMUL(v21, v6, v21)
-	VFMUL(v19, v6, v19)
-	VFADD(v21, v16, v16)
-	VFADD(v19, v17, v17)
-	VFMUL(v24, v6, v19)
-	VFMUL(v25, v6, v21)
-	VFADD(v19, v16, v16)
-	VFADD(v21, v17, v17)
-	VFSUB(v14, v22, v14)
-	VFSUB(v15, v23, v15)
-	VFADD(v12, v14, v12)
-	VFADD(v13, v15, v13)
-	VFMUL(v12, v0, v12)
-	VFMUL(v13, v0, v13)
-	VFADD(v12, v16, v12)
-	VFADD(v13, v17, v13)
-	VFMUL(v12, v20, v12)
-	VFMUL(v13, v18, v13)
+	VSHL(23, v21, v21)
+	VFMUL(v20, v18, v18)
+	VFMUL(v21, v19, v19)
+	VFSUB(v14, v22, v20)
+	VFSUB(v15, v23, v21)
 	VFADD(v12, v20, v12)
-	VFADD(v13, v18, v13)
+	VFADD(v13, v21, v13)
+	VFNEG(v16, v16)
+	VFNEG(v17, v17)
+	VFMLA(v14, v0, v16)
+	VFMLA(v15, v0, v17)
+	VFMLA(v12, v0, v16)
+	VFMLA(v13, v0, v17)
+	VORR(v18, v18, v12)
+	VFMLA(v16, v18, v12)
+	VORR(v19, v19, v13)
+	VFMLA(v17, v19, v13)
 	FLDPQ.P 32(R7), (F14, F15)
-	VFMUL(v10, v14, v16)
-	VFMUL(v10, v15, v17)
+	VFMUL(v8, v14, v16)
+	VFMUL(v8, v15, v17)
 	VFSUB(v14, v1, v14)
 	VFSUB(v15, v1, v15)
-	VFMUL(v11, v14, v14)
-	VFMUL(v11, v15, v15)
+	VFMUL(v9, v14, v14)
+	VFMUL(v9, v15, v15)
 	VFADD(v14, v16, v14)
 	VFADD(v15, v17, v15)
 	FLDPQ.P 32(R5), (F16, F17)
@@ -17870,8 +18390,8 @@ main:
 	FLDPQ.P 32(R6), (F20, F21)
 	VFMUL(v20, v18, v22)
 	VFMUL(v21, v19, v23)
-	VFCMEQ(v8, v18, v24)
-	VFCMEQ(v8, v19, v25)
+	VFCMEQ(v2, v18, v24)
+	VFCMEQ(v2, v19, v25)
 	VBSL(v22, v18, v24)
 	VBSL(v23, v19, v25)
 	VFADD(v24, v16, v16)
@@ -17880,13 +18400,13 @@ main:
 	VFMUL(v17, v15, v17)
 	VFMUL(v16, v12, v16)
 	VFMUL(v17, v13, v17)
-	VFMUL(v9, v16, v16)
-	VFMUL(v9, v17, v17)
+	VFMUL(v7, v16, v16)
+	VFMUL(v7, v17, v17)
 	FSTPQ (F16, F17), -32(R5)
 	VFMUL(v20, v14, v16)
 	VFMUL(v21, v15, v17)
-	VFCMEQ(v8, v14, v18)
-	VFCMEQ(v8, v15, v19)
+	VFCMEQ(v2, v14, v18)
+	VFCMEQ(v2, v15, v19)
 	VBSL(v16, v14, v18)
 	VBSL(v17, v15, v19)
 	VFMUL(v18, v12, v12)
@@ -17917,133 +18437,106 @@ mainend:
 
 loop:
 	FMOVQ.P 16(R8), F12
-	VSUB(v2, v12, v12)
+	VSUB(v4, v12, v12)
 	VSSHR(23, v12, v13)
 	VSCVTF(v13, v13)
-	VFMUL(v3, v13, v14)
-	FMOVQ 112(R0), F15
-	VAND(v15, v12, v12)
-	VADD(v2, v12, v12)
+	VFMUL(v5, v13, v14)
+	VAND(v10, v12, v12)
+	VADD(v4, v12, v12)
 	VFSUB(v1, v12, v12)
-	FMOVQ 128(R0), F15
-	VFMUL(v12, v15, v15)
-	VFMUL(v12, v15, v15)
-	VFSUB(v15, v12, v16)
+	VFMUL(v12, v11, v15)
+	VORR(v12, v12, v16)
+	VFMLS(v12, v15, v16)
 	VFADD(v16, v14, v17)
 	VFSUB(v16, v12, v18)
-	VFSUB(v15, v18, v15)
+	VFMLS(v12, v15, v18)
 	VFSUB(v17, v14, v14)
 	VFADD(v16, v14, v14)
-	VFADD(v14, v15, v14)
-	FMOVQ 144(R0), F15
-	VFMUL(v12, v15, v15)
-	FMOVQ 160(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFADD(v14, v18, v14)
+	FMOVQ 128(R0), F15
+	FMOVQ 144(R0), F16
+	VFMLA(v12, v15, v16)
+	FMOVQ 160(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 176(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 192(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 192(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 208(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 224(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 224(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 240(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 256(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 272(R0), F16
-	VFADD(v16, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 256(R0), F15
+	VFMLA(v12, v16, v15)
 	VFMUL(v12, v12, v16)
 	VFMUL(v12, v16, v12)
-	VFMUL(v12, v15, v12)
-	VFMUL(v4, v13, v13)
-	VFADD(v13, v12, v12)
-	VFADD(v12, v14, v12)
+	VORR(v2, v2, v16)
+	VFMLA(v3, v13, v16)
+	VFMLA(v12, v15, v16)
+	VFADD(v16, v14, v12)
 	VFADD(v12, v17, v13)
 	VFMUL(v13, v0, v14)
-	FMOVQ 288(R0), F15
+	FMOVQ 272(R0), F15
 	VFCMGT(v14, v15, v16)
 	VBSL(v14, v15, v16)
-	FMOVQ 304(R0), F15
+	FMOVQ 288(R0), F15
 	VFCMGT(v15, v16, v18)
 	VBSL(v16, v15, v18)
-	FMOVQ 320(R0), F15
-	VFMUL(v15, v18, v15)
-	VFADD(v7, v15, v15)
-	VFSUB(v7, v15, v16)
-	VFMUL(v3, v16, v19)
-	VFSUB(v19, v18, v18)
-	VFMUL(v4, v16, v16)
-	VFSUB(v16, v18, v19)
-	FMOVQ 336(R0), F20
-	VFMUL(v19, v20, v20)
-	FMOVQ 352(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
+	FMOVQ 304(R0), F15
+	VORR(v6, v6, v16)
+	VFMLA(v15, v18, v16)
+	VFSUB(v6, v16, v15)
+	VFMLS(v5, v15, v18)
+	VORR(v18, v18, v19)
+	VFMLS(v3, v15, v19)
+	FMOVQ 320(R0), F20
+	FMOVQ 336(R0), F21
+	VFMLA(v19, v20, v21)
+	FMOVQ 352(R0), F20
+	VFMLA(v19, v21, v20)
 	FMOVQ 368(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
-	FMOVQ 384(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
-	FMOVQ 400(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v19, v21)
-	VFMUL(v21, v20, v20)
-	VFSUB(v19, v18, v18)
-	VFSUB(v16, v18, v16)
-	VFADD(v16, v20, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v1, v16)
-	VUSHR(1, v15, v18)
+	VFMLA(v19, v20, v21)
+	FMOVQ 384(R0), F20
+	VFMLA(v19, v21, v20)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v20, v19)
+	VFMLS(v3, v15, v19)
+	VFADD(v19, v18, v15)
+	VFADD(v15, v1, v15)
+	VUSHR(1, v16, v18)
 	VSHL(23, v18, v19)
-	VFMUL(v19, v16, v16)
-	VSUB(v18, v15, v15)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ 64(R0), F16
-	VAND(v16, v13, v16)
-	VFMUL(v16, v5, v18)
-	VFSUB(v14, v18, v14)
-	VFSUB(v16, v13, v18)
-	VFMUL(v18, v5, v19)
-	VFADD(v19, v14, v14)
-	VFMUL(v16, v6, v16)
-	VFADD(v16, v14, v14)
-	VFMUL(v18, v6, v16)
-	VFADD(v16, v14, v14)
-	VFSUB(v13, v17, v13)
-	VFADD(v12, v13, v12)
-	VFMUL(v12, v0, v12)
-	VFADD(v12, v14, v12)
-	VFMUL(v12, v15, v12)
-	VFADD(v12, v15, v12)
+	VFMUL(v19, v15, v15)
+	VSUB(v18, v16, v16)
+	VSHL(23, v16, v16)
+	VFMUL(v16, v15, v15)
+	VFSUB(v13, v17, v16)
+	VFADD(v12, v16, v12)
+	VFNEG(v14, v14)
+	VFMLA(v13, v0, v14)
+	VFMLA(v12, v0, v14)
+	VORR(v15, v15, v12)
+	VFMLA(v14, v15, v12)
 	FMOVQ.P 16(R7), F13
-	VFMUL(v10, v13, v14)
+	VFMUL(v8, v13, v14)
 	VFSUB(v13, v1, v13)
-	VFMUL(v11, v13, v13)
+	VFMUL(v9, v13, v13)
 	VFADD(v13, v14, v13)
 	FMOVQ.P 16(R5), F14
 	FMOVQ.P 16(R9), F15
 	VFMUL(v0, v15, v15)
 	FMOVQ.P 16(R6), F16
 	VFMUL(v16, v15, v17)
-	VFCMEQ(v8, v15, v18)
+	VFCMEQ(v2, v15, v18)
 	VBSL(v17, v15, v18)
 	VFADD(v18, v14, v14)
 	VFMUL(v14, v13, v14)
 	VFMUL(v14, v12, v14)
-	VFMUL(v9, v14, v14)
+	VFMUL(v7, v14, v14)
 	FMOVQ F14, -16(R5)
 	VFMUL(v16, v13, v14)
-	VFCMEQ(v8, v13, v15)
+	VFCMEQ(v2, v13, v15)
 	VBSL(v14, v13, v15)
 	VFMUL(v15, v12, v12)
 	FMOVQ F12, -16(R6)
@@ -18066,133 +18559,106 @@ loopend:
 
 single:
 	FMOVS.P 4(R8), F12
-	VSUB(v2, v12, v12)
+	VSUB(v4, v12, v12)
 	VSSHR(23, v12, v13)
 	VSCVTF(v13, v13)
-	VFMUL(v3, v13, v14)
-	FMOVQ 112(R0), F15
-	VAND(v15, v12, v12)
-	VADD(v2, v12, v12)
+	VFMUL(v5, v13, v14)
+	VAND(v10, v12, v12)
+	VADD(v4, v12, v12)
 	VFSUB(v1, v12, v12)
-	FMOVQ 128(R0), F15
-	VFMUL(v12, v15, v15)
-	VFMUL(v12, v15, v15)
-	VFSUB(v15, v12, v16)
+	VFMUL(v12, v11, v15)
+	VORR(v12, v12, v16)
+	VFMLS(v12, v15, v16)
 	VFADD(v16, v14, v17)
 	VFSUB(v16, v12, v18)
-	VFSUB(v15, v18, v15)
+	VFMLS(v12, v15, v18)
 	VFSUB(v17, v14, v14)
 	VFADD(v16, v14, v14)
-	VFADD(v14, v15, v14)
-	FMOVQ 144(R0), F15
-	VFMUL(v12, v15, v15)
-	FMOVQ 160(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFADD(v14, v18, v14)
+	FMOVQ 128(R0), F15
+	FMOVQ 144(R0), F16
+	VFMLA(v12, v15, v16)
+	FMOVQ 160(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 176(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 192(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 192(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 208(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 224(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 224(R0), F15
+	VFMLA(v12, v16, v15)
 	FMOVQ 240(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 256(R0), F16
-	VFADD(v16, v15, v15)
-	VFMUL(v12, v15, v15)
-	FMOVQ 272(R0), F16
-	VFADD(v16, v15, v15)
+	VFMLA(v12, v15, v16)
+	FMOVQ 256(R0), F15
+	VFMLA(v12, v16, v15)
 	VFMUL(v12, v12, v16)
 	VFMUL(v12, v16, v12)
-	VFMUL(v12, v15, v12)
-	VFMUL(v4, v13, v13)
-	VFADD(v13, v12, v12)
-	VFADD(v12, v14, v12)
+	VORR(v2, v2, v16)
+	VFMLA(v3, v13, v16)
+	VFMLA(v12, v15, v16)
+	VFADD(v16, v14, v12)
 	VFADD(v12, v17, v13)
 	VFMUL(v13, v0, v14)
-	FMOVQ 288(R0), F15
+	FMOVQ 272(R0), F15
 	VFCMGT(v14, v15, v16)
 	VBSL(v14, v15, v16)
-	FMOVQ 304(R0), F15
+	FMOVQ 288(R0), F15
 	VFCMGT(v15, v16, v18)
 	VBSL(v16, v15, v18)
-	FMOVQ 320(R0), F15
-	VFMUL(v15, v18, v15)
-	VFADD(v7, v15, v15)
-	VFSUB(v7, v15, v16)
-	VFMUL(v3, v16, v19)
-	VFSUB(v19, v18, v18)
-	VFMUL(v4, v16, v16)
-	VFSUB(v16, v18, v19)
-	FMOVQ 336(R0), F20
-	VFMUL(v19, v20, v20)
-	FMOVQ 352(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
+	FMOVQ 304(R0), F15
+	VORR(v6, v6, v16)
+	VFMLA(v15, v18, v16)
+	VFSUB(v6, v16, v15)
+	VFMLS(v5, v15, v18)
+	VORR(v18, v18, v19)
+	VFMLS(v3, v15, v19)
+	FMOVQ 320(R0), F20
+	FMOVQ 336(R0), F21
+	VFMLA(v19, v20, v21)
+	FMOVQ 352(R0), F20
+	VFMLA(v19, v21, v20)
 	FMOVQ 368(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
-	FMOVQ 384(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v20, v20)
-	FMOVQ 400(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v19, v19, v21)
-	VFMUL(v21, v20, v20)
-	VFSUB(v19, v18, v18)
-	VFSUB(v16, v18, v16)
-	VFADD(v16, v20, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v1, v16)
-	VUSHR(1, v15, v18)
+	VFMLA(v19, v20, v21)
+	FMOVQ 384(R0), F20
+	VFMLA(v19, v21, v20)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v20, v19)
+	VFMLS(v3, v15, v19)
+	VFADD(v19, v18, v15)
+	VFADD(v15, v1, v15)
+	VUSHR(1, v16, v18)
 	VSHL(23, v18, v19)
-	VFMUL(v19, v16, v16)
-	VSUB(v18, v15, v15)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ 64(R0), F16
-	VAND(v16, v13, v16)
-	VFMUL(v16, v5, v18)
-	VFSUB(v14, v18, v14)
-	VFSUB(v16, v13, v18)
-	VFMUL(v18, v5, v19)
-	VFADD(v19, v14, v14)
-	VFMUL(v16, v6, v16)
-	VFADD(v16, v14, v14)
-	VFMUL(v18, v6, v16)
-	VFADD(v16, v14, v14)
-	VFSUB(v13, v17, v13)
-	VFADD(v12, v13, v12)
-	VFMUL(v12, v0, v12)
-	VFADD(v12, v14, v12)
-	VFMUL(v12, v15, v12)
-	VFADD(v12, v15, v12)
+	VFMUL(v19, v15, v15)
+	VSUB(v18, v16, v16)
+	VSHL(23, v16, v16)
+	VFMUL(v16, v15, v15)
+	VFSUB(v13, v17, v16)
+	VFADD(v12, v16, v12)
+	VFNEG(v14, v14)
+	VFMLA(v13, v0, v14)
+	VFMLA(v12, v0, v14)
+	VORR(v15, v15, v12)
+	VFMLA(v14, v15, v12)
 	FMOVS.P 4(R7), F13
-	VFMUL(v10, v13, v14)
+	VFMUL(v8, v13, v14)
 	VFSUB(v13, v1, v13)
-	VFMUL(v11, v13, v13)
+	VFMUL(v9, v13, v13)
 	VFADD(v13, v14, v13)
 	FMOVS.P 4(R5), F14
 	FMOVS.P 4(R9), F15
 	VFMUL(v0, v15, v15)
 	FMOVS.P 4(R6), F16
 	VFMUL(v16, v15, v17)
-	VFCMEQ(v8, v15, v18)
+	VFCMEQ(v2, v15, v18)
 	VBSL(v17, v15, v18)
 	VFADD(v18, v14, v14)
 	VFMUL(v14, v13, v14)
 	VFMUL(v14, v12, v14)
-	VFMUL(v9, v14, v14)
+	VFMUL(v7, v14, v14)
 	FMOVS F14, -4(R5)
 	VFMUL(v16, v13, v14)
-	VFCMEQ(v8, v13, v15)
+	VFCMEQ(v2, v13, v15)
 	VBSL(v14, v13, v15)
 	VFMUL(v15, v12, v12)
 	FMOVS F12, -4(R6)
@@ -18218,16 +18684,16 @@ DATA constantsOfFocalParts<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfFocalParts<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfFocalParts<>+16(SB)/8, $0x4b4000fe4b4000fe
 DATA constantsOfFocalParts<>+24(SB)/8, $0x4b4000fe4b4000fe
-DATA constantsOfFocalParts<>+32(SB)/8, $0x42b2000042b20000
-DATA constantsOfFocalParts<>+40(SB)/8, $0x42b2000042b20000
-DATA constantsOfFocalParts<>+48(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfFocalParts<>+56(SB)/8, $0xc2d00000c2d00000
-DATA constantsOfFocalParts<>+64(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfFocalParts<>+72(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfFocalParts<>+80(SB)/8, $0x3f3172003f317200
-DATA constantsOfFocalParts<>+88(SB)/8, $0x3f3172003f317200
-DATA constantsOfFocalParts<>+96(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfFocalParts<>+104(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocalParts<>+32(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocalParts<>+40(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfFocalParts<>+48(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocalParts<>+56(SB)/8, $0x42b2000042b20000
+DATA constantsOfFocalParts<>+64(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocalParts<>+72(SB)/8, $0xc2d00000c2d00000
+DATA constantsOfFocalParts<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocalParts<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfFocalParts<>+96(SB)/8, $0x3f3172003f317200
+DATA constantsOfFocalParts<>+104(SB)/8, $0x3f3172003f317200
 DATA constantsOfFocalParts<>+112(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfFocalParts<>+120(SB)/8, $0x3ab50f6b3ab50f6b
 DATA constantsOfFocalParts<>+128(SB)/8, $0x3c091e903c091e90
@@ -18290,56 +18756,50 @@ main:
 	VFABS(v17, v19)
 	VFNEG(v18, v18)
 	VFNEG(v19, v19)
-	VFCMGT(v18, v3, v20)
+	VFCMGT(v18, v4, v20)
+	VBSL(v18, v4, v20)
+	VFCMGT(v19, v4, v18)
+	VBSL(v19, v4, v18)
+	VFCMGT(v3, v20, v19)
+	VBSL(v20, v3, v19)
+	VFCMGT(v3, v18, v20)
 	VBSL(v18, v3, v20)
-	VFCMGT(v19, v3, v18)
-	VBSL(v19, v3, v18)
-	VFCMGT(v2, v20, v19)
-	VBSL(v20, v2, v19)
-	VFCMGT(v2, v18, v20)
-	VBSL(v18, v2, v20)
-	VFMUL(v4, v19, v18)
-	VFMUL(v4, v20, v21)
-	VFADD(v1, v18, v18)
-	VFADD(v1, v21, v21)
+	VORR(v1, v1, v18)
+	VFMLA(v5, v19, v18)
+	VORR(v1, v1, v21)
+	VFMLA(v5, v20, v21)
 	VFSUB(v1, v18, v22)
 	VFSUB(v1, v21, v23)
-	VFMUL(v5, v22, v24)
-	VFMUL(v5, v23, v25)
-	VFSUB(v24, v19, v19)
-	VFSUB(v25, v20, v20)
-	VFMUL(v6, v22, v22)
-	VFMUL(v6, v23, v23)
-	VFSUB(v22, v19, v24)
-	VFSUB(v23, v20, v25)
-	VFMUL(v24, v7, v26)
-	VFMUL(v25, v7, v27)
-	VFADD(v8, v26, v26)
-	VFADD(v8, v27, v27)
-	VFMUL(v24, v26, v26)
-	VFMUL(v25, v27, v27)
-	VFADD(v9, v26, v26)
-	VFADD(v9, v27, v27)
-	VFMUL(v24, v26, v26)
-	VFMUL(v25, v27, v27)
-	VFADD(v10, v26, v26)
-	VFADD(v10, v27, v27)
-	VFMUL(v24, v26, v26)
-	VFMUL(v25, v27, v27)
-	VFADD(v11, v26, v26)
-	VFADD(v11, v27, v27)
-	VFMUL(v24, v24, v28)
-	VFMUL(v25, v25, v29)
-	VFMUL(v28, v26, v26)
-	VFMUL(v29, v27, v27)
-	VFSUB(v24, v19, v19)
-	VFSUB(v25, v20, v20)
-	VFSUB(v22, v19, v19)
-	VFSUB(v23, v20, v20)
-	VFADD(v19, v26, v19)
-	VFADD(v20, v27, v20)
-	VFADD(v19, v24, v19)
-	VFADD(v20, v25, v20)
+	VFMLS(v6, v22, v19)
+	VFMLS(v6, v23, v20)
+	VORR(v19, v19, v24)
+	VFMLS(v2, v22, v24)
+	VORR(v20, v20, v25)
+	VFMLS(v2, v23, v25)
+	VORR(v8, v8, v26)
+	VFMLA(v24, v7, v26)
+	VORR(v8, v8, v27)
+	VFMLA(v25, v7, v27)
+	VORR(v9, v9, v28)
+	VFMLA(v24, v26, v28)
+	VORR(v9, v9, v26)
+	VFMLA(v25, v27, v26)
+	VORR(v10, v10, v27)
+	VFMLA(v24, v28, v27)
+	VORR(v10, v10, v28)
+	VFMLA(v25, v26, v28)
+	VORR(v11, v11, v26)
+	VFMLA(v24, v27, v26)
+	VORR(v11, v11, v27)
+	VFMLA(v25, v28, v27)
+	VFMUL(v24, v24, v24)
+	VFMUL(v25, v25, v25)
+	VFMUL(v24, v26, v24)
+	VFMUL(v25, v27, v25)
+	VFMLS(v2, v22, v24)
+	VFMLS(v2, v23, v25)
+	VFADD(v24, v19, v19)
+	VFADD(v25, v20, v20)
 	VFADD(v19, v0, v19)
 	VFADD(v20, v0, v20)
 	VUSHR(1, v18, v22)
@@ -18403,31 +18863,28 @@ loop:
 	FMOVQ.P 16(R5), F15
 	VFABS(v15, v16)
 	VFNEG(v16, v16)
-	VFCMGT(v16, v3, v17)
-	VBSL(v16, v3, v17)
-	VFCMGT(v2, v17, v16)
-	VBSL(v17, v2, v16)
-	VFMUL(v4, v16, v17)
-	VFADD(v1, v17, v17)
+	VFCMGT(v16, v4, v17)
+	VBSL(v16, v4, v17)
+	VFCMGT(v3, v17, v16)
+	VBSL(v17, v3, v16)
+	VORR(v1, v1, v17)
+	VFMLA(v5, v16, v17)
 	VFSUB(v1, v17, v18)
-	VFMUL(v5, v18, v19)
-	VFSUB(v19, v16, v16)
-	VFMUL(v6, v18, v18)
-	VFSUB(v18, v16, v19)
-	VFMUL(v19, v7, v20)
-	VFADD(v8, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v9, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v10, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v11, v20, v20)
-	VFMUL(v19, v19, v21)
-	VFMUL(v21, v20, v20)
-	VFSUB(v19, v16, v16)
-	VFSUB(v18, v16, v16)
-	VFADD(v16, v20, v16)
-	VFADD(v16, v19, v16)
+	VFMLS(v6, v18, v16)
+	VORR(v16, v16, v19)
+	VFMLS(v2, v18, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v19, v7, v20)
+	VORR(v9, v9, v21)
+	VFMLA(v19, v20, v21)
+	VORR(v10, v10, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v20, v21)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v21, v19)
+	VFMLS(v2, v18, v19)
+	VFADD(v19, v16, v16)
 	VFADD(v16, v0, v16)
 	VUSHR(1, v17, v18)
 	VSHL(23, v18, v19)
@@ -18467,31 +18924,28 @@ single:
 	FMOVS.P 4(R5), F15
 	VFABS(v15, v16)
 	VFNEG(v16, v16)
-	VFCMGT(v16, v3, v17)
-	VBSL(v16, v3, v17)
-	VFCMGT(v2, v17, v16)
-	VBSL(v17, v2, v16)
-	VFMUL(v4, v16, v17)
-	VFADD(v1, v17, v17)
+	VFCMGT(v16, v4, v17)
+	VBSL(v16, v4, v17)
+	VFCMGT(v3, v17, v16)
+	VBSL(v17, v3, v16)
+	VORR(v1, v1, v17)
+	VFMLA(v5, v16, v17)
 	VFSUB(v1, v17, v18)
-	VFMUL(v5, v18, v19)
-	VFSUB(v19, v16, v16)
-	VFMUL(v6, v18, v18)
-	VFSUB(v18, v16, v19)
-	VFMUL(v19, v7, v20)
-	VFADD(v8, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v9, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v10, v20, v20)
-	VFMUL(v19, v20, v20)
-	VFADD(v11, v20, v20)
-	VFMUL(v19, v19, v21)
-	VFMUL(v21, v20, v20)
-	VFSUB(v19, v16, v16)
-	VFSUB(v18, v16, v16)
-	VFADD(v16, v20, v16)
-	VFADD(v16, v19, v16)
+	VFMLS(v6, v18, v16)
+	VORR(v16, v16, v19)
+	VFMLS(v2, v18, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v19, v7, v20)
+	VORR(v9, v9, v21)
+	VFMLA(v19, v20, v21)
+	VORR(v10, v10, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v20, v21)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v21, v19)
+	VFMLS(v2, v18, v19)
+	VFADD(v19, v16, v16)
 	VFADD(v16, v0, v16)
 	VUSHR(1, v17, v18)
 	VSHL(23, v18, v19)
@@ -21800,30 +22254,30 @@ DATA constantsOfLog<>+80(SB)/8, $0x3f8000003f800000
 DATA constantsOfLog<>+88(SB)/8, $0x3f8000003f800000
 DATA constantsOfLog<>+96(SB)/8, $0xc1b80000c1b80000
 DATA constantsOfLog<>+104(SB)/8, $0xc1b80000c1b80000
-DATA constantsOfLog<>+112(SB)/8, $0x3f0000003f000000
-DATA constantsOfLog<>+120(SB)/8, $0x3f0000003f000000
-DATA constantsOfLog<>+128(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLog<>+136(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLog<>+144(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLog<>+152(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLog<>+160(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLog<>+168(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLog<>+176(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLog<>+184(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLog<>+192(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLog<>+200(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLog<>+208(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLog<>+216(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLog<>+224(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLog<>+232(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLog<>+240(SB)/8, $0xbe800003be800003
-DATA constantsOfLog<>+248(SB)/8, $0xbe800003be800003
-DATA constantsOfLog<>+256(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLog<>+264(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLog<>+272(SB)/8, $0x3f3172003f317200
-DATA constantsOfLog<>+280(SB)/8, $0x3f3172003f317200
-DATA constantsOfLog<>+288(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfLog<>+296(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog<>+112(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog<>+120(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog<>+128(SB)/8, $0x3f0000003f000000
+DATA constantsOfLog<>+136(SB)/8, $0x3f0000003f000000
+DATA constantsOfLog<>+144(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLog<>+152(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLog<>+160(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLog<>+168(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLog<>+176(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLog<>+184(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLog<>+192(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLog<>+200(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLog<>+208(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLog<>+216(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLog<>+224(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLog<>+232(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLog<>+240(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLog<>+248(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLog<>+256(SB)/8, $0x3f3172003f317200
+DATA constantsOfLog<>+264(SB)/8, $0x3f3172003f317200
+DATA constantsOfLog<>+272(SB)/8, $0xbe800003be800003
+DATA constantsOfLog<>+280(SB)/8, $0xbe800003be800003
+DATA constantsOfLog<>+288(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfLog<>+296(SB)/8, $0x3eaaaaa43eaaaaa4
 DATA constantsOfLog<>+304(SB)/8, $0x7f8000007f800000
 DATA constantsOfLog<>+312(SB)/8, $0x7f8000007f800000
 DATA constantsOfLog<>+320(SB)/8, $0xff800000ff800000
@@ -21861,138 +22315,253 @@ TEXT ·Log(SB), NOSPLIT, $0-24
 	FMOVQ 208(R0), F13
 	FMOVQ 224(R0), F14
 	FMOVQ 240(R0), F15
-	FMOVQ 256(R0), F16
-	FMOVQ 272(R0), F17
-	FMOVQ 288(R0), F18
-	FMOVQ 304(R0), F19
-	FMOVQ 320(R0), F20
-	FMOVQ 336(R0), F21
-	SUB $48, R2, R0
+	SUB $48, R2, R3
 
 entry:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R3
-	MOVD 24(R1), R4
-	SUBS $4, R0, R0
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $8, R3, R3
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F16, F17)
+	VFMUL(v3, v16, v18)
+	VFMUL(v3, v17, v19)
+	VFCMGT(v16, v2, v20)
+	VFCMGT(v17, v2, v21)
+	VBIF(v20, v16, v18)
+	VBIF(v21, v17, v19)
+	VSUB(v1, v18, v18)
+	VSUB(v1, v19, v19)
+	VSSHR(23, v18, v22)
+	VSSHR(23, v19, v23)
+	VSCVTF(v22, v22)
+	VSCVTF(v23, v23)
+	VBSL(v0, v6, v20)
+	VBSL(v0, v6, v21)
+	VFADD(v20, v22, v20)
+	VFADD(v21, v23, v21)
+	FMOVQ 256(R0), F22
+	VFMUL(v22, v20, v23)
+	VFMUL(v22, v21, v22)
+	VAND(v4, v18, v18)
+	VAND(v4, v19, v19)
+	VADD(v1, v18, v18)
+	VADD(v1, v19, v19)
+	VFSUB(v5, v18, v18)
+	VFSUB(v5, v19, v19)
+	VFMUL(v18, v8, v24)
+	VFMUL(v19, v8, v25)
+	VORR(v18, v18, v26)
+	VFMLS(v18, v24, v26)
+	VORR(v19, v19, v27)
+	VFMLS(v19, v25, v27)
+	VFADD(v26, v23, v28)
+	VFADD(v27, v22, v29)
+	VFSUB(v26, v18, v30)
+	VFSUB(v27, v19, v31)
+	VFMLS(v18, v24, v30)
+	VFMLS(v19, v25, v31)
+	VFSUB(v28, v23, v23)
+	VFSUB(v29, v22, v22)
+	VFADD(v26, v23, v23)
+	VFADD(v27, v22, v22)
+	VFADD(v23, v30, v23)
+	VFADD(v22, v31, v22)
+	VORR(v10, v10, v24)
+	VFMLA(v18, v9, v24)
+	VORR(v10, v10, v25)
+	VFMLA(v19, v9, v25)
+	VORR(v11, v11, v26)
+	VFMLA(v18, v24, v26)
+	VORR(v11, v11, v24)
+	VFMLA(v19, v25, v24)
+	VORR(v12, v12, v25)
+	VFMLA(v18, v26, v25)
+	VORR(v12, v12, v26)
+	VFMLA(v19, v24, v26)
+	VORR(v13, v13, v24)
+	VFMLA(v18, v25, v24)
+	VORR(v13, v13, v25)
+	VFMLA(v19, v26, v25)
+	VORR(v14, v14, v26)
+	VFMLA(v18, v24, v26)
+	VORR(v14, v14, v24)
+	VFMLA(v19, v25, v24)
+	VORR(v15, v15, v25)
+	VFMLA(v18, v26, v25)
+	VORR(v15, v15, v26)
+	VFMLA(v19, v24, v26)
+	FMOVQ 272(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v18, v25, v27)
+	VFMLA(v19, v26, v24)
+	FMOVQ 288(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v18, v27, v26)
+	VFMLA(v19, v24, v25)
+	VFMUL(v18, v18, v24)
+	VFMUL(v19, v19, v27)
+	VFMUL(v18, v24, v18)
+	VFMUL(v19, v27, v19)
+	VORR(v0, v0, v24)
+	VFMLA(v7, v20, v24)
+	VORR(v0, v0, v20)
+	VFMLA(v7, v21, v20)
+	VFMLA(v18, v26, v24)
+	VFMLA(v19, v25, v20)
+	VFADD(v24, v23, v18)
+	VFADD(v20, v22, v19)
+	VFADD(v18, v28, v18)
+	VFADD(v19, v29, v19)
+	FMOVQ 304(R0), F20
+	VFCMEQ(v20, v16, v21)
+	VFCMEQ(v20, v17, v20)
+	VBSL(v18, v16, v21)
+	VBSL(v19, v17, v20)
+	VFCMEQ(v0, v16, v18)
+	VFCMEQ(v0, v17, v19)
+	FMOVQ 320(R0), F22
+	FMOVQ 336(R0), F23
+	VBSL(v23, v22, v18)
+	VBSL(v23, v22, v19)
+	VFCMGT(v0, v16, v16)
+	VFCMGT(v0, v17, v17)
+	VBSL(v18, v21, v16)
+	VBSL(v19, v20, v17)
+	FSTPQ.P (F16, F17), 32(R4)
+	SUBS $8, R3, R3
+	BGE main
+
+mainend:
+	ADD $8, R3, R3
+	SUBS $4, R3, R3
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R4), F22
-	VFMUL(v3, v22, v23)
-	VFCMGT(v22, v2, v24)
-	VBIF(v24, v22, v23)
-	VSUB(v1, v23, v23)
-	VSSHR(23, v23, v25)
-	VSCVTF(v25, v25)
-	VBSL(v0, v6, v24)
-	VFADD(v24, v25, v24)
-	VFMUL(v17, v24, v25)
-	VAND(v4, v23, v23)
-	VADD(v1, v23, v23)
-	VFSUB(v5, v23, v23)
-	VFMUL(v23, v7, v26)
-	VFMUL(v23, v26, v26)
-	VFSUB(v26, v23, v27)
-	VFADD(v27, v25, v28)
-	VFSUB(v27, v23, v29)
-	VFSUB(v26, v29, v26)
-	VFSUB(v28, v25, v25)
-	VFADD(v27, v25, v25)
-	VFADD(v25, v26, v25)
-	VFMUL(v23, v8, v26)
-	VFADD(v9, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v10, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v11, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v12, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v13, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v14, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v15, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v16, v26, v26)
-	VFMUL(v23, v23, v27)
-	VFMUL(v23, v27, v23)
-	VFMUL(v23, v26, v23)
-	VFMUL(v18, v24, v24)
-	VFADD(v0, v24, v24)
-	VFADD(v24, v23, v23)
-	VFADD(v23, v25, v23)
-	VFADD(v23, v28, v23)
-	VFCMEQ(v19, v22, v24)
-	VBSL(v23, v22, v24)
-	VFCMEQ(v0, v22, v23)
-	VBSL(v21, v20, v23)
-	VFCMGT(v0, v22, v22)
-	VBSL(v23, v24, v22)
-	FMOVQ.P F22, 16(R3)
-	SUBS $4, R0, R0
+	FMOVQ.P 16(R5), F16
+	VFMUL(v3, v16, v17)
+	VFCMGT(v16, v2, v18)
+	VBIF(v18, v16, v17)
+	VSUB(v1, v17, v17)
+	VSSHR(23, v17, v19)
+	VSCVTF(v19, v19)
+	VBSL(v0, v6, v18)
+	VFADD(v18, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMUL(v19, v18, v19)
+	VAND(v4, v17, v17)
+	VADD(v1, v17, v17)
+	VFSUB(v5, v17, v17)
+	VFMUL(v17, v8, v20)
+	VORR(v17, v17, v21)
+	VFMLS(v17, v20, v21)
+	VFADD(v21, v19, v22)
+	VFSUB(v21, v17, v23)
+	VFMLS(v17, v20, v23)
+	VFSUB(v22, v19, v19)
+	VFADD(v21, v19, v19)
+	VFADD(v19, v23, v19)
+	VORR(v10, v10, v20)
+	VFMLA(v17, v9, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v17, v20, v21)
+	VORR(v12, v12, v20)
+	VFMLA(v17, v21, v20)
+	VORR(v13, v13, v21)
+	VFMLA(v17, v20, v21)
+	VORR(v14, v14, v20)
+	VFMLA(v17, v21, v20)
+	VORR(v15, v15, v21)
+	VFMLA(v17, v20, v21)
+	FMOVQ 272(R0), F20
+	VFMLA(v17, v21, v20)
+	FMOVQ 288(R0), F21
+	VFMLA(v17, v20, v21)
+	VFMUL(v17, v17, v20)
+	VFMUL(v17, v20, v17)
+	VORR(v0, v0, v20)
+	VFMLA(v7, v18, v20)
+	VFMLA(v17, v21, v20)
+	VFADD(v20, v19, v17)
+	VFADD(v17, v22, v17)
+	FMOVQ 304(R0), F18
+	VFCMEQ(v18, v16, v18)
+	VBSL(v17, v16, v18)
+	VFCMEQ(v0, v16, v17)
+	FMOVQ 320(R0), F19
+	FMOVQ 336(R0), F20
+	VBSL(v20, v19, v17)
+	VFCMGT(v0, v16, v16)
+	VBSL(v17, v18, v16)
+	FMOVQ.P F16, 16(R4)
+	SUBS $4, R3, R3
 	BGE loop
 
 loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
 	BLT singleend
 
 single:
-	FMOVS.P 4(R4), F22
-	VFMUL(v3, v22, v23)
-	VFCMGT(v22, v2, v24)
-	VBIF(v24, v22, v23)
-	VSUB(v1, v23, v23)
-	VSSHR(23, v23, v25)
-	VSCVTF(v25, v25)
-	VBSL(v0, v6, v24)
-	VFADD(v24, v25, v24)
-	VFMUL(v17, v24, v25)
-	VAND(v4, v23, v23)
-	VADD(v1, v23, v23)
-	VFSUB(v5, v23, v23)
-	VFMUL(v23, v7, v26)
-	VFMUL(v23, v26, v26)
-	VFSUB(v26, v23, v27)
-	VFADD(v27, v25, v28)
-	VFSUB(v27, v23, v29)
-	VFSUB(v26, v29, v26)
-	VFSUB(v28, v25, v25)
-	VFADD(v27, v25, v25)
-	VFADD(v25, v26, v25)
-	VFMUL(v23, v8, v26)
-	VFADD(v9, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v10, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v11, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v12, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v13, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v14, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v15, v26, v26)
-	VFMUL(v23, v26, v26)
-	VFADD(v16, v26, v26)
-	VFMUL(v23, v23, v27)
-	VFMUL(v23, v27, v23)
-	VFMUL(v23, v26, v23)
-	VFMUL(v18, v24, v24)
-	VFADD(v0, v24, v24)
-	VFADD(v24, v23, v23)
-	VFADD(v23, v25, v23)
-	VFADD(v23, v28, v23)
-	VFCMEQ(v19, v22, v24)
-	VBSL(v23, v22, v24)
-	VFCMEQ(v0, v22, v23)
-	VBSL(v21, v20, v23)
-	VFCMGT(v0, v22, v22)
-	VBSL(v23, v24, v22)
-	FMOVS.P F22, 4(R3)
-	SUBS $1, R0, R0
+	FMOVS.P 4(R5), F16
+	VFMUL(v3, v16, v17)
+	VFCMGT(v16, v2, v18)
+	VBIF(v18, v16, v17)
+	VSUB(v1, v17, v17)
+	VSSHR(23, v17, v19)
+	VSCVTF(v19, v19)
+	VBSL(v0, v6, v18)
+	VFADD(v18, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMUL(v19, v18, v19)
+	VAND(v4, v17, v17)
+	VADD(v1, v17, v17)
+	VFSUB(v5, v17, v17)
+	VFMUL(v17, v8, v20)
+	VORR(v17, v17, v21)
+	VFMLS(v17, v20, v21)
+	VFADD(v21, v19, v22)
+	VFSUB(v21, v17, v23)
+	VFMLS(v17, v20, v23)
+	VFSUB(v22, v19, v19)
+	VFADD(v21, v19, v19)
+	VFADD(v19, v23, v19)
+	VORR(v10, v10, v20)
+	VFMLA(v17, v9, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v17, v20, v21)
+	VORR(v12, v12, v20)
+	VFMLA(v17, v21, v20)
+	VORR(v13, v13, v21)
+	VFMLA(v17, v20, v21)
+	VORR(v14, v14, v20)
+	VFMLA(v17, v21, v20)
+	VORR(v15, v15, v21)
+	VFMLA(v17, v20, v21)
+	FMOVQ 272(R0), F20
+	VFMLA(v17, v21, v20)
+	FMOVQ 288(R0), F21
+	VFMLA(v17, v20, v21)
+	VFMUL(v17, v17, v20)
+	VFMUL(v17, v20, v17)
+	VORR(v0, v0, v20)
+	VFMLA(v7, v18, v20)
+	VFMLA(v17, v21, v20)
+	VFADD(v20, v19, v17)
+	VFADD(v17, v22, v17)
+	FMOVQ 304(R0), F18
+	VFCMEQ(v18, v16, v18)
+	VBSL(v17, v16, v18)
+	VFCMEQ(v0, v16, v17)
+	FMOVQ 320(R0), F19
+	FMOVQ 336(R0), F20
+	VBSL(v20, v19, v17)
+	VFCMGT(v0, v16, v16)
+	VBSL(v17, v18, v16)
+	FMOVS.P F16, 4(R4)
+	SUBS $1, R3, R3
 	BGE single
 
 singleend:
@@ -22013,30 +22582,30 @@ DATA constantsOfLog1p<>+48(SB)/8, $0x3f3504f33f3504f3
 DATA constantsOfLog1p<>+56(SB)/8, $0x3f3504f33f3504f3
 DATA constantsOfLog1p<>+64(SB)/8, $0x007fffff007fffff
 DATA constantsOfLog1p<>+72(SB)/8, $0x007fffff007fffff
-DATA constantsOfLog1p<>+80(SB)/8, $0x3f0000003f000000
-DATA constantsOfLog1p<>+88(SB)/8, $0x3f0000003f000000
-DATA constantsOfLog1p<>+96(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLog1p<>+104(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLog1p<>+112(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLog1p<>+120(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLog1p<>+128(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLog1p<>+136(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLog1p<>+144(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLog1p<>+152(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLog1p<>+160(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLog1p<>+168(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLog1p<>+176(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLog1p<>+184(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLog1p<>+192(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLog1p<>+200(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLog1p<>+208(SB)/8, $0xbe800003be800003
-DATA constantsOfLog1p<>+216(SB)/8, $0xbe800003be800003
-DATA constantsOfLog1p<>+224(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLog1p<>+232(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLog1p<>+240(SB)/8, $0x3f3172003f317200
-DATA constantsOfLog1p<>+248(SB)/8, $0x3f3172003f317200
-DATA constantsOfLog1p<>+256(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfLog1p<>+264(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog1p<>+80(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog1p<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLog1p<>+96(SB)/8, $0x3f0000003f000000
+DATA constantsOfLog1p<>+104(SB)/8, $0x3f0000003f000000
+DATA constantsOfLog1p<>+112(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLog1p<>+120(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLog1p<>+128(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLog1p<>+136(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLog1p<>+144(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLog1p<>+152(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLog1p<>+160(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLog1p<>+168(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLog1p<>+176(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLog1p<>+184(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLog1p<>+192(SB)/8, $0x3f3172003f317200
+DATA constantsOfLog1p<>+200(SB)/8, $0x3f3172003f317200
+DATA constantsOfLog1p<>+208(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLog1p<>+216(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLog1p<>+224(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLog1p<>+232(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLog1p<>+240(SB)/8, $0xbe800003be800003
+DATA constantsOfLog1p<>+248(SB)/8, $0xbe800003be800003
+DATA constantsOfLog1p<>+256(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfLog1p<>+264(SB)/8, $0x3eaaaaa43eaaaaa4
 DATA constantsOfLog1p<>+272(SB)/8, $0xff800000ff800000
 DATA constantsOfLog1p<>+280(SB)/8, $0xff800000ff800000
 DATA constantsOfLog1p<>+288(SB)/8, $0x7fc000007fc00000
@@ -22068,151 +22637,270 @@ TEXT ·Log1p(SB), NOSPLIT, $0-24
 	FMOVQ 144(R0), F9
 	FMOVQ 160(R0), F10
 	FMOVQ 176(R0), F11
-	FMOVQ 192(R0), F12
-	FMOVQ 208(R0), F13
-	FMOVQ 224(R0), F14
-	FMOVQ 240(R0), F15
-	FMOVQ 256(R0), F16
-	FMOVQ 272(R0), F17
-	FMOVQ 288(R0), F18
-	SUB $48, R2, R0
+	SUB $48, R2, R3
 
 entry:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R3
-	MOVD 24(R1), R4
-	SUBS $4, R0, R0
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	SUBS $8, R3, R3
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F12, F13)
+	VFADD(v12, v0, v14)
+	VFADD(v13, v0, v15)
+	VSUB(v3, v14, v16)
+	VSUB(v3, v15, v17)
+	VSSHR(23, v16, v18)
+	VSSHR(23, v17, v19)
+	VSCVTF(v18, v18)
+	VSCVTF(v19, v19)
+	FMOVQ 192(R0), F20
+	VFMUL(v20, v18, v21)
+	VFMUL(v20, v19, v20)
+	VAND(v4, v16, v16)
+	VAND(v4, v17, v17)
+	VADD(v3, v16, v16)
+	VADD(v3, v17, v17)
+	VFSUB(v0, v16, v16)
+	VFSUB(v0, v17, v17)
+	VFCMEQ(v1, v18, v22)
+	VFCMEQ(v1, v19, v23)
+	VBIT(v22, v12, v16)
+	VBIT(v23, v13, v17)
+	VFMUL(v16, v6, v24)
+	VFMUL(v17, v6, v25)
+	VORR(v16, v16, v26)
+	VFMLS(v16, v24, v26)
+	VORR(v17, v17, v27)
+	VFMLS(v17, v25, v27)
+	VFADD(v26, v21, v28)
+	VFADD(v27, v20, v29)
+	VFSUB(v26, v16, v30)
+	VFSUB(v27, v17, v31)
+	VFMLS(v16, v24, v30)
+	VFMLS(v17, v25, v31)
+	VFSUB(v28, v21, v21)
+	VFSUB(v29, v20, v20)
+	VFADD(v26, v21, v21)
+	VFADD(v27, v20, v20)
+	VFADD(v21, v30, v21)
+	VFADD(v20, v31, v20)
+	VORR(v8, v8, v24)
+	VFMLA(v16, v7, v24)
+	VORR(v8, v8, v25)
+	VFMLA(v17, v7, v25)
+	VORR(v9, v9, v26)
+	VFMLA(v16, v24, v26)
+	VORR(v9, v9, v24)
+	VFMLA(v17, v25, v24)
+	VORR(v10, v10, v25)
+	VFMLA(v16, v26, v25)
+	VORR(v10, v10, v26)
+	VFMLA(v17, v24, v26)
+	VORR(v11, v11, v24)
+	VFMLA(v16, v25, v24)
+	VORR(v11, v11, v25)
+	VFMLA(v17, v26, v25)
+	FMOVQ 208(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v24, v27)
+	VFMLA(v17, v25, v26)
+	FMOVQ 224(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	FMOVQ 240(R0), F26
+	VORR(v26, v26, v27)
+	VFMLA(v16, v25, v27)
+	VFMLA(v17, v24, v26)
+	FMOVQ 256(R0), F24
+	VORR(v24, v24, v25)
+	VFMLA(v16, v27, v25)
+	VFMLA(v17, v26, v24)
+	VFMUL(v16, v16, v26)
+	VFMUL(v17, v17, v27)
+	VFMUL(v16, v26, v16)
+	VFMUL(v17, v27, v17)
+	VFSUB(v0, v14, v26)
+	VFSUB(v0, v15, v27)
+	VFSUB(v26, v14, v30)
+	VFSUB(v27, v15, v31)
+	VFSUB(v30, v0, v30)
+	VFSUB(v31, v0, v31)
+	VFSUB(v26, v12, v26)
+	VFSUB(v27, v13, v27)
+	VFADD(v26, v30, v26)
+	VFADD(v27, v31, v27)
+	VFDIV(v14, v26, v14)
+	VFDIV(v15, v27, v15)
+	VBSL(v14, v1, v22)
+	VBSL(v15, v1, v23)
+	VFMLA(v5, v18, v22)
+	VFMLA(v5, v19, v23)
+	VFMLA(v16, v25, v22)
+	VFMLA(v17, v24, v23)
+	VFADD(v22, v21, v14)
+	VFADD(v23, v20, v15)
+	VFADD(v14, v28, v14)
+	VFADD(v15, v29, v15)
+	VFADD(v12, v12, v16)
+	VFADD(v13, v13, v17)
+	VFCMEQ(v12, v16, v16)
+	VFCMEQ(v13, v17, v17)
+	VBSL(v14, v12, v16)
+	VBSL(v15, v13, v17)
+	VFCMEQ(v2, v12, v14)
+	VFCMEQ(v2, v13, v15)
+	FMOVQ 272(R0), F18
+	FMOVQ 288(R0), F19
+	VBSL(v19, v18, v14)
+	VBSL(v19, v18, v15)
+	VFCMGT(v2, v12, v12)
+	VFCMGT(v2, v13, v13)
+	VBSL(v14, v16, v12)
+	VBSL(v15, v17, v13)
+	FSTPQ.P (F12, F13), 32(R4)
+	SUBS $8, R3, R3
+	BGE main
+
+mainend:
+	ADD $8, R3, R3
+	SUBS $4, R3, R3
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R4), F19
-	VFADD(v19, v0, v20)
-	VSUB(v3, v20, v21)
-	VSSHR(23, v21, v22)
-	VSCVTF(v22, v22)
-	VFMUL(v15, v22, v23)
-	VAND(v4, v21, v21)
-	VADD(v3, v21, v21)
-	VFSUB(v0, v21, v21)
-	VFCMEQ(v1, v22, v24)
-	VBIT(v24, v19, v21)
-	VFMUL(v21, v5, v25)
-	VFMUL(v21, v25, v25)
-	VFSUB(v25, v21, v26)
-	VFADD(v26, v23, v27)
-	VFSUB(v26, v21, v28)
-	VFSUB(v25, v28, v25)
-	VFSUB(v27, v23, v23)
-	VFADD(v26, v23, v23)
-	VFADD(v23, v25, v23)
-	VFMUL(v21, v6, v25)
-	VFADD(v7, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v8, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v9, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v10, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v11, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v12, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v13, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v14, v25, v25)
-	VFMUL(v21, v21, v26)
-	VFMUL(v21, v26, v21)
-	VFMUL(v21, v25, v21)
-	VFMUL(v16, v22, v22)
-	VFSUB(v0, v20, v25)
-	VFSUB(v25, v20, v26)
-	VFSUB(v26, v0, v26)
-	VFSUB(v25, v19, v25)
-	VFADD(v25, v26, v25)
-	VFDIV(v20, v25, v20)
-	VBSL(v20, v1, v24)
-	VFADD(v24, v22, v20)
-	VFADD(v20, v21, v20)
-	VFADD(v20, v23, v20)
-	VFADD(v20, v27, v20)
-	VFADD(v19, v19, v21)
-	VFCMEQ(v19, v21, v21)
-	VBSL(v20, v19, v21)
-	VFCMEQ(v2, v19, v20)
-	VBSL(v18, v17, v20)
-	VFCMGT(v2, v19, v19)
-	VBSL(v20, v21, v19)
-	FMOVQ.P F19, 16(R3)
-	SUBS $4, R0, R0
+	FMOVQ.P 16(R5), F12
+	VFADD(v12, v0, v13)
+	VSUB(v3, v13, v14)
+	VSSHR(23, v14, v15)
+	VSCVTF(v15, v15)
+	FMOVQ 192(R0), F16
+	VFMUL(v16, v15, v16)
+	VAND(v4, v14, v14)
+	VADD(v3, v14, v14)
+	VFSUB(v0, v14, v14)
+	VFCMEQ(v1, v15, v17)
+	VBIT(v17, v12, v14)
+	VFMUL(v14, v6, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v14, v18, v19)
+	VFADD(v19, v16, v20)
+	VFSUB(v19, v14, v21)
+	VFMLS(v14, v18, v21)
+	VFSUB(v20, v16, v16)
+	VFADD(v19, v16, v16)
+	VFADD(v16, v21, v16)
+	VORR(v8, v8, v18)
+	VFMLA(v14, v7, v18)
+	VORR(v9, v9, v19)
+	VFMLA(v14, v18, v19)
+	VORR(v10, v10, v18)
+	VFMLA(v14, v19, v18)
+	VORR(v11, v11, v19)
+	VFMLA(v14, v18, v19)
+	FMOVQ 208(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v14, v18, v19)
+	VFMUL(v14, v14, v18)
+	VFMUL(v14, v18, v14)
+	VFSUB(v0, v13, v18)
+	VFSUB(v18, v13, v21)
+	VFSUB(v21, v0, v21)
+	VFSUB(v18, v12, v18)
+	VFADD(v18, v21, v18)
+	VFDIV(v13, v18, v13)
+	VBSL(v13, v1, v17)
+	VFMLA(v5, v15, v17)
+	VFMLA(v14, v19, v17)
+	VFADD(v17, v16, v13)
+	VFADD(v13, v20, v13)
+	VFADD(v12, v12, v14)
+	VFCMEQ(v12, v14, v14)
+	VBSL(v13, v12, v14)
+	VFCMEQ(v2, v12, v13)
+	FMOVQ 272(R0), F15
+	FMOVQ 288(R0), F16
+	VBSL(v16, v15, v13)
+	VFCMGT(v2, v12, v12)
+	VBSL(v13, v14, v12)
+	FMOVQ.P F12, 16(R4)
+	SUBS $4, R3, R3
 	BGE loop
 
 loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
 	BLT singleend
 
 single:
-	FMOVS.P 4(R4), F19
-	VFADD(v19, v0, v20)
-	VSUB(v3, v20, v21)
-	VSSHR(23, v21, v22)
-	VSCVTF(v22, v22)
-	VFMUL(v15, v22, v23)
-	VAND(v4, v21, v21)
-	VADD(v3, v21, v21)
-	VFSUB(v0, v21, v21)
-	VFCMEQ(v1, v22, v24)
-	VBIT(v24, v19, v21)
-	VFMUL(v21, v5, v25)
-	VFMUL(v21, v25, v25)
-	VFSUB(v25, v21, v26)
-	VFADD(v26, v23, v27)
-	VFSUB(v26, v21, v28)
-	VFSUB(v25, v28, v25)
-	VFSUB(v27, v23, v23)
-	VFADD(v26, v23, v23)
-	VFADD(v23, v25, v23)
-	VFMUL(v21, v6, v25)
-	VFADD(v7, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v8, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v9, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v10, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v11, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v12, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v13, v25, v25)
-	VFMUL(v21, v25, v25)
-	VFADD(v14, v25, v25)
-	VFMUL(v21, v21, v26)
-	VFMUL(v21, v26, v21)
-	VFMUL(v21, v25, v21)
-	VFMUL(v16, v22, v22)
-	VFSUB(v0, v20, v25)
-	VFSUB(v25, v20, v26)
-	VFSUB(v26, v0, v26)
-	VFSUB(v25, v19, v25)
-	VFADD(v25, v26, v25)
-	VFDIV(v20, v25, v20)
-	VBSL(v20, v1, v24)
-	VFADD(v24, v22, v20)
-	VFADD(v20, v21, v20)
-	VFADD(v20, v23, v20)
-	VFADD(v20, v27, v20)
-	VFADD(v19, v19, v21)
-	VFCMEQ(v19, v21, v21)
-	VBSL(v20, v19, v21)
-	VFCMEQ(v2, v19, v20)
-	VBSL(v18, v17, v20)
-	VFCMGT(v2, v19, v19)
-	VBSL(v20, v21, v19)
-	FMOVS.P F19, 4(R3)
-	SUBS $1, R0, R0
+	FMOVS.P 4(R5), F12
+	VFADD(v12, v0, v13)
+	VSUB(v3, v13, v14)
+	VSSHR(23, v14, v15)
+	VSCVTF(v15, v15)
+	FMOVQ 192(R0), F16
+	VFMUL(v16, v15, v16)
+	VAND(v4, v14, v14)
+	VADD(v3, v14, v14)
+	VFSUB(v0, v14, v14)
+	VFCMEQ(v1, v15, v17)
+	VBIT(v17, v12, v14)
+	VFMUL(v14, v6, v18)
+	VORR(v14, v14, v19)
+	VFMLS(v14, v18, v19)
+	VFADD(v19, v16, v20)
+	VFSUB(v19, v14, v21)
+	VFMLS(v14, v18, v21)
+	VFSUB(v20, v16, v16)
+	VFADD(v19, v16, v16)
+	VFADD(v16, v21, v16)
+	VORR(v8, v8, v18)
+	VFMLA(v14, v7, v18)
+	VORR(v9, v9, v19)
+	VFMLA(v14, v18, v19)
+	VORR(v10, v10, v18)
+	VFMLA(v14, v19, v18)
+	VORR(v11, v11, v19)
+	VFMLA(v14, v18, v19)
+	FMOVQ 208(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 224(R0), F19
+	VFMLA(v14, v18, v19)
+	FMOVQ 240(R0), F18
+	VFMLA(v14, v19, v18)
+	FMOVQ 256(R0), F19
+	VFMLA(v14, v18, v19)
+	VFMUL(v14, v14, v18)
+	VFMUL(v14, v18, v14)
+	VFSUB(v0, v13, v18)
+	VFSUB(v18, v13, v21)
+	VFSUB(v21, v0, v21)
+	VFSUB(v18, v12, v18)
+	VFADD(v18, v21, v18)
+	VFDIV(v13, v18, v13)
+	VBSL(v13, v1, v17)
+	VFMLA(v5, v15, v17)
+	VFMLA(v14, v19, v17)
+	VFADD(v17, v16, v13)
+	VFADD(v13, v20, v13)
+	VFADD(v12, v12, v14)
+	VFCMEQ(v12, v14, v14)
+	VBSL(v13, v12, v14)
+	VFCMEQ(v2, v12, v13)
+	FMOVQ 272(R0), F15
+	FMOVQ 288(R0), F16
+	VBSL(v16, v15, v13)
+	VFCMGT(v2, v12, v12)
+	VBSL(v13, v14, v12)
+	FMOVS.P F12, 4(R4)
+	SUBS $1, R3, R3
 	BGE single
 
 singleend:
@@ -22227,64 +22915,64 @@ DATA constantsOfLogCosh<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfLogCosh<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfLogCosh<>+16(SB)/8, $0x3f0000003f000000
 DATA constantsOfLogCosh<>+24(SB)/8, $0x3f0000003f000000
-DATA constantsOfLogCosh<>+32(SB)/8, $0x4b40007e4b40007e
-DATA constantsOfLogCosh<>+40(SB)/8, $0x4b40007e4b40007e
-DATA constantsOfLogCosh<>+48(SB)/8, $0x3f3172003f317200
-DATA constantsOfLogCosh<>+56(SB)/8, $0x3f3172003f317200
-DATA constantsOfLogCosh<>+64(SB)/8, $0xc18b0000c18b0000
-DATA constantsOfLogCosh<>+72(SB)/8, $0xc18b0000c18b0000
-DATA constantsOfLogCosh<>+80(SB)/8, $0x42b2000042b20000
-DATA constantsOfLogCosh<>+88(SB)/8, $0x42b2000042b20000
-DATA constantsOfLogCosh<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfLogCosh<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfLogCosh<>+112(SB)/8, $0x0000013d0000013d
-DATA constantsOfLogCosh<>+120(SB)/8, $0x0000013d0000013d
-DATA constantsOfLogCosh<>+128(SB)/8, $0x1f8000001f800000
-DATA constantsOfLogCosh<>+136(SB)/8, $0x1f8000001f800000
-DATA constantsOfLogCosh<>+144(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfLogCosh<>+152(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfLogCosh<>+160(SB)/8, $0x394f3646394f3646
-DATA constantsOfLogCosh<>+168(SB)/8, $0x394f3646394f3646
-DATA constantsOfLogCosh<>+176(SB)/8, $0x3ab69d2b3ab69d2b
-DATA constantsOfLogCosh<>+184(SB)/8, $0x3ab69d2b3ab69d2b
-DATA constantsOfLogCosh<>+192(SB)/8, $0x3c08896d3c08896d
-DATA constantsOfLogCosh<>+200(SB)/8, $0x3c08896d3c08896d
-DATA constantsOfLogCosh<>+208(SB)/8, $0x3d2aaa7c3d2aaa7c
-DATA constantsOfLogCosh<>+216(SB)/8, $0x3d2aaa7c3d2aaa7c
-DATA constantsOfLogCosh<>+224(SB)/8, $0x3e2aaaaa3e2aaaaa
-DATA constantsOfLogCosh<>+232(SB)/8, $0x3e2aaaaa3e2aaaaa
-DATA constantsOfLogCosh<>+240(SB)/8, $0x8000000080000000
-DATA constantsOfLogCosh<>+248(SB)/8, $0x8000000080000000
-DATA constantsOfLogCosh<>+256(SB)/8, $0x4000000040000000
-DATA constantsOfLogCosh<>+264(SB)/8, $0x4000000040000000
-DATA constantsOfLogCosh<>+272(SB)/8, $0x3e8000003e800000
-DATA constantsOfLogCosh<>+280(SB)/8, $0x3e8000003e800000
-DATA constantsOfLogCosh<>+288(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfLogCosh<>+296(SB)/8, $0x3f3504f33f3504f3
-DATA constantsOfLogCosh<>+304(SB)/8, $0x007fffff007fffff
-DATA constantsOfLogCosh<>+312(SB)/8, $0x007fffff007fffff
-DATA constantsOfLogCosh<>+320(SB)/8, $0x0000000000000000
-DATA constantsOfLogCosh<>+328(SB)/8, $0x0000000000000000
-DATA constantsOfLogCosh<>+336(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLogCosh<>+344(SB)/8, $0x3d8a26cb3d8a26cb
-DATA constantsOfLogCosh<>+352(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLogCosh<>+360(SB)/8, $0xbdef2374bdef2374
-DATA constantsOfLogCosh<>+368(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLogCosh<>+376(SB)/8, $0x3df37d3f3df37d3f
-DATA constantsOfLogCosh<>+384(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLogCosh<>+392(SB)/8, $0xbdfe1092bdfe1092
-DATA constantsOfLogCosh<>+400(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLogCosh<>+408(SB)/8, $0x3e119b5d3e119b5d
-DATA constantsOfLogCosh<>+416(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLogCosh<>+424(SB)/8, $0xbe2aae26be2aae26
-DATA constantsOfLogCosh<>+432(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLogCosh<>+440(SB)/8, $0x3e4cd25e3e4cd25e
-DATA constantsOfLogCosh<>+448(SB)/8, $0xbe800003be800003
-DATA constantsOfLogCosh<>+456(SB)/8, $0xbe800003be800003
-DATA constantsOfLogCosh<>+464(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLogCosh<>+472(SB)/8, $0x3eaaaaa43eaaaaa4
-DATA constantsOfLogCosh<>+480(SB)/8, $0xbf800000bf800000
-DATA constantsOfLogCosh<>+488(SB)/8, $0xbf800000bf800000
+DATA constantsOfLogCosh<>+32(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLogCosh<>+40(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfLogCosh<>+48(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfLogCosh<>+56(SB)/8, $0x4b40007e4b40007e
+DATA constantsOfLogCosh<>+64(SB)/8, $0x3f3172003f317200
+DATA constantsOfLogCosh<>+72(SB)/8, $0x3f3172003f317200
+DATA constantsOfLogCosh<>+80(SB)/8, $0x8000000080000000
+DATA constantsOfLogCosh<>+88(SB)/8, $0x8000000080000000
+DATA constantsOfLogCosh<>+96(SB)/8, $0x0000000000000000
+DATA constantsOfLogCosh<>+104(SB)/8, $0x0000000000000000
+DATA constantsOfLogCosh<>+112(SB)/8, $0xbf800000bf800000
+DATA constantsOfLogCosh<>+120(SB)/8, $0xbf800000bf800000
+DATA constantsOfLogCosh<>+128(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfLogCosh<>+136(SB)/8, $0x3f3504f33f3504f3
+DATA constantsOfLogCosh<>+144(SB)/8, $0x42b2000042b20000
+DATA constantsOfLogCosh<>+152(SB)/8, $0x42b2000042b20000
+DATA constantsOfLogCosh<>+160(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfLogCosh<>+168(SB)/8, $0xc18b0000c18b0000
+DATA constantsOfLogCosh<>+176(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfLogCosh<>+184(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfLogCosh<>+192(SB)/8, $0x0000013d0000013d
+DATA constantsOfLogCosh<>+200(SB)/8, $0x0000013d0000013d
+DATA constantsOfLogCosh<>+208(SB)/8, $0x1f8000001f800000
+DATA constantsOfLogCosh<>+216(SB)/8, $0x1f8000001f800000
+DATA constantsOfLogCosh<>+224(SB)/8, $0x394f3646394f3646
+DATA constantsOfLogCosh<>+232(SB)/8, $0x394f3646394f3646
+DATA constantsOfLogCosh<>+240(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfLogCosh<>+248(SB)/8, $0x3ab69d2b3ab69d2b
+DATA constantsOfLogCosh<>+256(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfLogCosh<>+264(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfLogCosh<>+272(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfLogCosh<>+280(SB)/8, $0x3d2aaa7c3d2aaa7c
+DATA constantsOfLogCosh<>+288(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfLogCosh<>+296(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfLogCosh<>+304(SB)/8, $0x4000000040000000
+DATA constantsOfLogCosh<>+312(SB)/8, $0x4000000040000000
+DATA constantsOfLogCosh<>+320(SB)/8, $0x3e8000003e800000
+DATA constantsOfLogCosh<>+328(SB)/8, $0x3e8000003e800000
+DATA constantsOfLogCosh<>+336(SB)/8, $0x007fffff007fffff
+DATA constantsOfLogCosh<>+344(SB)/8, $0x007fffff007fffff
+DATA constantsOfLogCosh<>+352(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLogCosh<>+360(SB)/8, $0x3d8a26cb3d8a26cb
+DATA constantsOfLogCosh<>+368(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLogCosh<>+376(SB)/8, $0xbdef2374bdef2374
+DATA constantsOfLogCosh<>+384(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLogCosh<>+392(SB)/8, $0x3df37d3f3df37d3f
+DATA constantsOfLogCosh<>+400(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLogCosh<>+408(SB)/8, $0xbdfe1092bdfe1092
+DATA constantsOfLogCosh<>+416(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLogCosh<>+424(SB)/8, $0x3e119b5d3e119b5d
+DATA constantsOfLogCosh<>+432(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLogCosh<>+440(SB)/8, $0xbe2aae26be2aae26
+DATA constantsOfLogCosh<>+448(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLogCosh<>+456(SB)/8, $0x3e4cd25e3e4cd25e
+DATA constantsOfLogCosh<>+464(SB)/8, $0xbe800003be800003
+DATA constantsOfLogCosh<>+472(SB)/8, $0xbe800003be800003
+DATA constantsOfLogCosh<>+480(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA constantsOfLogCosh<>+488(SB)/8, $0x3eaaaaa43eaaaaa4
 DATA constantsOfLogCosh<>+496(SB)/8, $0xff800000ff800000
 DATA constantsOfLogCosh<>+504(SB)/8, $0xff800000ff800000
 DATA constantsOfLogCosh<>+512(SB)/8, $0x7fc000007fc00000
@@ -22299,711 +22987,337 @@ GLOBL constantsOfLogCosh<>(SB), RODATA|NOPTR, $544
 //
 // func LogCosh(list [][]float32, c *[1]float32, sum *[32]float64)
 // Requires: ASIMD
-TEXT ·LogCosh(SB), NOSPLIT, $32-40
+TEXT ·LogCosh(SB), NOSPLIT, $0-40
 	MOVD $constantsOfLogCosh<>(SB), R0
-	MOVD $locals-32(SP), R1
-	ADD $15, R1, R1
-	AND $-16, R1, R1
-	MOVD c+24(FP), R2
-	MOVD sum+32(FP), R3
-	MOVD list_base+0(FP), R4
-	MOVD list_len+8(FP), R5
-	MOVD $24, R6
-	MUL R6, R5, R5
-	ADD R4, R5, R5
-	CMP R5, R4
+	MOVD c+24(FP), R1
+	MOVD sum+32(FP), R2
+	MOVD list_base+0(FP), R3
+	MOVD list_len+8(FP), R4
+	MOVD $24, R5
+	MUL R5, R4, R4
+	ADD R3, R4, R4
+	CMP R4, R3
 	BGE end
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
 	FMOVQ 32(R0), F2
 	FMOVQ 48(R0), F3
-	FMOVS 0(R2), F4
-	VDUP V4.S[0], V4.S4
-	FMOVQ F4, 0(R1)
-	SUB $96, R5, R2
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVS 0(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVQ 144(R0), F10
+	FMOVQ 160(R0), F11
+	FMOVQ 176(R0), F12
+	FMOVQ 192(R0), F13
+	FMOVQ 208(R0), F14
+	FMOVQ 224(R0), F15
+	FMOVQ 240(R0), F16
+	SUB $96, R4, R1
 
 entry:
-	MOVD 8(R4), R2
-	MOVD 0(R4), R6
-	MOVD 24(R4), R7
-	MOVD 48(R4), R8
-	MOVD 72(R4), R9
-	MOVD $0, R10
-	SUBS $8, R2, R2
-	BLT mainend
-
-main:
-	FLDPQ.P 32(R8), (F4, F5)
-	FLDPQ.P 32(R9), (F6, F7)
-	VFSUB(v6, v4, v4)
-	VFSUB(v7, v5, v5)
-	VFABS(v4, v6)
-	VFABS(v5, v7)
-	VFADD(v6, v6, v8)
-	VFADD(v7, v7, v9)
-	VFNEG(v8, v8)
-	VFNEG(v9, v9)
-	FMOVQ 64(R0), F10
-	VFCMGT(v8, v10, v11)
-	VBSL(v8, v10, v11)
-	VFCMGT(v9, v10, v12)
-	VBSL(v9, v10, v12)
-	FMOVQ 80(R0), F10
-	VFCMGT(v10, v11, v13)
-	VBSL(v11, v10, v13)
-	VFCMGT(v10, v12, v11)
-	VBSL(v12, v10, v11)
-	FMOVQ 96(R0), F10
-	VFMUL(v10, v13, v12)
-	VFMUL(v10, v11, v10)
-	VFADD(v2, v12, v12)
-	VFADD(v2, v10, v10)
-	FMOVQ 112(R0), F14
-	VSUB(v12, v14, v15)
-	VSUB(v10, v14, v14)
-	VSHL(23, v15, v15)
-	VSHL(23, v14, v14)
-	FMOVQ 128(R0), F16
-	VFMUL(v16, v15, v15)
-	VFMUL(v16, v14, v14)
-	VFSUB(v15, v0, v16)
-	VFSUB(v14, v0, v17)
-	VFSUB(v2, v12, v18)
-	VFSUB(v2, v10, v19)
-	VFMUL(v3, v18, v20)
-	VFMUL(v3, v19, v21)
-	VFSUB(v20, v13, v13)
-	VFSUB(v21, v11, v11)
-	FMOVQ 144(R0), F20
-	VFMUL(v20, v18, v18)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v13, v20)
-	VFSUB(v19, v11, v21)
-	VFADD(v20, v16, v22)
-	VFADD(v21, v17, v23)
-	VFMUL(v20, v20, v24)
-	VFMUL(v21, v21, v25)
-	VFMUL(v1, v24, v26)
-	VFMUL(v1, v25, v27)
-	VFADD(v26, v22, v28)
-	VFADD(v27, v23, v29)
-	VFSUB(v16, v0, v30)
-	VFSUB(v17, v0, v31)
-	VFSUB(v15, v30, v15)
-	VFSUB(v14, v31, v14)
-	VFSUB(v22, v16, v16)
-	VFSUB(v23, v17, v17)
-	VFADD(v20, v16, v16)
-	VFADD(v21, v17, v17)
-	VFSUB(v28, v22, v22)
-	VFSUB(v29, v23, v23)
-	VFADD(v26, v22, v22)
-	VFADD(v27, v23, v23)
-	VFADD(v22, v16, v16)
-	VFADD(v23, v17, v17)
-	VFADD(v16, v15, v15)
-	VFADD(v17, v14, v14)
-	FMOVQ 160(R0), F16
-	VFMUL(v20, v16, v17)
-	VFMUL(v21, v16, v16)
-	FMOVQ 176(R0), F22
-	VFADD(v22, v17, v17)
-	VFADD(v22, v16, v16)
-	VFMUL(v20, v17, v17)
-	VFMUL(v21, v16, v16)
-	FMOVQ 192(R0), F22
-	VFADD(v22, v17, v17)
-	VFADD(v22, v16, v16)
-	VFMUL(v20, v17, v17)
-	VFMUL(v21, v16, v16)
-	FMOVQ 208(R0), F22
-	VFADD(v22, v17, v17)
-	VFADD(v22, v16, v16)
-	VFMUL(v20, v17, v17)
-	VFMUL(v21, v16, v16)
-	FMOVQ 224(R0), F22
-	VFADD(v22, v17, v17)
-	VFADD(v22, v16, v16)
-	VFMUL(v20, v24, v22)
-	VFMUL(v21, v25, v23)
-	VFMUL(v22, v17, v17)
-	VFMUL(v23, v16, v16)
-	VFSUB(v20, v13, v13)
-	VFSUB(v21, v11, v11)
-	VFSUB(v18, v13, v13)
-	VFSUB(v19, v11, v11)
-	VFADD(v13, v17, v13)
-	VFADD(v11, v16, v11)
-	VFADD(v13, v15, v13)
-	VFADD(v11, v14, v11)
-	VFADD(v13, v28, v13)
-	VFADD(v11, v29, v11)
-	VFADD(v13, v13, v13)
-	VFADD(v11, v11, v11)
-	VSHL(23, v12, v12)
-	VSHL(23, v10, v10)
-	VFMUL(v12, v13, v12)
-	VFMUL(v10, v11, v10)
-	FMOVQ 240(R0), F11
-	VAND(v11, v8, v8)
-	VAND(v11, v9, v9)
-	VORR(v8, v12, v8)
-	VORR(v9, v10, v9)
-	VFNEG(v8, v10)
-	VFNEG(v9, v11)
-	FMOVQ 256(R0), F12
-	VFADD(v12, v8, v13)
-	VFADD(v12, v9, v12)
-	VFDIV(v13, v10, v10)
-	VFDIV(v12, v11, v11)
-	FMOVQ 240(R0), F12
-	VAND(v12, v4, v4)
-	VAND(v12, v5, v5)
-	VORR(v4, v10, v4)
-	VORR(v5, v11, v5)
-	FMOVQ 0(R1), F10
-	VFMUL(v10, v4, v4)
-	VFMUL(v10, v5, v5)
-	FSTPQ.P (F4, F5), 32(R6)
-	VFMUL(v8, v8, v4)
-	VFMUL(v9, v9, v5)
-	FMOVQ 272(R0), F10
-	VFMUL(v10, v4, v4)
-	VFMUL(v10, v5, v5)
-	VFADD(v0, v8, v8)
-	VFADD(v0, v9, v9)
-	VFDIV(v8, v4, v4)
-	VFDIV(v9, v5, v5)
-	VFCMGT(v6, v1, v10)
-	VFCMGT(v7, v1, v11)
-	VBIF(v10, v8, v4)
-	VBIF(v11, v9, v5)
-	VFADD(v4, v0, v8)
-	VFADD(v5, v0, v9)
-	FMOVQ 288(R0), F12
-	VSUB(v12, v8, v13)
-	VSUB(v12, v9, v12)
-	VSSHR(23, v13, v14)
-	VSSHR(23, v12, v15)
-	VSCVTF(v14, v14)
-	VSCVTF(v15, v15)
-	VFMUL(v3, v14, v16)
-	VFMUL(v3, v15, v17)
-	FMOVQ 304(R0), F18
-	VAND(v18, v13, v13)
-	VAND(v18, v12, v12)
-	FMOVQ 288(R0), F18
-	VADD(v18, v13, v13)
-	VADD(v18, v12, v12)
-	VFSUB(v0, v13, v13)
-	VFSUB(v0, v12, v12)
-	FMOVQ 320(R0), F18
-	VFCMEQ(v18, v14, v19)
-	VFCMEQ(v18, v15, v18)
-	VBIT(v19, v4, v13)
-	VBIT(v18, v5, v12)
-	VFMUL(v13, v1, v20)
-	VFMUL(v12, v1, v21)
-	VFMUL(v13, v20, v20)
-	VFMUL(v12, v21, v21)
-	VFSUB(v20, v13, v22)
-	VFSUB(v21, v12, v23)
-	VFADD(v22, v16, v24)
-	VFADD(v23, v17, v25)
-	VFSUB(v22, v13, v26)
-	VFSUB(v23, v12, v27)
-	VFSUB(v20, v26, v20)
-	VFSUB(v21, v27, v21)
-	VFSUB(v24, v16, v16)
-	VFSUB(v25, v17, v17)
-	VFADD(v22, v16, v16)
-	VFADD(v23, v17, v17)
-	VFADD(v16, v20, v16)
-	VFADD(v17, v21, v17)
-	FMOVQ 336(R0), F20
-	VFMUL(v13, v20, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 352(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 368(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 384(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 400(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 416(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 432(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 448(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v21, v21)
-	VFMUL(v12, v20, v20)
-	FMOVQ 464(R0), F22
-	VFADD(v22, v21, v21)
-	VFADD(v22, v20, v20)
-	VFMUL(v13, v13, v22)
-	VFMUL(v12, v12, v23)
-	VFMUL(v13, v22, v13)
-	VFMUL(v12, v23, v12)
-	VFMUL(v13, v21, v13)
-	VFMUL(v12, v20, v12)
-	FMOVQ 144(R0), F20
-	VFMUL(v20, v14, v14)
-	VFMUL(v20, v15, v15)
-	VFSUB(v0, v8, v20)
-	VFSUB(v0, v9, v21)
-	VFSUB(v20, v8, v22)
-	VFSUB(v21, v9, v23)
-	VFSUB(v22, v0, v22)
-	VFSUB(v23, v0, v23)
-	VFSUB(v20, v4, v20)
-	VFSUB(v21, v5, v21)
-	VFADD(v20, v22, v20)
-	VFADD(v21, v23, v21)
-	VFDIV(v8, v20, v8)
-	VFDIV(v9, v21, v9)
-	FMOVQ 320(R0), F20
-	VBSL(v8, v20, v19)
-	VBSL(v9, v20, v18)
-	VFADD(v19, v14, v8)
-	VFADD(v18, v15, v9)
-	VFADD(v8, v13, v8)
-	VFADD(v9, v12, v9)
-	VFADD(v8, v16, v8)
-	VFADD(v9, v17, v9)
-	VFADD(v8, v24, v8)
-	VFADD(v9, v25, v9)
-	VFADD(v4, v4, v12)
-	VFADD(v5, v5, v13)
-	VFCMEQ(v4, v12, v12)
-	VFCMEQ(v5, v13, v13)
-	VBSL(v8, v4, v12)
-	VBSL(v9, v5, v13)
-	FMOVQ 480(R0), F8
-	VFCMEQ(v8, v4, v9)
-	VFCMEQ(v8, v5, v8)
-	FMOVQ 496(R0), F14
-	FMOVQ 512(R0), F15
-	VBSL(v15, v14, v9)
-	VBSL(v15, v14, v8)
-	FMOVQ 480(R0), F14
-	VFCMGT(v14, v4, v4)
-	VFCMGT(v14, v5, v5)
-	VBSL(v9, v12, v4)
-	VBSL(v8, v13, v5)
-	VFMUL(v1, v4, v8)
-	VFMUL(v1, v5, v9)
-	FMOVQ 528(R0), F12
-	VFSUB(v12, v6, v6)
-	VFSUB(v12, v7, v7)
-	VFADD(v4, v6, v4)
-	VFADD(v5, v7, v5)
-	VBSL(v4, v8, v10)
-	VBSL(v5, v9, v11)
-	FSTPQ.P (F10, F11), 32(R7)
-	ADD R10<<3, R3, R11
-	VFCVTL(v10, v4)
-	VFCVTL2(v10, v5)
-	FLDPQ 0(R11), (F6, F7)
-	VFADDD(v4, v6, v6)
-	VFADDD(v5, v7, v7)
-	FSTPQ (F6, F7), 0(R11)
-	VFCVTL(v11, v4)
-	VFCVTL2(v11, v5)
-	FLDPQ 32(R11), (F6, F7)
-	VFADDD(v4, v6, v6)
-	VFADDD(v5, v7, v7)
-	FSTPQ (F6, F7), 32(R11)
-	ADD $8, R10, R10
-	AND $31, R10, R10
-	SUBS $8, R2, R2
-	BGE main
-
-mainend:
-	ADD $8, R2, R2
-	SUBS $4, R2, R2
+	MOVD 8(R3), R1
+	MOVD 0(R3), R5
+	MOVD 24(R3), R6
+	MOVD 48(R3), R7
+	MOVD 72(R3), R8
+	MOVD $0, R9
+	SUBS $4, R1, R1
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R8), F4
-	FMOVQ.P 16(R9), F5
-	VFSUB(v5, v4, v4)
-	VFABS(v4, v5)
-	VFADD(v5, v5, v6)
-	VFNEG(v6, v6)
-	FMOVQ 64(R0), F7
-	VFCMGT(v6, v7, v8)
-	VBSL(v6, v7, v8)
-	FMOVQ 80(R0), F7
-	VFCMGT(v7, v8, v9)
-	VBSL(v8, v7, v9)
-	FMOVQ 96(R0), F7
-	VFMUL(v7, v9, v7)
-	VFADD(v2, v7, v7)
-	FMOVQ 112(R0), F8
-	VSUB(v7, v8, v8)
-	VSHL(23, v8, v8)
-	FMOVQ 128(R0), F10
-	VFMUL(v10, v8, v8)
-	VFSUB(v8, v0, v10)
-	VFSUB(v2, v7, v11)
-	VFMUL(v3, v11, v12)
-	VFSUB(v12, v9, v9)
-	FMOVQ 144(R0), F12
-	VFMUL(v12, v11, v11)
-	VFSUB(v11, v9, v12)
-	VFADD(v12, v10, v13)
-	VFMUL(v12, v12, v14)
-	VFMUL(v1, v14, v15)
-	VFADD(v15, v13, v16)
-	VFSUB(v10, v0, v17)
-	VFSUB(v8, v17, v8)
-	VFSUB(v13, v10, v10)
-	VFADD(v12, v10, v10)
-	VFSUB(v16, v13, v13)
-	VFADD(v15, v13, v13)
-	VFADD(v13, v10, v10)
-	VFADD(v10, v8, v8)
-	FMOVQ 160(R0), F10
-	VFMUL(v12, v10, v10)
-	FMOVQ 176(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 192(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 208(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 224(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v14, v13)
-	VFMUL(v13, v10, v10)
-	VFSUB(v12, v9, v9)
-	VFSUB(v11, v9, v9)
-	VFADD(v9, v10, v9)
-	VFADD(v9, v8, v8)
-	VFADD(v8, v16, v8)
-	VFADD(v8, v8, v8)
-	VSHL(23, v7, v7)
-	VFMUL(v7, v8, v7)
-	FMOVQ 240(R0), F8
-	VAND(v8, v6, v6)
-	VORR(v6, v7, v6)
-	VFNEG(v6, v7)
-	FMOVQ 256(R0), F8
-	VFADD(v8, v6, v8)
-	VFDIV(v8, v7, v7)
-	FMOVQ 240(R0), F8
-	VAND(v8, v4, v4)
-	VORR(v4, v7, v4)
-	FMOVQ 0(R1), F7
-	VFMUL(v7, v4, v4)
-	FMOVQ.P F4, 16(R6)
-	VFMUL(v6, v6, v4)
-	FMOVQ 272(R0), F7
-	VFMUL(v7, v4, v4)
-	VFADD(v0, v6, v6)
-	VFDIV(v6, v4, v4)
-	VFCMGT(v5, v1, v7)
-	VBIF(v7, v6, v4)
-	VFADD(v4, v0, v6)
-	FMOVQ 288(R0), F8
-	VSUB(v8, v6, v8)
-	VSSHR(23, v8, v9)
-	VSCVTF(v9, v9)
-	VFMUL(v3, v9, v10)
-	FMOVQ 304(R0), F11
-	VAND(v11, v8, v8)
-	FMOVQ 288(R0), F11
-	VADD(v11, v8, v8)
-	VFSUB(v0, v8, v8)
-	FMOVQ 320(R0), F11
-	VFCMEQ(v11, v9, v11)
-	VBIT(v11, v4, v8)
-	VFMUL(v8, v1, v12)
-	VFMUL(v8, v12, v12)
-	VFSUB(v12, v8, v13)
-	VFADD(v13, v10, v14)
-	VFSUB(v13, v8, v15)
-	VFSUB(v12, v15, v12)
-	VFSUB(v14, v10, v10)
-	VFADD(v13, v10, v10)
-	VFADD(v10, v12, v10)
-	FMOVQ 336(R0), F12
-	VFMUL(v8, v12, v12)
-	FMOVQ 352(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 368(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 384(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 400(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 416(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 432(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 448(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 464(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v8, v13)
-	VFMUL(v8, v13, v8)
-	VFMUL(v8, v12, v8)
-	FMOVQ 144(R0), F12
-	VFMUL(v12, v9, v9)
-	VFSUB(v0, v6, v12)
-	VFSUB(v12, v6, v13)
-	VFSUB(v13, v0, v13)
-	VFSUB(v12, v4, v12)
-	VFADD(v12, v13, v12)
-	VFDIV(v6, v12, v6)
-	FMOVQ 320(R0), F12
-	VBSL(v6, v12, v11)
-	VFADD(v11, v9, v6)
-	VFADD(v6, v8, v6)
-	VFADD(v6, v10, v6)
-	VFADD(v6, v14, v6)
-	VFADD(v4, v4, v8)
-	VFCMEQ(v4, v8, v8)
-	VBSL(v6, v4, v8)
-	FMOVQ 480(R0), F6
-	VFCMEQ(v6, v4, v6)
-	FMOVQ 496(R0), F9
-	FMOVQ 512(R0), F10
-	VBSL(v10, v9, v6)
-	FMOVQ 480(R0), F9
-	VFCMGT(v9, v4, v4)
-	VBSL(v6, v8, v4)
-	VFMUL(v1, v4, v6)
-	FMOVQ 528(R0), F8
-	VFSUB(v8, v5, v5)
-	VFADD(v4, v5, v4)
-	VBSL(v4, v6, v7)
-	FMOVQ.P F7, 16(R7)
-	ADD R10<<3, R3, R11
-	VFCVTL(v7, v4)
-	VFCVTL2(v7, v5)
-	FLDPQ 0(R11), (F6, F7)
-	VFADDD(v4, v6, v6)
-	VFADDD(v5, v7, v7)
-	FSTPQ (F6, F7), 0(R11)
-	ADD $4, R10, R10
-	AND $31, R10, R10
-	SUBS $4, R2, R2
+	FMOVQ.P 16(R7), F17
+	FMOVQ.P 16(R8), F18
+	VFSUB(v18, v17, v17)
+	VFABS(v17, v18)
+	VFADD(v18, v18, v19)
+	VFNEG(v19, v19)
+	VFCMGT(v19, v11, v20)
+	VBSL(v19, v11, v20)
+	VFCMGT(v10, v20, v21)
+	VBSL(v20, v10, v21)
+	VORR(v3, v3, v20)
+	VFMLA(v12, v21, v20)
+	VSUB(v20, v13, v22)
+	VSHL(23, v22, v22)
+	VFMUL(v14, v22, v22)
+	VFSUB(v22, v0, v23)
+	VFSUB(v3, v20, v24)
+	VFMLS(v4, v24, v21)
+	VFADD(v21, v23, v25)
+	VORR(v21, v21, v26)
+	VFMLS(v2, v24, v26)
+	VFMUL(v26, v26, v27)
+	VFMUL(v1, v27, v28)
+	VFADD(v28, v25, v29)
+	VORR(v16, v16, v30)
+	VFMLA(v26, v15, v30)
+	FMOVQ 256(R0), F31
+	VFMLA(v26, v30, v31)
+	FMOVQ 272(R0), F30
+	VFMLA(v26, v31, v30)
+	FMOVQ 288(R0), F31
+	VFMLA(v26, v30, v31)
+	VFMUL(v26, v27, v26)
+	VFSUB(v23, v0, v27)
+	VFSUB(v22, v27, v22)
+	VFSUB(v25, v23, v23)
+	VFADD(v21, v23, v21)
+	VFSUB(v29, v25, v23)
+	VFADD(v28, v23, v23)
+	VFADD(v23, v21, v21)
+	VFADD(v21, v22, v21)
+	VFMLS(v2, v24, v21)
+	VFMLA(v26, v31, v21)
+	VFADD(v21, v29, v21)
+	VFADD(v21, v21, v21)
+	VSHL(23, v20, v20)
+	VFMUL(v20, v21, v20)
+	VAND(v5, v19, v19)
+	VORR(v19, v20, v19)
+	VFNEG(v19, v20)
+	FMOVQ 304(R0), F21
+	VFADD(v21, v19, v21)
+	VFDIV(v21, v20, v20)
+	VAND(v5, v17, v17)
+	VORR(v17, v20, v17)
+	VFMUL(v9, v17, v17)
+	FMOVQ.P F17, 16(R5)
+	VFMUL(v19, v19, v17)
+	FMOVQ 320(R0), F20
+	VFMUL(v20, v17, v17)
+	VFADD(v0, v19, v19)
+	VFDIV(v19, v17, v17)
+	VFCMGT(v18, v1, v20)
+	VBIF(v20, v19, v17)
+	VFADD(v17, v0, v19)
+	VSUB(v8, v19, v21)
+	VSSHR(23, v21, v22)
+	VSCVTF(v22, v22)
+	VFMUL(v4, v22, v23)
+	FMOVQ 336(R0), F24
+	VAND(v24, v21, v21)
+	VADD(v8, v21, v21)
+	VFSUB(v0, v21, v21)
+	VFCMEQ(v6, v22, v24)
+	VBIT(v24, v17, v21)
+	VFMUL(v21, v1, v25)
+	VORR(v21, v21, v26)
+	VFMLS(v21, v25, v26)
+	VFADD(v26, v23, v27)
+	VFSUB(v26, v21, v28)
+	VFMLS(v21, v25, v28)
+	VFSUB(v27, v23, v23)
+	VFADD(v26, v23, v23)
+	VFADD(v23, v28, v23)
+	FMOVQ 352(R0), F25
+	FMOVQ 368(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 384(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 400(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 416(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 432(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 448(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 464(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 480(R0), F25
+	VFMLA(v21, v26, v25)
+	VFMUL(v21, v21, v26)
+	VFMUL(v21, v26, v21)
+	VFSUB(v0, v19, v26)
+	VFSUB(v26, v19, v28)
+	VFSUB(v28, v0, v28)
+	VFSUB(v26, v17, v26)
+	VFADD(v26, v28, v26)
+	VFDIV(v19, v26, v19)
+	VBSL(v19, v6, v24)
+	VFMLA(v2, v22, v24)
+	VFMLA(v21, v25, v24)
+	VFADD(v24, v23, v19)
+	VFADD(v19, v27, v19)
+	VFADD(v17, v17, v21)
+	VFCMEQ(v17, v21, v21)
+	VBSL(v19, v17, v21)
+	VFCMEQ(v7, v17, v19)
+	FMOVQ 496(R0), F22
+	FMOVQ 512(R0), F23
+	VBSL(v23, v22, v19)
+	VFCMGT(v7, v17, v17)
+	VBSL(v19, v21, v17)
+	VFMUL(v1, v17, v19)
+	FMOVQ 528(R0), F21
+	VFSUB(v21, v18, v18)
+	VFADD(v17, v18, v17)
+	VBSL(v17, v19, v20)
+	FMOVQ.P F20, 16(R6)
+	ADD R9<<3, R2, R10
+	VFCVTL(v20, v17)
+	VFCVTL2(v20, v18)
+	FLDPQ 0(R10), (F19, F20)
+	VFADDD(v17, v19, v19)
+	VFADDD(v18, v20, v20)
+	FSTPQ (F19, F20), 0(R10)
+	ADD $4, R9, R9
+	AND $31, R9, R9
+	SUBS $4, R1, R1
 	BGE loop
 
 loopend:
-	ADD $4, R2, R2
-	SUBS $1, R2, R2
+	ADD $4, R1, R1
+	SUBS $1, R1, R1
 	BLT singleend
 
 single:
-	FMOVS.P 4(R8), F4
-	FMOVS.P 4(R9), F5
-	VFSUB(v5, v4, v4)
-	VFABS(v4, v5)
-	VFADD(v5, v5, v6)
-	VFNEG(v6, v6)
-	FMOVQ 64(R0), F7
-	VFCMGT(v6, v7, v8)
-	VBSL(v6, v7, v8)
-	FMOVQ 80(R0), F7
-	VFCMGT(v7, v8, v9)
-	VBSL(v8, v7, v9)
-	FMOVQ 96(R0), F7
-	VFMUL(v7, v9, v7)
-	VFADD(v2, v7, v7)
-	FMOVQ 112(R0), F8
-	VSUB(v7, v8, v8)
-	VSHL(23, v8, v8)
-	FMOVQ 128(R0), F10
-	VFMUL(v10, v8, v8)
-	VFSUB(v8, v0, v10)
-	VFSUB(v2, v7, v11)
-	VFMUL(v3, v11, v12)
-	VFSUB(v12, v9, v9)
-	FMOVQ 144(R0), F12
-	VFMUL(v12, v11, v11)
-	VFSUB(v11, v9, v12)
-	VFADD(v12, v10, v13)
-	VFMUL(v12, v12, v14)
-	VFMUL(v1, v14, v15)
-	VFADD(v15, v13, v16)
-	VFSUB(v10, v0, v17)
-	VFSUB(v8, v17, v8)
-	VFSUB(v13, v10, v10)
-	VFADD(v12, v10, v10)
-	VFSUB(v16, v13, v13)
-	VFADD(v15, v13, v13)
-	VFADD(v13, v10, v10)
-	VFADD(v10, v8, v8)
-	FMOVQ 160(R0), F10
-	VFMUL(v12, v10, v10)
-	FMOVQ 176(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 192(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 208(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v10, v10)
-	FMOVQ 224(R0), F13
-	VFADD(v13, v10, v10)
-	VFMUL(v12, v14, v13)
-	VFMUL(v13, v10, v10)
-	VFSUB(v12, v9, v9)
-	VFSUB(v11, v9, v9)
-	VFADD(v9, v10, v9)
-	VFADD(v9, v8, v8)
-	VFADD(v8, v16, v8)
-	VFADD(v8, v8, v8)
-	VSHL(23, v7, v7)
-	VFMUL(v7, v8, v7)
-	FMOVQ 240(R0), F8
-	VAND(v8, v6, v6)
-	VORR(v6, v7, v6)
-	VFNEG(v6, v7)
-	FMOVQ 256(R0), F8
-	VFADD(v8, v6, v8)
-	VFDIV(v8, v7, v7)
-	FMOVQ 240(R0), F8
-	VAND(v8, v4, v4)
-	VORR(v4, v7, v4)
-	FMOVQ 0(R1), F7
-	VFMUL(v7, v4, v4)
-	FMOVS.P F4, 4(R6)
-	VFMUL(v6, v6, v4)
-	FMOVQ 272(R0), F7
-	VFMUL(v7, v4, v4)
-	VFADD(v0, v6, v6)
-	VFDIV(v6, v4, v4)
-	VFCMGT(v5, v1, v7)
-	VBIF(v7, v6, v4)
-	VFADD(v4, v0, v6)
-	FMOVQ 288(R0), F8
-	VSUB(v8, v6, v8)
-	VSSHR(23, v8, v9)
-	VSCVTF(v9, v9)
-	VFMUL(v3, v9, v10)
-	FMOVQ 304(R0), F11
-	VAND(v11, v8, v8)
-	FMOVQ 288(R0), F11
-	VADD(v11, v8, v8)
-	VFSUB(v0, v8, v8)
-	FMOVQ 320(R0), F11
-	VFCMEQ(v11, v9, v11)
-	VBIT(v11, v4, v8)
-	VFMUL(v8, v1, v12)
-	VFMUL(v8, v12, v12)
-	VFSUB(v12, v8, v13)
-	VFADD(v13, v10, v14)
-	VFSUB(v13, v8, v15)
-	VFSUB(v12, v15, v12)
-	VFSUB(v14, v10, v10)
-	VFADD(v13, v10, v10)
-	VFADD(v10, v12, v10)
-	FMOVQ 336(R0), F12
-	VFMUL(v8, v12, v12)
-	FMOVQ 352(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 368(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 384(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 400(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 416(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 432(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 448(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v12, v12)
-	FMOVQ 464(R0), F13
-	VFADD(v13, v12, v12)
-	VFMUL(v8, v8, v13)
-	VFMUL(v8, v13, v8)
-	VFMUL(v8, v12, v8)
-	FMOVQ 144(R0), F12
-	VFMUL(v12, v9, v9)
-	VFSUB(v0, v6, v12)
-	VFSUB(v12, v6, v13)
-	VFSUB(v13, v0, v13)
-	VFSUB(v12, v4, v12)
-	VFADD(v12, v13, v12)
-	VFDIV(v6, v12, v6)
-	FMOVQ 320(R0), F12
-	VBSL(v6, v12, v11)
-	VFADD(v11, v9, v6)
-	VFADD(v6, v8, v6)
-	VFADD(v6, v10, v6)
-	VFADD(v6, v14, v6)
-	VFADD(v4, v4, v8)
-	VFCMEQ(v4, v8, v8)
-	VBSL(v6, v4, v8)
-	FMOVQ 480(R0), F6
-	VFCMEQ(v6, v4, v6)
-	FMOVQ 496(R0), F9
-	FMOVQ 512(R0), F10
-	VBSL(v10, v9, v6)
-	FMOVQ 480(R0), F9
-	VFCMGT(v9, v4, v4)
-	VBSL(v6, v8, v4)
-	VFMUL(v1, v4, v6)
-	FMOVQ 528(R0), F8
-	VFSUB(v8, v5, v5)
-	VFADD(v4, v5, v4)
-	VBSL(v4, v6, v7)
-	FMOVS.P F7, 4(R7)
-	ADD R10<<3, R3, R11
-	VFCVTL(v7, v4)
-	FMOVD 0(R11), F5
-	VFADDD(v4, v5, v5)
-	FMOVD F5, 0(R11)
-	ADD $1, R10, R10
-	AND $31, R10, R10
-	SUBS $1, R2, R2
+	FMOVS.P 4(R7), F17
+	FMOVS.P 4(R8), F18
+	VFSUB(v18, v17, v17)
+	VFABS(v17, v18)
+	VFADD(v18, v18, v19)
+	VFNEG(v19, v19)
+	VFCMGT(v19, v11, v20)
+	VBSL(v19, v11, v20)
+	VFCMGT(v10, v20, v21)
+	VBSL(v20, v10, v21)
+	VORR(v3, v3, v20)
+	VFMLA(v12, v21, v20)
+	VSUB(v20, v13, v22)
+	VSHL(23, v22, v22)
+	VFMUL(v14, v22, v22)
+	VFSUB(v22, v0, v23)
+	VFSUB(v3, v20, v24)
+	VFMLS(v4, v24, v21)
+	VFADD(v21, v23, v25)
+	VORR(v21, v21, v26)
+	VFMLS(v2, v24, v26)
+	VFMUL(v26, v26, v27)
+	VFMUL(v1, v27, v28)
+	VFADD(v28, v25, v29)
+	VORR(v16, v16, v30)
+	VFMLA(v26, v15, v30)
+	FMOVQ 256(R0), F31
+	VFMLA(v26, v30, v31)
+	FMOVQ 272(R0), F30
+	VFMLA(v26, v31, v30)
+	FMOVQ 288(R0), F31
+	VFMLA(v26, v30, v31)
+	VFMUL(v26, v27, v26)
+	VFSUB(v23, v0, v27)
+	VFSUB(v22, v27, v22)
+	VFSUB(v25, v23, v23)
+	VFADD(v21, v23, v21)
+	VFSUB(v29, v25, v23)
+	VFADD(v28, v23, v23)
+	VFADD(v23, v21, v21)
+	VFADD(v21, v22, v21)
+	VFMLS(v2, v24, v21)
+	VFMLA(v26, v31, v21)
+	VFADD(v21, v29, v21)
+	VFADD(v21, v21, v21)
+	VSHL(23, v20, v20)
+	VFMUL(v20, v21, v20)
+	VAND(v5, v19, v19)
+	VORR(v19, v20, v19)
+	VFNEG(v19, v20)
+	FMOVQ 304(R0), F21
+	VFADD(v21, v19, v21)
+	VFDIV(v21, v20, v20)
+	VAND(v5, v17, v17)
+	VORR(v17, v20, v17)
+	VFMUL(v9, v17, v17)
+	FMOVS.P F17, 4(R5)
+	VFMUL(v19, v19, v17)
+	FMOVQ 320(R0), F20
+	VFMUL(v20, v17, v17)
+	VFADD(v0, v19, v19)
+	VFDIV(v19, v17, v17)
+	VFCMGT(v18, v1, v20)
+	VBIF(v20, v19, v17)
+	VFADD(v17, v0, v19)
+	VSUB(v8, v19, v21)
+	VSSHR(23, v21, v22)
+	VSCVTF(v22, v22)
+	VFMUL(v4, v22, v23)
+	FMOVQ 336(R0), F24
+	VAND(v24, v21, v21)
+	VADD(v8, v21, v21)
+	VFSUB(v0, v21, v21)
+	VFCMEQ(v6, v22, v24)
+	VBIT(v24, v17, v21)
+	VFMUL(v21, v1, v25)
+	VORR(v21, v21, v26)
+	VFMLS(v21, v25, v26)
+	VFADD(v26, v23, v27)
+	VFSUB(v26, v21, v28)
+	VFMLS(v21, v25, v28)
+	VFSUB(v27, v23, v23)
+	VFADD(v26, v23, v23)
+	VFADD(v23, v28, v23)
+	FMOVQ 352(R0), F25
+	FMOVQ 368(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 384(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 400(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 416(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 432(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 448(R0), F25
+	VFMLA(v21, v26, v25)
+	FMOVQ 464(R0), F26
+	VFMLA(v21, v25, v26)
+	FMOVQ 480(R0), F25
+	VFMLA(v21, v26, v25)
+	VFMUL(v21, v21, v26)
+	VFMUL(v21, v26, v21)
+	VFSUB(v0, v19, v26)
+	VFSUB(v26, v19, v28)
+	VFSUB(v28, v0, v28)
+	VFSUB(v26, v17, v26)
+	VFADD(v26, v28, v26)
+	VFDIV(v19, v26, v19)
+	VBSL(v19, v6, v24)
+	VFMLA(v2, v22, v24)
+	VFMLA(v21, v25, v24)
+	VFADD(v24, v23, v19)
+	VFADD(v19, v27, v19)
+	VFADD(v17, v17, v21)
+	VFCMEQ(v17, v21, v21)
+	VBSL(v19, v17, v21)
+	VFCMEQ(v7, v17, v19)
+	FMOVQ 496(R0), F22
+	FMOVQ 512(R0), F23
+	VBSL(v23, v22, v19)
+	VFCMGT(v7, v17, v17)
+	VBSL(v19, v21, v17)
+	VFMUL(v1, v17, v19)
+	FMOVQ 528(R0), F21
+	VFSUB(v21, v18, v18)
+	VFADD(v17, v18, v17)
+	VBSL(v17, v19, v20)
+	FMOVS.P F20, 4(R6)
+	ADD R9<<3, R2, R10
+	VFCVTL(v20, v17)
+	FMOVD 0(R10), F18
+	VFADDD(v17, v18, v18)
+	FMOVD F18, 0(R10)
+	ADD $1, R9, R9
+	AND $31, R9, R9
+	SUBS $1, R1, R1
 	BGE single
 
 singleend:
-	ADD $96, R4, R4
-	CMP R5, R4
+	ADD $96, R3, R3
+	CMP R4, R3
 	BLT entry
 
 end:
@@ -26603,85 +26917,75 @@ main:
 	VFSUB(v4, v18, v18)
 	VFMUL(v19, v6, v24)
 	VFMUL(v18, v6, v25)
-	VFMUL(v19, v24, v24)
-	VFMUL(v18, v25, v25)
-	VFSUB(v24, v19, v26)
-	VFSUB(v25, v18, v27)
+	VORR(v19, v19, v26)
+	VFMLS(v19, v24, v26)
+	VORR(v18, v18, v27)
+	VFMLS(v18, v25, v27)
 	VFADD(v26, v23, v28)
 	VFADD(v27, v22, v29)
 	VFSUB(v26, v19, v30)
 	VFSUB(v27, v18, v31)
-	VFSUB(v24, v30, v24)
-	VFSUB(v25, v31, v25)
+	VFMLS(v19, v24, v30)
+	VFMLS(v18, v25, v31)
 	VFSUB(v28, v23, v23)
 	VFSUB(v29, v22, v22)
 	VFADD(v26, v23, v23)
 	VFADD(v27, v22, v22)
-	VFADD(v23, v24, v23)
-	VFADD(v22, v25, v22)
+	VFADD(v23, v30, v23)
+	VFADD(v22, v31, v22)
 	FMOVQ 256(R0), F24
-	VFMUL(v19, v24, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 272(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 288(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 304(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 320(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 336(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 352(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 368(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v25, v25)
-	VFMUL(v18, v24, v24)
-	FMOVQ 384(R0), F26
-	VFADD(v26, v25, v25)
-	VFADD(v26, v24, v24)
-	VFMUL(v19, v19, v26)
-	VFMUL(v18, v18, v27)
-	VFMUL(v19, v26, v19)
-	VFMUL(v18, v27, v18)
+	FMOVQ 272(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v19, v24, v26)
+	VFMLA(v18, v24, v25)
+	FMOVQ 288(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v19, v26, v27)
+	VFMLA(v18, v25, v24)
+	FMOVQ 304(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v19, v27, v26)
+	VFMLA(v18, v24, v25)
+	FMOVQ 320(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v19, v26, v27)
+	VFMLA(v18, v25, v24)
+	FMOVQ 336(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v19, v27, v26)
+	VFMLA(v18, v24, v25)
+	FMOVQ 352(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v19, v26, v27)
+	VFMLA(v18, v25, v24)
+	FMOVQ 368(R0), F25
+	VORR(v25, v25, v26)
+	VFMLA(v19, v27, v26)
+	VFMLA(v18, v24, v25)
+	FMOVQ 384(R0), F24
+	VORR(v24, v24, v27)
+	VFMLA(v19, v26, v27)
+	VFMLA(v18, v25, v24)
+	VFMUL(v19, v19, v25)
+	VFMUL(v18, v18, v26)
 	VFMUL(v19, v25, v19)
-	VFMUL(v18, v24, v18)
-	FMOVQ 400(R0), F24
-	VFMUL(v24, v21, v21)
-	VFMUL(v24, v20, v20)
-	VFADD(v0, v21, v21)
-	VFADD(v0, v20, v20)
-	VFADD(v21, v19, v19)
-	VFADD(v20, v18, v18)
-	VFADD(v19, v23, v19)
-	VFADD(v18, v22, v18)
-	VFADD(v19, v28, v19)
-	VFADD(v18, v29, v18)
+	VFMUL(v18, v26, v18)
+	FMOVQ 400(R0), F25
+	VORR(v0, v0, v26)
+	VFMLA(v25, v21, v26)
+	VORR(v0, v0, v21)
+	VFMLA(v25, v20, v21)
+	VFMLA(v19, v27, v26)
+	VFMLA(v18, v24, v21)
+	VFADD(v26, v23, v18)
+	VFADD(v21, v22, v19)
+	VFADD(v18, v28, v18)
+	VFADD(v19, v29, v19)
 	FMOVQ 416(R0), F20
 	VFCMEQ(v20, v16, v21)
 	VFCMEQ(v20, v17, v20)
-	VBSL(v19, v16, v21)
-	VBSL(v18, v17, v20)
+	VBSL(v18, v16, v21)
+	VBSL(v19, v17, v20)
 	VFCMEQ(v0, v16, v18)
 	VFCMEQ(v0, v17, v19)
 	FMOVQ 432(R0), F22
@@ -26722,28 +27026,24 @@ main:
 	VFMUL(v12, v12, v14)
 	VFMUL(v13, v13, v15)
 	FMOVQ 496(R0), F18
-	VFMUL(v14, v18, v19)
-	VFMUL(v15, v18, v18)
-	FMOVQ 512(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v14, v19, v19)
-	VFMUL(v15, v18, v18)
-	FMOVQ 528(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v14, v19, v19)
-	VFMUL(v15, v18, v18)
-	FMOVQ 544(R0), F20
-	VFADD(v20, v19, v19)
-	VFADD(v20, v18, v18)
-	VFMUL(v14, v19, v14)
-	VFMUL(v15, v18, v15)
+	FMOVQ 512(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v14, v18, v20)
+	VFMLA(v15, v18, v19)
+	FMOVQ 528(R0), F18
+	VORR(v18, v18, v21)
+	VFMLA(v14, v20, v21)
+	VFMLA(v15, v19, v18)
+	FMOVQ 544(R0), F19
+	VORR(v19, v19, v20)
+	VFMLA(v14, v21, v20)
+	VFMLA(v15, v18, v19)
 	FMOVQ 560(R0), F18
-	VFADD(v18, v14, v14)
-	VFADD(v18, v15, v15)
-	VFMUL(v12, v14, v12)
-	VFMUL(v13, v15, v13)
+	VORR(v18, v18, v21)
+	VFMLA(v14, v20, v21)
+	VFMLA(v15, v19, v18)
+	VFMUL(v12, v21, v12)
+	VFMUL(v13, v18, v13)
 	VFMUL(v12, v16, v12)
 	VFMUL(v13, v17, v13)
 	VFMUL(v7, v12, v12)
@@ -26894,47 +27194,38 @@ loop:
 	VADD(v5, v14, v14)
 	VFSUB(v4, v14, v14)
 	VFMUL(v14, v6, v17)
-	VFMUL(v14, v17, v17)
-	VFSUB(v17, v14, v18)
+	VORR(v14, v14, v18)
+	VFMLS(v14, v17, v18)
 	VFADD(v18, v16, v19)
 	VFSUB(v18, v14, v20)
-	VFSUB(v17, v20, v17)
+	VFMLS(v14, v17, v20)
 	VFSUB(v19, v16, v16)
 	VFADD(v18, v16, v16)
-	VFADD(v16, v17, v16)
+	VFADD(v16, v20, v16)
 	FMOVQ 256(R0), F17
-	VFMUL(v14, v17, v17)
 	FMOVQ 272(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 288(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 288(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 304(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 320(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 320(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 336(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 352(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 352(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 368(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 384(R0), F18
-	VFADD(v18, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 384(R0), F17
+	VFMLA(v14, v18, v17)
 	VFMUL(v14, v14, v18)
 	VFMUL(v14, v18, v14)
-	VFMUL(v14, v17, v14)
-	FMOVQ 400(R0), F17
-	VFMUL(v17, v15, v15)
-	VFADD(v0, v15, v15)
-	VFADD(v15, v14, v14)
-	VFADD(v14, v16, v14)
+	FMOVQ 400(R0), F18
+	VORR(v0, v0, v20)
+	VFMLA(v18, v15, v20)
+	VFMLA(v14, v17, v20)
+	VFADD(v20, v16, v14)
 	VFADD(v14, v19, v14)
 	FMOVQ 416(R0), F15
 	VFCMEQ(v15, v13, v15)
@@ -26962,19 +27253,15 @@ loop:
 	VFSUB(v11, v6, v11)
 	VFMUL(v11, v11, v12)
 	FMOVQ 496(R0), F14
-	VFMUL(v12, v14, v14)
 	FMOVQ 512(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v14)
-	FMOVQ 528(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v14)
+	VFMLA(v12, v14, v15)
+	FMOVQ 528(R0), F14
+	VFMLA(v12, v15, v14)
 	FMOVQ 544(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v12)
+	VFMLA(v12, v14, v15)
 	FMOVQ 560(R0), F14
-	VFADD(v14, v12, v12)
-	VFMUL(v11, v12, v11)
+	VFMLA(v12, v15, v14)
+	VFMUL(v11, v14, v11)
 	VFMUL(v11, v13, v11)
 	VFMUL(v7, v11, v11)
 	VFADD(v11, v10, v10)
@@ -27122,47 +27409,38 @@ single:
 	VADD(v5, v14, v14)
 	VFSUB(v4, v14, v14)
 	VFMUL(v14, v6, v17)
-	VFMUL(v14, v17, v17)
-	VFSUB(v17, v14, v18)
+	VORR(v14, v14, v18)
+	VFMLS(v14, v17, v18)
 	VFADD(v18, v16, v19)
 	VFSUB(v18, v14, v20)
-	VFSUB(v17, v20, v17)
+	VFMLS(v14, v17, v20)
 	VFSUB(v19, v16, v16)
 	VFADD(v18, v16, v16)
-	VFADD(v16, v17, v16)
+	VFADD(v16, v20, v16)
 	FMOVQ 256(R0), F17
-	VFMUL(v14, v17, v17)
 	FMOVQ 272(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 288(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 288(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 304(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 320(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 320(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 336(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 352(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 352(R0), F17
+	VFMLA(v14, v18, v17)
 	FMOVQ 368(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v14, v17, v17)
-	FMOVQ 384(R0), F18
-	VFADD(v18, v17, v17)
+	VFMLA(v14, v17, v18)
+	FMOVQ 384(R0), F17
+	VFMLA(v14, v18, v17)
 	VFMUL(v14, v14, v18)
 	VFMUL(v14, v18, v14)
-	VFMUL(v14, v17, v14)
-	FMOVQ 400(R0), F17
-	VFMUL(v17, v15, v15)
-	VFADD(v0, v15, v15)
-	VFADD(v15, v14, v14)
-	VFADD(v14, v16, v14)
+	FMOVQ 400(R0), F18
+	VORR(v0, v0, v20)
+	VFMLA(v18, v15, v20)
+	VFMLA(v14, v17, v20)
+	VFADD(v20, v16, v14)
 	VFADD(v14, v19, v14)
 	FMOVQ 416(R0), F15
 	VFCMEQ(v15, v13, v15)
@@ -27190,19 +27468,15 @@ single:
 	VFSUB(v11, v6, v11)
 	VFMUL(v11, v11, v12)
 	FMOVQ 496(R0), F14
-	VFMUL(v12, v14, v14)
 	FMOVQ 512(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v14)
-	FMOVQ 528(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v14)
+	VFMLA(v12, v14, v15)
+	FMOVQ 528(R0), F14
+	VFMLA(v12, v15, v14)
 	FMOVQ 544(R0), F15
-	VFADD(v15, v14, v14)
-	VFMUL(v12, v14, v12)
+	VFMLA(v12, v14, v15)
 	FMOVQ 560(R0), F14
-	VFADD(v14, v12, v12)
-	VFMUL(v11, v12, v11)
+	VFMLA(v12, v15, v14)
+	VFMUL(v11, v14, v11)
 	VFMUL(v11, v13, v11)
 	VFMUL(v7, v11, v11)
 	VFADD(v11, v10, v10)
@@ -31554,35 +31828,35 @@ end:
 
 DATA constantsOfRowExp<>+0(SB)/8, $0x4b40007f4b40007f
 DATA constantsOfRowExp<>+8(SB)/8, $0x4b40007f4b40007f
-DATA constantsOfRowExp<>+16(SB)/8, $0xc2b00000c2b00000
-DATA constantsOfRowExp<>+24(SB)/8, $0xc2b00000c2b00000
-DATA constantsOfRowExp<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfRowExp<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA constantsOfRowExp<>+48(SB)/8, $0x3f3172003f317200
-DATA constantsOfRowExp<>+56(SB)/8, $0x3f3172003f317200
-DATA constantsOfRowExp<>+64(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfRowExp<>+72(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfRowExp<>+80(SB)/8, $0x3f8000003f800000
-DATA constantsOfRowExp<>+88(SB)/8, $0x3f8000003f800000
-DATA constantsOfRowExp<>+96(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfRowExp<>+104(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfRowExp<>+112(SB)/8, $0x3c091e903c091e90
-DATA constantsOfRowExp<>+120(SB)/8, $0x3c091e903c091e90
-DATA constantsOfRowExp<>+128(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfRowExp<>+136(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfRowExp<>+144(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfRowExp<>+152(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfRowExp<>+160(SB)/8, $0x3efffffe3efffffe
-DATA constantsOfRowExp<>+168(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfRowExp<>+16(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfRowExp<>+24(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfRowExp<>+32(SB)/8, $0xc2b00000c2b00000
+DATA constantsOfRowExp<>+40(SB)/8, $0xc2b00000c2b00000
+DATA constantsOfRowExp<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfRowExp<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA constantsOfRowExp<>+64(SB)/8, $0x3f3172003f317200
+DATA constantsOfRowExp<>+72(SB)/8, $0x3f3172003f317200
+DATA constantsOfRowExp<>+80(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfRowExp<>+88(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfRowExp<>+96(SB)/8, $0x3c091e903c091e90
+DATA constantsOfRowExp<>+104(SB)/8, $0x3c091e903c091e90
+DATA constantsOfRowExp<>+112(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfRowExp<>+120(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfRowExp<>+128(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfRowExp<>+136(SB)/8, $0x3e2aaa473e2aaa47
+DATA constantsOfRowExp<>+144(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfRowExp<>+152(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfRowExp<>+160(SB)/8, $0x3f8000003f800000
+DATA constantsOfRowExp<>+168(SB)/8, $0x3f8000003f800000
 GLOBL constantsOfRowExp<>(SB), RODATA|NOPTR, $176
 
 //	e ← e^(x - most), sum ← Σ e of it, row by row
 //
 // func RowExp(e, x, most, sum, w []float32)
 // Requires: ASIMD
-TEXT ·RowExp(SB), NOSPLIT, $576-120
+TEXT ·RowExp(SB), NOSPLIT, $192-120
 	MOVD $constantsOfRowExp<>(SB), R0
-	MOVD $locals-576(SP), R1
+	MOVD $locals-192(SP), R1
 	ADD $63, R1, R1
 	AND $-64, R1, R1
 	MOVD w_len+104(FP), R2
@@ -31605,684 +31879,6 @@ TEXT ·RowExp(SB), NOSPLIT, $576-120
 	MOVD most_len+56(FP), R0
 	ADD $0, R1, R1
 	MOVD $0, R8
-	MOVD R0, R9
-	SUB $4, R9, R9
-	CMP R9, R8
-	BGT rows4end
-
-rows4:
-	ADD R8<<2, R5, R10
-	FMOVS 0(R10), F11
-	VDUP V11.S[0], V11.S4
-	ADD R8<<2, R5, R10
-	FMOVS 4(R10), F12
-	VDUP V12.S[0], V12.S4
-	ADD R8<<2, R5, R10
-	FMOVS 8(R10), F13
-	VDUP V13.S[0], V13.S4
-	ADD R8<<2, R5, R10
-	FMOVS 12(R10), F14
-	VDUP V14.S[0], V14.S4
-	ADD R2<<2, R3, R10
-	ADD R2<<2, R4, R11
-	ADD R2<<2, R10, R12
-	ADD R2<<2, R11, R13
-	ADD R2<<2, R12, R14
-	ADD R2<<2, R13, R15
-	VEOR(v15, v15, v15)
-	FSTPQ (F15, F15), 0(R1)
-	FSTPQ (F15, F15), 32(R1)
-	FSTPQ (F15, F15), 64(R1)
-	FSTPQ (F15, F15), 96(R1)
-	FSTPQ (F15, F15), 128(R1)
-	FSTPQ (F15, F15), 160(R1)
-	FSTPQ (F15, F15), 192(R1)
-	FSTPQ (F15, F15), 224(R1)
-	FSTPQ (F15, F15), 256(R1)
-	FSTPQ (F15, F15), 288(R1)
-	FSTPQ (F15, F15), 320(R1)
-	FSTPQ (F15, F15), 352(R1)
-	FSTPQ (F15, F15), 384(R1)
-	FSTPQ (F15, F15), 416(R1)
-	FSTPQ (F15, F15), 448(R1)
-	FSTPQ (F15, F15), 480(R1)
-	MOVD R2, R16
-	MOVD $0, R17
-	MOVD R7, R19
-	MOVD R14, R19
-	MOVD R15, R20
-	SUBS $8, R16, R16
-	BLT rows4mainend
-
-rows4main:
-	FLDPQ.P 32(R4), (F15, F16)
-	VFSUB(v11, v15, v15)
-	VFSUB(v11, v16, v16)
-	VFCMGT(v15, v1, v17)
-	VBSL(v15, v1, v17)
-	VFCMGT(v16, v1, v15)
-	VBSL(v16, v1, v15)
-	VFMUL(v2, v17, v16)
-	VFMUL(v2, v15, v18)
-	VFADD(v0, v16, v16)
-	VFADD(v0, v18, v18)
-	VFSUB(v0, v16, v19)
-	VFSUB(v0, v18, v20)
-	VFMUL(v3, v19, v21)
-	VFMUL(v3, v20, v22)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFMUL(v4, v19, v19)
-	VFMUL(v4, v20, v20)
-	VFSUB(v19, v17, v21)
-	VFSUB(v20, v15, v22)
-	VFMUL(v21, v6, v23)
-	VFMUL(v22, v6, v24)
-	VFADD(v7, v23, v23)
-	VFADD(v7, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v8, v23, v23)
-	VFADD(v8, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v9, v23, v23)
-	VFADD(v9, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v10, v23, v23)
-	VFADD(v10, v24, v24)
-	VFMUL(v21, v21, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v25, v23, v23)
-	VFMUL(v26, v24, v24)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFSUB(v19, v17, v17)
-	VFSUB(v20, v15, v15)
-	VFADD(v17, v23, v17)
-	VFADD(v15, v24, v15)
-	VFADD(v17, v21, v17)
-	VFADD(v15, v22, v15)
-	VFADD(v17, v5, v17)
-	VFADD(v15, v5, v15)
-	VSHL(23, v16, v16)
-	VSHL(23, v18, v18)
-	VFMUL(v16, v17, v16)
-	VFMUL(v18, v15, v15)
-	FSTPQ.P (F16, F15), 32(R3)
-	ADD R17<<2, R1, R21
-	FMOVQ 0(R21), F17
-	VFADD(v16, v17, v17)
-	FMOVQ F17, 0(R21)
-	FMOVQ 16(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 16(R21)
-	FLDPQ.P 32(R11), (F15, F16)
-	VFSUB(v12, v15, v15)
-	VFSUB(v12, v16, v16)
-	VFCMGT(v15, v1, v17)
-	VBSL(v15, v1, v17)
-	VFCMGT(v16, v1, v15)
-	VBSL(v16, v1, v15)
-	VFMUL(v2, v17, v16)
-	VFMUL(v2, v15, v18)
-	VFADD(v0, v16, v16)
-	VFADD(v0, v18, v18)
-	VFSUB(v0, v16, v19)
-	VFSUB(v0, v18, v20)
-	VFMUL(v3, v19, v21)
-	VFMUL(v3, v20, v22)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFMUL(v4, v19, v19)
-	VFMUL(v4, v20, v20)
-	VFSUB(v19, v17, v21)
-	VFSUB(v20, v15, v22)
-	VFMUL(v21, v6, v23)
-	VFMUL(v22, v6, v24)
-	VFADD(v7, v23, v23)
-	VFADD(v7, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v8, v23, v23)
-	VFADD(v8, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v9, v23, v23)
-	VFADD(v9, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v10, v23, v23)
-	VFADD(v10, v24, v24)
-	VFMUL(v21, v21, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v25, v23, v23)
-	VFMUL(v26, v24, v24)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFSUB(v19, v17, v17)
-	VFSUB(v20, v15, v15)
-	VFADD(v17, v23, v17)
-	VFADD(v15, v24, v15)
-	VFADD(v17, v21, v17)
-	VFADD(v15, v22, v15)
-	VFADD(v17, v5, v17)
-	VFADD(v15, v5, v15)
-	VSHL(23, v16, v16)
-	VSHL(23, v18, v18)
-	VFMUL(v16, v17, v16)
-	VFMUL(v18, v15, v15)
-	FSTPQ.P (F16, F15), 32(R10)
-	ADD R17<<2, R1, R21
-	ADD $128, R21, R21
-	FMOVQ 0(R21), F17
-	VFADD(v16, v17, v17)
-	FMOVQ F17, 0(R21)
-	FMOVQ 16(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 16(R21)
-	FLDPQ.P 32(R13), (F15, F16)
-	VFSUB(v13, v15, v15)
-	VFSUB(v13, v16, v16)
-	VFCMGT(v15, v1, v17)
-	VBSL(v15, v1, v17)
-	VFCMGT(v16, v1, v15)
-	VBSL(v16, v1, v15)
-	VFMUL(v2, v17, v16)
-	VFMUL(v2, v15, v18)
-	VFADD(v0, v16, v16)
-	VFADD(v0, v18, v18)
-	VFSUB(v0, v16, v19)
-	VFSUB(v0, v18, v20)
-	VFMUL(v3, v19, v21)
-	VFMUL(v3, v20, v22)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFMUL(v4, v19, v19)
-	VFMUL(v4, v20, v20)
-	VFSUB(v19, v17, v21)
-	VFSUB(v20, v15, v22)
-	VFMUL(v21, v6, v23)
-	VFMUL(v22, v6, v24)
-	VFADD(v7, v23, v23)
-	VFADD(v7, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v8, v23, v23)
-	VFADD(v8, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v9, v23, v23)
-	VFADD(v9, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v10, v23, v23)
-	VFADD(v10, v24, v24)
-	VFMUL(v21, v21, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v25, v23, v23)
-	VFMUL(v26, v24, v24)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFSUB(v19, v17, v17)
-	VFSUB(v20, v15, v15)
-	VFADD(v17, v23, v17)
-	VFADD(v15, v24, v15)
-	VFADD(v17, v21, v17)
-	VFADD(v15, v22, v15)
-	VFADD(v17, v5, v17)
-	VFADD(v15, v5, v15)
-	VSHL(23, v16, v16)
-	VSHL(23, v18, v18)
-	VFMUL(v16, v17, v16)
-	VFMUL(v18, v15, v15)
-	FSTPQ.P (F16, F15), 32(R12)
-	ADD R17<<2, R1, R21
-	ADD $256, R21, R21
-	FMOVQ 0(R21), F17
-	VFADD(v16, v17, v17)
-	FMOVQ F17, 0(R21)
-	FMOVQ 16(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 16(R21)
-	FLDPQ.P 32(R20), (F15, F16)
-	VFSUB(v14, v15, v15)
-	VFSUB(v14, v16, v16)
-	VFCMGT(v15, v1, v17)
-	VBSL(v15, v1, v17)
-	VFCMGT(v16, v1, v15)
-	VBSL(v16, v1, v15)
-	VFMUL(v2, v17, v16)
-	VFMUL(v2, v15, v18)
-	VFADD(v0, v16, v16)
-	VFADD(v0, v18, v18)
-	VFSUB(v0, v16, v19)
-	VFSUB(v0, v18, v20)
-	VFMUL(v3, v19, v21)
-	VFMUL(v3, v20, v22)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFMUL(v4, v19, v19)
-	VFMUL(v4, v20, v20)
-	VFSUB(v19, v17, v21)
-	VFSUB(v20, v15, v22)
-	VFMUL(v21, v6, v23)
-	VFMUL(v22, v6, v24)
-	VFADD(v7, v23, v23)
-	VFADD(v7, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v8, v23, v23)
-	VFADD(v8, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v9, v23, v23)
-	VFADD(v9, v24, v24)
-	VFMUL(v21, v23, v23)
-	VFMUL(v22, v24, v24)
-	VFADD(v10, v23, v23)
-	VFADD(v10, v24, v24)
-	VFMUL(v21, v21, v25)
-	VFMUL(v22, v22, v26)
-	VFMUL(v25, v23, v23)
-	VFMUL(v26, v24, v24)
-	VFSUB(v21, v17, v17)
-	VFSUB(v22, v15, v15)
-	VFSUB(v19, v17, v17)
-	VFSUB(v20, v15, v15)
-	VFADD(v17, v23, v17)
-	VFADD(v15, v24, v15)
-	VFADD(v17, v21, v17)
-	VFADD(v15, v22, v15)
-	VFADD(v17, v5, v17)
-	VFADD(v15, v5, v15)
-	VSHL(23, v16, v16)
-	VSHL(23, v18, v18)
-	VFMUL(v16, v17, v16)
-	VFMUL(v18, v15, v15)
-	FSTPQ.P (F16, F15), 32(R19)
-	ADD R17<<2, R1, R21
-	ADD $384, R21, R21
-	FMOVQ 0(R21), F17
-	VFADD(v16, v17, v17)
-	FMOVQ F17, 0(R21)
-	FMOVQ 16(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 16(R21)
-	ADD $8, R17, R17
-	AND $31, R17, R17
-	SUBS $8, R16, R16
-	BGE rows4main
-
-rows4mainend:
-	ADD $8, R16, R16
-	SUBS $4, R16, R16
-	BLT rows4loopend
-
-rows4loop:
-	FMOVQ.P 16(R4), F15
-	VFSUB(v11, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ.P F15, 16(R3)
-	ADD R17<<2, R1, R21
-	FMOVQ 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 0(R21)
-	FMOVQ.P 16(R11), F15
-	VFSUB(v12, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ.P F15, 16(R10)
-	ADD R17<<2, R1, R21
-	ADD $128, R21, R21
-	FMOVQ 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 0(R21)
-	FMOVQ.P 16(R13), F15
-	VFSUB(v13, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ.P F15, 16(R12)
-	ADD R17<<2, R1, R21
-	ADD $256, R21, R21
-	FMOVQ 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 0(R21)
-	FMOVQ.P 16(R20), F15
-	VFSUB(v14, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVQ.P F15, 16(R19)
-	ADD R17<<2, R1, R21
-	ADD $384, R21, R21
-	FMOVQ 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVQ F16, 0(R21)
-	ADD $4, R17, R17
-	AND $31, R17, R17
-	SUBS $4, R16, R16
-	BGE rows4loop
-
-rows4loopend:
-	ADD $4, R16, R16
-	SUBS $1, R16, R16
-	BLT rows4singleend
-
-rows4single:
-	FMOVS.P 4(R4), F15
-	VFSUB(v11, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVS.P F15, 4(R3)
-	ADD R17<<2, R1, R21
-	FMOVS 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVS F16, 0(R21)
-	FMOVS.P 4(R11), F15
-	VFSUB(v12, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVS.P F15, 4(R10)
-	ADD R17<<2, R1, R21
-	ADD $128, R21, R21
-	FMOVS 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVS F16, 0(R21)
-	FMOVS.P 4(R13), F15
-	VFSUB(v13, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVS.P F15, 4(R12)
-	ADD R17<<2, R1, R21
-	ADD $256, R21, R21
-	FMOVS 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVS F16, 0(R21)
-	FMOVS.P 4(R20), F15
-	VFSUB(v14, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v15, v1, v16)
-	VFMUL(v2, v16, v15)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v17, v18)
-	VFSUB(v18, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v17, v16, v18)
-	VFMUL(v18, v6, v19)
-	VFADD(v7, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v8, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v9, v19, v19)
-	VFMUL(v18, v19, v19)
-	VFADD(v10, v19, v19)
-	VFMUL(v18, v18, v20)
-	VFMUL(v20, v19, v19)
-	VFSUB(v18, v16, v16)
-	VFSUB(v17, v16, v16)
-	VFADD(v16, v19, v16)
-	VFADD(v16, v18, v16)
-	VFADD(v16, v5, v16)
-	VSHL(23, v15, v15)
-	VFMUL(v15, v16, v15)
-	FMOVS.P F15, 4(R19)
-	ADD R17<<2, R1, R21
-	ADD $384, R21, R21
-	FMOVS 0(R21), F16
-	VFADD(v15, v16, v16)
-	FMOVS F16, 0(R21)
-	ADD $1, R17, R17
-	AND $31, R17, R17
-	SUBS $1, R16, R16
-	BGE rows4single
-
-rows4singleend:
-	FLDPQ 0(R1), (F11, F12)
-	FLDPQ 32(R1), (F13, F14)
-	FLDPQ 64(R1), (F15, F16)
-	FLDPQ 96(R1), (F17, F18)
-	VFADD(v15, v11, v11)
-	VFADD(v16, v12, v12)
-	VFADD(v17, v13, v13)
-	VFADD(v18, v14, v14)
-	VFADD(v13, v11, v11)
-	VFADD(v14, v12, v12)
-	VFADD(v12, v11, v11)
-	VEXT $8, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	VEXT $4, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	ADD R8<<2, R6, R3
-	FMOVS F11, 0(R3)
-	FLDPQ 128(R1), (F11, F12)
-	FLDPQ 160(R1), (F13, F14)
-	FLDPQ 192(R1), (F15, F16)
-	FLDPQ 224(R1), (F17, F18)
-	VFADD(v15, v11, v11)
-	VFADD(v16, v12, v12)
-	VFADD(v17, v13, v13)
-	VFADD(v18, v14, v14)
-	VFADD(v13, v11, v11)
-	VFADD(v14, v12, v12)
-	VFADD(v12, v11, v11)
-	VEXT $8, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	VEXT $4, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	ADD R8<<2, R6, R3
-	FMOVS F11, 4(R3)
-	FLDPQ 256(R1), (F11, F12)
-	FLDPQ 288(R1), (F13, F14)
-	FLDPQ 320(R1), (F15, F16)
-	FLDPQ 352(R1), (F17, F18)
-	VFADD(v15, v11, v11)
-	VFADD(v16, v12, v12)
-	VFADD(v17, v13, v13)
-	VFADD(v18, v14, v14)
-	VFADD(v13, v11, v11)
-	VFADD(v14, v12, v12)
-	VFADD(v12, v11, v11)
-	VEXT $8, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	VEXT $4, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	ADD R8<<2, R6, R3
-	FMOVS F11, 8(R3)
-	FLDPQ 384(R1), (F11, F12)
-	FLDPQ 416(R1), (F13, F14)
-	FLDPQ 448(R1), (F15, F16)
-	FLDPQ 480(R1), (F17, F18)
-	VFADD(v15, v11, v11)
-	VFADD(v16, v12, v12)
-	VFADD(v17, v13, v13)
-	VFADD(v18, v14, v14)
-	VFADD(v13, v11, v11)
-	VFADD(v14, v12, v12)
-	VFADD(v12, v11, v11)
-	VEXT $8, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	VEXT $4, V11.B16, V11.B16, V12.B16
-	VFADD(v12, v11, v11)
-	ADD R8<<2, R6, R3
-	FMOVS F11, 12(R3)
-	ADD R2<<2, R14, R3
-	ADD R2<<2, R15, R4
-	ADD $4, R8, R8
-	CMP R9, R8
-	BLE rows4
-
-rows4end:
 	SUB $1, R0, R0
 	CMP R0, R8
 	BGT rows1end
@@ -32301,110 +31897,262 @@ rows1:
 	MOVD R3, R11
 	MOVD R4, R12
 	MOVD R7, R13
-	SUBS $8, R9, R9
+	SUBS $32, R9, R9
 	BLT rows1mainend
+	VEOR(v12, v12, v12)
+	VEOR(v13, v13, v13)
+	VEOR(v14, v14, v14)
+	VEOR(v15, v15, v15)
+	VEOR(v16, v16, v16)
+	VEOR(v17, v17, v17)
+	VEOR(v18, v18, v18)
+	VEOR(v19, v19, v19)
 
 rows1main:
-	FLDPQ.P 32(R12), (F12, F13)
-	VFSUB(v11, v12, v12)
-	VFSUB(v11, v13, v13)
-	VFCMGT(v12, v1, v14)
-	VBSL(v12, v1, v14)
-	VFCMGT(v13, v1, v12)
-	VBSL(v13, v1, v12)
-	VFMUL(v2, v14, v13)
-	VFMUL(v2, v12, v15)
-	VFADD(v0, v13, v13)
-	VFADD(v0, v15, v15)
-	VFSUB(v0, v13, v16)
-	VFSUB(v0, v15, v17)
-	VFMUL(v3, v16, v18)
-	VFMUL(v3, v17, v19)
-	VFSUB(v18, v14, v14)
-	VFSUB(v19, v12, v12)
-	VFMUL(v4, v16, v16)
-	VFMUL(v4, v17, v17)
-	VFSUB(v16, v14, v18)
-	VFSUB(v17, v12, v19)
-	VFMUL(v18, v6, v20)
-	VFMUL(v19, v6, v21)
-	VFADD(v7, v20, v20)
-	VFADD(v7, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v8, v20, v20)
-	VFADD(v8, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v9, v20, v20)
-	VFADD(v9, v21, v21)
-	VFMUL(v18, v20, v20)
-	VFMUL(v19, v21, v21)
-	VFADD(v10, v20, v20)
-	VFADD(v10, v21, v21)
-	VFMUL(v18, v18, v22)
-	VFMUL(v19, v19, v23)
-	VFMUL(v22, v20, v20)
-	VFMUL(v23, v21, v21)
-	VFSUB(v18, v14, v14)
-	VFSUB(v19, v12, v12)
-	VFSUB(v16, v14, v14)
-	VFSUB(v17, v12, v12)
-	VFADD(v14, v20, v14)
-	VFADD(v12, v21, v12)
-	VFADD(v14, v18, v14)
-	VFADD(v12, v19, v12)
-	VFADD(v14, v5, v14)
-	VFADD(v12, v5, v12)
-	VSHL(23, v13, v13)
-	VSHL(23, v15, v15)
-	VFMUL(v13, v14, v13)
-	VFMUL(v15, v12, v12)
-	FSTPQ.P (F13, F12), 32(R11)
-	ADD R10<<2, R1, R13
-	FMOVQ 0(R13), F14
-	VFADD(v13, v14, v14)
-	FMOVQ F14, 0(R13)
-	FMOVQ 16(R13), F13
-	VFADD(v12, v13, v13)
-	FMOVQ F13, 16(R13)
-	ADD $8, R10, R10
-	AND $31, R10, R10
-	SUBS $8, R9, R9
+	FLDPQ.P 128(R12), (F20, F21)
+	VFSUB(v11, v20, v20)
+	VFSUB(v11, v21, v21)
+	VFCMGT(v20, v2, v22)
+	VBSL(v20, v2, v22)
+	VFCMGT(v21, v2, v20)
+	VBSL(v21, v2, v20)
+	VORR(v0, v0, v21)
+	VFMLA(v3, v22, v21)
+	VORR(v0, v0, v23)
+	VFMLA(v3, v20, v23)
+	VFSUB(v0, v21, v24)
+	VFSUB(v0, v23, v25)
+	VFMLS(v4, v24, v22)
+	VFMLS(v4, v25, v20)
+	VORR(v22, v22, v26)
+	VFMLS(v1, v24, v26)
+	VORR(v20, v20, v27)
+	VFMLS(v1, v25, v27)
+	VORR(v6, v6, v28)
+	VFMLA(v26, v5, v28)
+	VORR(v6, v6, v29)
+	VFMLA(v27, v5, v29)
+	VORR(v7, v7, v30)
+	VFMLA(v26, v28, v30)
+	VORR(v7, v7, v28)
+	VFMLA(v27, v29, v28)
+	VORR(v8, v8, v29)
+	VFMLA(v26, v30, v29)
+	VORR(v8, v8, v30)
+	VFMLA(v27, v28, v30)
+	VORR(v9, v9, v28)
+	VFMLA(v26, v29, v28)
+	VORR(v9, v9, v29)
+	VFMLA(v27, v30, v29)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v28, v26)
+	VFMUL(v27, v29, v27)
+	VFMLS(v1, v24, v26)
+	VFMLS(v1, v25, v27)
+	VFADD(v26, v22, v22)
+	VFADD(v27, v20, v20)
+	VFADD(v22, v10, v22)
+	VFADD(v20, v10, v20)
+	VSHL(23, v21, v21)
+	VSHL(23, v23, v23)
+	VFMUL(v21, v22, v21)
+	VFMUL(v23, v20, v20)
+	FSTPQ.P (F21, F20), 128(R11)
+	VFADD(v21, v12, v12)
+	VFADD(v20, v13, v13)
+	FLDPQ -96(R12), (F20, F21)
+	VFSUB(v11, v20, v20)
+	VFSUB(v11, v21, v21)
+	VFCMGT(v20, v2, v22)
+	VBSL(v20, v2, v22)
+	VFCMGT(v21, v2, v20)
+	VBSL(v21, v2, v20)
+	VORR(v0, v0, v21)
+	VFMLA(v3, v22, v21)
+	VORR(v0, v0, v23)
+	VFMLA(v3, v20, v23)
+	VFSUB(v0, v21, v24)
+	VFSUB(v0, v23, v25)
+	VFMLS(v4, v24, v22)
+	VFMLS(v4, v25, v20)
+	VORR(v22, v22, v26)
+	VFMLS(v1, v24, v26)
+	VORR(v20, v20, v27)
+	VFMLS(v1, v25, v27)
+	VORR(v6, v6, v28)
+	VFMLA(v26, v5, v28)
+	VORR(v6, v6, v29)
+	VFMLA(v27, v5, v29)
+	VORR(v7, v7, v30)
+	VFMLA(v26, v28, v30)
+	VORR(v7, v7, v28)
+	VFMLA(v27, v29, v28)
+	VORR(v8, v8, v29)
+	VFMLA(v26, v30, v29)
+	VORR(v8, v8, v30)
+	VFMLA(v27, v28, v30)
+	VORR(v9, v9, v28)
+	VFMLA(v26, v29, v28)
+	VORR(v9, v9, v29)
+	VFMLA(v27, v30, v29)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v28, v26)
+	VFMUL(v27, v29, v27)
+	VFMLS(v1, v24, v26)
+	VFMLS(v1, v25, v27)
+	VFADD(v26, v22, v22)
+	VFADD(v27, v20, v20)
+	VFADD(v22, v10, v22)
+	VFADD(v20, v10, v20)
+	VSHL(23, v21, v21)
+	VSHL(23, v23, v23)
+	VFMUL(v21, v22, v21)
+	VFMUL(v23, v20, v20)
+	FSTPQ (F21, F20), -96(R11)
+	VFADD(v21, v14, v14)
+	VFADD(v20, v15, v15)
+	FLDPQ -64(R12), (F20, F21)
+	VFSUB(v11, v20, v20)
+	VFSUB(v11, v21, v21)
+	VFCMGT(v20, v2, v22)
+	VBSL(v20, v2, v22)
+	VFCMGT(v21, v2, v20)
+	VBSL(v21, v2, v20)
+	VORR(v0, v0, v21)
+	VFMLA(v3, v22, v21)
+	VORR(v0, v0, v23)
+	VFMLA(v3, v20, v23)
+	VFSUB(v0, v21, v24)
+	VFSUB(v0, v23, v25)
+	VFMLS(v4, v24, v22)
+	VFMLS(v4, v25, v20)
+	VORR(v22, v22, v26)
+	VFMLS(v1, v24, v26)
+	VORR(v20, v20, v27)
+	VFMLS(v1, v25, v27)
+	VORR(v6, v6, v28)
+	VFMLA(v26, v5, v28)
+	VORR(v6, v6, v29)
+	VFMLA(v27, v5, v29)
+	VORR(v7, v7, v30)
+	VFMLA(v26, v28, v30)
+	VORR(v7, v7, v28)
+	VFMLA(v27, v29, v28)
+	VORR(v8, v8, v29)
+	VFMLA(v26, v30, v29)
+	VORR(v8, v8, v30)
+	VFMLA(v27, v28, v30)
+	VORR(v9, v9, v28)
+	VFMLA(v26, v29, v28)
+	VORR(v9, v9, v29)
+	VFMLA(v27, v30, v29)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v28, v26)
+	VFMUL(v27, v29, v27)
+	VFMLS(v1, v24, v26)
+	VFMLS(v1, v25, v27)
+	VFADD(v26, v22, v22)
+	VFADD(v27, v20, v20)
+	VFADD(v22, v10, v22)
+	VFADD(v20, v10, v20)
+	VSHL(23, v21, v21)
+	VSHL(23, v23, v23)
+	VFMUL(v21, v22, v21)
+	VFMUL(v23, v20, v20)
+	FSTPQ (F21, F20), -64(R11)
+	VFADD(v21, v16, v16)
+	VFADD(v20, v17, v17)
+	FLDPQ -32(R12), (F20, F21)
+	VFSUB(v11, v20, v20)
+	VFSUB(v11, v21, v21)
+	VFCMGT(v20, v2, v22)
+	VBSL(v20, v2, v22)
+	VFCMGT(v21, v2, v20)
+	VBSL(v21, v2, v20)
+	VORR(v0, v0, v21)
+	VFMLA(v3, v22, v21)
+	VORR(v0, v0, v23)
+	VFMLA(v3, v20, v23)
+	VFSUB(v0, v21, v24)
+	VFSUB(v0, v23, v25)
+	VFMLS(v4, v24, v22)
+	VFMLS(v4, v25, v20)
+	VORR(v22, v22, v26)
+	VFMLS(v1, v24, v26)
+	VORR(v20, v20, v27)
+	VFMLS(v1, v25, v27)
+	VORR(v6, v6, v28)
+	VFMLA(v26, v5, v28)
+	VORR(v6, v6, v29)
+	VFMLA(v27, v5, v29)
+	VORR(v7, v7, v30)
+	VFMLA(v26, v28, v30)
+	VORR(v7, v7, v28)
+	VFMLA(v27, v29, v28)
+	VORR(v8, v8, v29)
+	VFMLA(v26, v30, v29)
+	VORR(v8, v8, v30)
+	VFMLA(v27, v28, v30)
+	VORR(v9, v9, v28)
+	VFMLA(v26, v29, v28)
+	VORR(v9, v9, v29)
+	VFMLA(v27, v30, v29)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v28, v26)
+	VFMUL(v27, v29, v27)
+	VFMLS(v1, v24, v26)
+	VFMLS(v1, v25, v27)
+	VFADD(v26, v22, v22)
+	VFADD(v27, v20, v20)
+	VFADD(v22, v10, v22)
+	VFADD(v20, v10, v20)
+	VSHL(23, v21, v21)
+	VSHL(23, v23, v23)
+	VFMUL(v21, v22, v21)
+	VFMUL(v23, v20, v20)
+	FSTPQ (F21, F20), -32(R11)
+	VFADD(v21, v18, v18)
+	VFADD(v20, v19, v19)
+	SUBS $32, R9, R9
 	BGE rows1main
+	FSTPQ (F12, F13), 0(R1)
+	FSTPQ (F14, F15), 32(R1)
+	FSTPQ (F16, F17), 64(R1)
+	FSTPQ (F18, F19), 96(R1)
 
 rows1mainend:
-	ADD $8, R9, R9
+	ADD $32, R9, R9
 	SUBS $4, R9, R9
 	BLT rows1loopend
 
 rows1loop:
 	FMOVQ.P 16(R12), F12
 	VFSUB(v11, v12, v12)
-	VFCMGT(v12, v1, v13)
-	VBSL(v12, v1, v13)
-	VFMUL(v2, v13, v12)
-	VFADD(v0, v12, v12)
+	VFCMGT(v12, v2, v13)
+	VBSL(v12, v2, v13)
+	VORR(v0, v0, v12)
+	VFMLA(v3, v13, v12)
 	VFSUB(v0, v12, v14)
-	VFMUL(v3, v14, v15)
-	VFSUB(v15, v13, v13)
-	VFMUL(v4, v14, v14)
-	VFSUB(v14, v13, v15)
-	VFMUL(v15, v6, v16)
-	VFADD(v7, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v8, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v9, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v10, v16, v16)
-	VFMUL(v15, v15, v17)
-	VFMUL(v17, v16, v16)
-	VFSUB(v15, v13, v13)
-	VFSUB(v14, v13, v13)
-	VFADD(v13, v16, v13)
-	VFADD(v13, v15, v13)
-	VFADD(v13, v5, v13)
+	VFMLS(v4, v14, v13)
+	VORR(v13, v13, v15)
+	VFMLS(v1, v14, v15)
+	VORR(v6, v6, v16)
+	VFMLA(v15, v5, v16)
+	VORR(v7, v7, v17)
+	VFMLA(v15, v16, v17)
+	VORR(v8, v8, v16)
+	VFMLA(v15, v17, v16)
+	VORR(v9, v9, v17)
+	VFMLA(v15, v16, v17)
+	VFMUL(v15, v15, v15)
+	VFMUL(v15, v17, v15)
+	VFMLS(v1, v14, v15)
+	VFADD(v15, v13, v13)
+	VFADD(v13, v10, v13)
 	VSHL(23, v12, v12)
 	VFMUL(v12, v13, v12)
 	FMOVQ.P F12, 16(R11)
@@ -32425,30 +32173,27 @@ rows1loopend:
 rows1single:
 	FMOVS.P 4(R12), F12
 	VFSUB(v11, v12, v12)
-	VFCMGT(v12, v1, v13)
-	VBSL(v12, v1, v13)
-	VFMUL(v2, v13, v12)
-	VFADD(v0, v12, v12)
+	VFCMGT(v12, v2, v13)
+	VBSL(v12, v2, v13)
+	VORR(v0, v0, v12)
+	VFMLA(v3, v13, v12)
 	VFSUB(v0, v12, v14)
-	VFMUL(v3, v14, v15)
-	VFSUB(v15, v13, v13)
-	VFMUL(v4, v14, v14)
-	VFSUB(v14, v13, v15)
-	VFMUL(v15, v6, v16)
-	VFADD(v7, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v8, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v9, v16, v16)
-	VFMUL(v15, v16, v16)
-	VFADD(v10, v16, v16)
-	VFMUL(v15, v15, v17)
-	VFMUL(v17, v16, v16)
-	VFSUB(v15, v13, v13)
-	VFSUB(v14, v13, v13)
-	VFADD(v13, v16, v13)
-	VFADD(v13, v15, v13)
-	VFADD(v13, v5, v13)
+	VFMLS(v4, v14, v13)
+	VORR(v13, v13, v15)
+	VFMLS(v1, v14, v15)
+	VORR(v6, v6, v16)
+	VFMLA(v15, v5, v16)
+	VORR(v7, v7, v17)
+	VFMLA(v15, v16, v17)
+	VORR(v8, v8, v16)
+	VFMLA(v15, v17, v16)
+	VORR(v9, v9, v17)
+	VFMLA(v15, v16, v17)
+	VFMUL(v15, v15, v15)
+	VFMUL(v15, v17, v15)
+	VFMLS(v1, v14, v15)
+	VFADD(v15, v13, v13)
+	VFADD(v13, v10, v13)
 	VSHL(23, v12, v12)
 	VFMUL(v12, v13, v12)
 	FMOVS.P F12, 4(R11)
@@ -35627,10 +35372,10 @@ DATA constantsOfSigmoid<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfSigmoid<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfSigmoid<>+16(SB)/8, $0x1f8000001f800000
 DATA constantsOfSigmoid<>+24(SB)/8, $0x1f8000001f800000
-DATA constantsOfSigmoid<>+32(SB)/8, $0x4b4000bf4b4000bf
-DATA constantsOfSigmoid<>+40(SB)/8, $0x4b4000bf4b4000bf
-DATA constantsOfSigmoid<>+48(SB)/8, $0xfffff000fffff000
-DATA constantsOfSigmoid<>+56(SB)/8, $0xfffff000fffff000
+DATA constantsOfSigmoid<>+32(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSigmoid<>+40(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSigmoid<>+48(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSigmoid<>+56(SB)/8, $0x4b4000bf4b4000bf
 DATA constantsOfSigmoid<>+64(SB)/8, $0x4190000041900000
 DATA constantsOfSigmoid<>+72(SB)/8, $0x4190000041900000
 DATA constantsOfSigmoid<>+80(SB)/8, $0xc2d00000c2d00000
@@ -35639,19 +35384,17 @@ DATA constantsOfSigmoid<>+96(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constantsOfSigmoid<>+104(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constantsOfSigmoid<>+112(SB)/8, $0x3f3172003f317200
 DATA constantsOfSigmoid<>+120(SB)/8, $0x3f3172003f317200
-DATA constantsOfSigmoid<>+128(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfSigmoid<>+136(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfSigmoid<>+144(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfSigmoid<>+152(SB)/8, $0x3ab50f6b3ab50f6b
-DATA constantsOfSigmoid<>+160(SB)/8, $0x3c091e903c091e90
-DATA constantsOfSigmoid<>+168(SB)/8, $0x3c091e903c091e90
-DATA constantsOfSigmoid<>+176(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfSigmoid<>+184(SB)/8, $0x3d2aac833d2aac83
-DATA constantsOfSigmoid<>+192(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfSigmoid<>+200(SB)/8, $0x3e2aaa473e2aaa47
-DATA constantsOfSigmoid<>+208(SB)/8, $0x3efffffe3efffffe
-DATA constantsOfSigmoid<>+216(SB)/8, $0x3efffffe3efffffe
-GLOBL constantsOfSigmoid<>(SB), RODATA|NOPTR, $224
+DATA constantsOfSigmoid<>+128(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSigmoid<>+136(SB)/8, $0x3ab50f6b3ab50f6b
+DATA constantsOfSigmoid<>+144(SB)/8, $0xbc091e90bc091e90
+DATA constantsOfSigmoid<>+152(SB)/8, $0xbc091e90bc091e90
+DATA constantsOfSigmoid<>+160(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSigmoid<>+168(SB)/8, $0x3d2aac833d2aac83
+DATA constantsOfSigmoid<>+176(SB)/8, $0xbe2aaa47be2aaa47
+DATA constantsOfSigmoid<>+184(SB)/8, $0xbe2aaa47be2aaa47
+DATA constantsOfSigmoid<>+192(SB)/8, $0x3efffffe3efffffe
+DATA constantsOfSigmoid<>+200(SB)/8, $0x3efffffe3efffffe
+GLOBL constantsOfSigmoid<>(SB), RODATA|NOPTR, $208
 
 //	y ← 1/(1 + e^-x)
 //
@@ -35678,247 +35421,206 @@ TEXT ·Sigmoid(SB), NOSPLIT, $0-24
 	FMOVQ 144(R0), F9
 	FMOVQ 160(R0), F10
 	FMOVQ 176(R0), F11
-	SUB $48, R2, R3
+	FMOVQ 192(R0), F12
+	SUB $48, R2, R0
 
 entry:
-	MOVD 8(R1), R3
-	MOVD 0(R1), R4
-	MOVD 24(R1), R5
-	SUBS $8, R3, R3
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
+	SUBS $8, R0, R0
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F12, F13)
-	VFCMGT(v12, v5, v14)
-	VBSL(v12, v5, v14)
-	VFCMGT(v13, v5, v12)
-	VBSL(v13, v5, v12)
-	VFCMGT(v4, v14, v13)
-	VBSL(v14, v4, v13)
-	VFCMGT(v4, v12, v14)
-	VBSL(v12, v4, v14)
-	VFMUL(v6, v13, v12)
-	VFMUL(v6, v14, v15)
-	VFADD(v2, v12, v12)
-	VFADD(v2, v15, v15)
-	VSHL(23, v12, v16)
-	VSHL(23, v15, v17)
-	VFMUL(v1, v16, v18)
+	FLDPQ.P 32(R4), (F13, F14)
+	VFCMGT(v13, v5, v15)
+	VBSL(v13, v5, v15)
+	VFCMGT(v14, v5, v13)
+	VBSL(v14, v5, v13)
+	VFCMGT(v4, v15, v14)
+	VBSL(v15, v4, v14)
+	VFCMGT(v4, v13, v15)
+	VBSL(v13, v4, v15)
+	VORR(v3, v3, v13)
+	VFMLA(v6, v14, v13)
+	VORR(v3, v3, v16)
+	VFMLA(v6, v15, v16)
+	VSHL(23, v13, v17)
+	VSHL(23, v16, v18)
 	VFMUL(v1, v17, v19)
-	VFSUB(v2, v12, v12)
-	VFSUB(v2, v15, v15)
-	VFMUL(v8, v12, v20)
-	VFMUL(v8, v15, v21)
-	VFMUL(v7, v12, v12)
-	VFMUL(v7, v15, v15)
-	VFSUB(v12, v13, v12)
-	VFSUB(v15, v14, v13)
-	VFSUB(v12, v20, v14)
-	VFSUB(v13, v21, v15)
-	VFMUL(v14, v9, v22)
-	VFMUL(v15, v9, v23)
-	VFADD(v10, v22, v22)
-	VFADD(v10, v23, v23)
-	VFMUL(v14, v22, v22)
-	VFMUL(v15, v23, v23)
-	VFADD(v11, v22, v22)
-	VFADD(v11, v23, v23)
-	VFMUL(v14, v22, v22)
-	VFMUL(v15, v23, v23)
-	FMOVQ 192(R0), F24
-	VFADD(v24, v22, v22)
-	VFADD(v24, v23, v23)
-	VFMUL(v14, v22, v22)
-	VFMUL(v15, v23, v23)
-	FMOVQ 208(R0), F24
-	VFADD(v24, v22, v22)
-	VFADD(v24, v23, v23)
-	VFMUL(v14, v14, v24)
-	VFMUL(v15, v15, v25)
-	VFMUL(v24, v22, v22)
-	VFMUL(v25, v23, v23)
-	VFADD(v14, v12, v12)
-	VFADD(v15, v13, v13)
-	VFSUB(v12, v20, v12)
-	VFSUB(v13, v21, v13)
-	VFADD(v12, v22, v12)
-	VFADD(v13, v23, v13)
-	VFADD(v12, v14, v20)
-	VFADD(v13, v15, v21)
-	VFADD(v20, v0, v20)
-	VFADD(v21, v0, v21)
-	VFADD(v20, v18, v22)
-	VFADD(v21, v19, v23)
-	VFDIV(v22, v0, v24)
-	VFDIV(v23, v0, v25)
-	VAND(v3, v24, v26)
-	VAND(v3, v25, v27)
-	VAND(v3, v22, v22)
-	VAND(v3, v23, v23)
-	VFMUL(v22, v26, v28)
-	VFMUL(v23, v27, v29)
-	VFSUB(v28, v0, v28)
-	VFSUB(v29, v0, v29)
-	VFCMGT(v20, v18, v30)
-	VBSL(v20, v18, v30)
-	VFCMGT(v21, v19, v31)
-	VBSL(v21, v19, v31)
-	VFSUB(v22, v30, v22)
-	VFSUB(v23, v31, v23)
-	VFCMGT(v20, v18, v30)
-	VBSL(v18, v20, v30)
-	VFCMGT(v21, v19, v18)
-	VBSL(v19, v21, v18)
-	VFADD(v30, v22, v19)
-	VFADD(v18, v23, v18)
-	VFSUB(v20, v0, v20)
-	VFSUB(v21, v0, v21)
-	VFADD(v14, v20, v14)
-	VFADD(v15, v21, v15)
-	VFADD(v12, v14, v12)
-	VFADD(v13, v15, v13)
-	VFADD(v12, v19, v12)
-	VFADD(v13, v18, v13)
-	VFMUL(v12, v26, v12)
-	VFMUL(v13, v27, v13)
-	VFSUB(v12, v28, v12)
-	VFSUB(v13, v29, v13)
-	VFMUL(v24, v12, v12)
-	VFMUL(v25, v13, v13)
-	VFADD(v12, v26, v12)
-	VFADD(v13, v27, v13)
-	VFMUL(v16, v12, v12)
-	VFMUL(v17, v13, v13)
-	VFMUL(v1, v12, v12)
+	VFMUL(v1, v18, v20)
+	VFSUB(v3, v13, v13)
+	VFSUB(v3, v16, v16)
+	VFMLS(v7, v13, v14)
+	VFMLS(v7, v16, v15)
+	VORR(v14, v14, v21)
+	VFMLS(v2, v13, v21)
+	VORR(v15, v15, v22)
+	VFMLS(v2, v16, v22)
+	VORR(v9, v9, v23)
+	VFMLA(v21, v8, v23)
+	VORR(v9, v9, v24)
+	VFMLA(v22, v8, v24)
+	VORR(v10, v10, v25)
+	VFMLA(v21, v23, v25)
+	VORR(v10, v10, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v11, v11, v24)
+	VFMLA(v21, v25, v24)
+	VORR(v11, v11, v25)
+	VFMLA(v22, v23, v25)
+	VORR(v12, v12, v23)
+	VFMLA(v21, v24, v23)
+	VORR(v12, v12, v24)
+	VFMLA(v22, v25, v24)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFMUL(v21, v23, v21)
+	VFMUL(v22, v24, v22)
+	VFMLA(v2, v13, v21)
+	VFMLA(v2, v16, v22)
+	VFSUB(v14, v21, v13)
+	VFSUB(v15, v22, v16)
+	VFADD(v13, v0, v13)
+	VFADD(v16, v0, v16)
+	VFADD(v13, v19, v13)
+	VFADD(v16, v20, v16)
+	VFDIV(v13, v0, v23)
+	VFDIV(v16, v0, v24)
+	VFSUB(v19, v13, v25)
+	VFSUB(v20, v16, v26)
+	VFSUB(v25, v13, v27)
+	VFSUB(v26, v16, v28)
+	VFSUB(v27, v19, v19)
+	VFSUB(v28, v20, v20)
+	VFSUB(v25, v0, v25)
+	VFSUB(v26, v0, v26)
+	VFSUB(v14, v25, v14)
+	VFSUB(v15, v26, v15)
+	VFADD(v21, v14, v14)
+	VFADD(v22, v15, v15)
+	VFADD(v14, v19, v14)
+	VFADD(v15, v20, v15)
+	VORR(v0, v0, v19)
+	VFMLS(v13, v23, v19)
+	VORR(v0, v0, v13)
+	VFMLS(v16, v24, v13)
+	VFMLS(v14, v23, v19)
+	VFMLS(v15, v24, v13)
+	VORR(v23, v23, v14)
+	VFMLA(v23, v19, v14)
+	VORR(v24, v24, v15)
+	VFMLA(v24, v13, v15)
+	VFMUL(v17, v14, v13)
+	VFMUL(v18, v15, v14)
 	VFMUL(v1, v13, v13)
-	FSTPQ.P (F12, F13), 32(R4)
-	SUBS $8, R3, R3
+	VFMUL(v1, v14, v14)
+	FSTPQ.P (F13, F14), 32(R3)
+	SUBS $8, R0, R0
 	BGE main
 
 mainend:
-	ADD $8, R3, R3
-	SUBS $4, R3, R3
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F12
-	VFCMGT(v12, v5, v13)
-	VBSL(v12, v5, v13)
-	VFCMGT(v4, v13, v12)
-	VBSL(v13, v4, v12)
-	VFMUL(v6, v12, v13)
-	VFADD(v2, v13, v13)
-	VSHL(23, v13, v14)
-	VFMUL(v1, v14, v15)
-	VFSUB(v2, v13, v13)
-	VFMUL(v8, v13, v16)
-	VFMUL(v7, v13, v13)
-	VFSUB(v13, v12, v12)
-	VFSUB(v12, v16, v13)
-	VFMUL(v13, v9, v17)
-	VFADD(v10, v17, v17)
-	VFMUL(v13, v17, v17)
-	VFADD(v11, v17, v17)
-	VFMUL(v13, v17, v17)
-	FMOVQ 192(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v13, v17, v17)
-	FMOVQ 208(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v13, v13, v18)
-	VFMUL(v18, v17, v17)
-	VFADD(v13, v12, v12)
-	VFSUB(v12, v16, v12)
-	VFADD(v12, v17, v12)
-	VFADD(v12, v13, v16)
-	VFADD(v16, v0, v16)
-	VFADD(v16, v15, v17)
-	VFDIV(v17, v0, v18)
-	VAND(v3, v18, v19)
-	VAND(v3, v17, v17)
-	VFMUL(v17, v19, v20)
-	VFSUB(v20, v0, v20)
-	VFCMGT(v16, v15, v21)
-	VBSL(v16, v15, v21)
-	VFSUB(v17, v21, v17)
-	VFCMGT(v16, v15, v21)
-	VBSL(v15, v16, v21)
-	VFADD(v21, v17, v15)
-	VFSUB(v16, v0, v16)
+	FMOVQ.P 16(R4), F13
+	VFCMGT(v13, v5, v14)
+	VBSL(v13, v5, v14)
+	VFCMGT(v4, v14, v13)
+	VBSL(v14, v4, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v6, v13, v14)
+	VSHL(23, v14, v15)
+	VFMUL(v1, v15, v16)
+	VFSUB(v3, v14, v14)
+	VFMLS(v7, v14, v13)
+	VORR(v13, v13, v17)
+	VFMLS(v2, v14, v17)
+	VORR(v9, v9, v18)
+	VFMLA(v17, v8, v18)
+	VORR(v10, v10, v19)
+	VFMLA(v17, v18, v19)
+	VORR(v11, v11, v18)
+	VFMLA(v17, v19, v18)
+	VORR(v12, v12, v19)
+	VFMLA(v17, v18, v19)
+	VFMUL(v17, v17, v17)
+	VFMUL(v17, v19, v17)
+	VFMLA(v2, v14, v17)
+	VFSUB(v13, v17, v14)
+	VFADD(v14, v0, v14)
+	VFADD(v14, v16, v14)
+	VFDIV(v14, v0, v18)
+	VFSUB(v16, v14, v19)
+	VFSUB(v19, v14, v20)
+	VFSUB(v20, v16, v16)
+	VFSUB(v19, v0, v19)
+	VFSUB(v13, v19, v13)
+	VFADD(v17, v13, v13)
 	VFADD(v13, v16, v13)
-	VFADD(v12, v13, v12)
-	VFADD(v12, v15, v12)
-	VFMUL(v12, v19, v12)
-	VFSUB(v12, v20, v12)
-	VFMUL(v18, v12, v12)
-	VFADD(v12, v19, v12)
-	VFMUL(v14, v12, v12)
-	VFMUL(v1, v12, v12)
-	FMOVQ.P F12, 16(R4)
-	SUBS $4, R3, R3
+	VORR(v0, v0, v16)
+	VFMLS(v14, v18, v16)
+	VFMLS(v13, v18, v16)
+	VORR(v18, v18, v13)
+	VFMLA(v18, v16, v13)
+	VFMUL(v15, v13, v13)
+	VFMUL(v1, v13, v13)
+	FMOVQ.P F13, 16(R3)
+	SUBS $4, R0, R0
 	BGE loop
 
 loopend:
-	ADD $4, R3, R3
-	SUBS $1, R3, R3
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F12
-	VFCMGT(v12, v5, v13)
-	VBSL(v12, v5, v13)
-	VFCMGT(v4, v13, v12)
-	VBSL(v13, v4, v12)
-	VFMUL(v6, v12, v13)
-	VFADD(v2, v13, v13)
-	VSHL(23, v13, v14)
-	VFMUL(v1, v14, v15)
-	VFSUB(v2, v13, v13)
-	VFMUL(v8, v13, v16)
-	VFMUL(v7, v13, v13)
-	VFSUB(v13, v12, v12)
-	VFSUB(v12, v16, v13)
-	VFMUL(v13, v9, v17)
-	VFADD(v10, v17, v17)
-	VFMUL(v13, v17, v17)
-	VFADD(v11, v17, v17)
-	VFMUL(v13, v17, v17)
-	FMOVQ 192(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v13, v17, v17)
-	FMOVQ 208(R0), F18
-	VFADD(v18, v17, v17)
-	VFMUL(v13, v13, v18)
-	VFMUL(v18, v17, v17)
-	VFADD(v13, v12, v12)
-	VFSUB(v12, v16, v12)
-	VFADD(v12, v17, v12)
-	VFADD(v12, v13, v16)
-	VFADD(v16, v0, v16)
-	VFADD(v16, v15, v17)
-	VFDIV(v17, v0, v18)
-	VAND(v3, v18, v19)
-	VAND(v3, v17, v17)
-	VFMUL(v17, v19, v20)
-	VFSUB(v20, v0, v20)
-	VFCMGT(v16, v15, v21)
-	VBSL(v16, v15, v21)
-	VFSUB(v17, v21, v17)
-	VFCMGT(v16, v15, v21)
-	VBSL(v15, v16, v21)
-	VFADD(v21, v17, v15)
-	VFSUB(v16, v0, v16)
+	FMOVS.P 4(R4), F13
+	VFCMGT(v13, v5, v14)
+	VBSL(v13, v5, v14)
+	VFCMGT(v4, v14, v13)
+	VBSL(v14, v4, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v6, v13, v14)
+	VSHL(23, v14, v15)
+	VFMUL(v1, v15, v16)
+	VFSUB(v3, v14, v14)
+	VFMLS(v7, v14, v13)
+	VORR(v13, v13, v17)
+	VFMLS(v2, v14, v17)
+	VORR(v9, v9, v18)
+	VFMLA(v17, v8, v18)
+	VORR(v10, v10, v19)
+	VFMLA(v17, v18, v19)
+	VORR(v11, v11, v18)
+	VFMLA(v17, v19, v18)
+	VORR(v12, v12, v19)
+	VFMLA(v17, v18, v19)
+	VFMUL(v17, v17, v17)
+	VFMUL(v17, v19, v17)
+	VFMLA(v2, v14, v17)
+	VFSUB(v13, v17, v14)
+	VFADD(v14, v0, v14)
+	VFADD(v14, v16, v14)
+	VFDIV(v14, v0, v18)
+	VFSUB(v16, v14, v19)
+	VFSUB(v19, v14, v20)
+	VFSUB(v20, v16, v16)
+	VFSUB(v19, v0, v19)
+	VFSUB(v13, v19, v13)
+	VFADD(v17, v13, v13)
 	VFADD(v13, v16, v13)
-	VFADD(v12, v13, v12)
-	VFADD(v12, v15, v12)
-	VFMUL(v12, v19, v12)
-	VFSUB(v12, v20, v12)
-	VFMUL(v18, v12, v12)
-	VFADD(v12, v19, v12)
-	VFMUL(v14, v12, v12)
-	VFMUL(v1, v12, v12)
-	FMOVS.P F12, 4(R4)
-	SUBS $1, R3, R3
+	VORR(v0, v0, v16)
+	VFMLS(v14, v18, v16)
+	VFMLS(v13, v18, v16)
+	VORR(v18, v18, v13)
+	VFMLA(v18, v16, v13)
+	VFMUL(v15, v13, v13)
+	VFMUL(v1, v13, v13)
+	FMOVS.P F13, 4(R3)
+	SUBS $1, R0, R0
 	BGE single
 
 singleend:
@@ -36684,16 +36386,16 @@ end:
 
 DATA constantsOfSoftplus<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfSoftplus<>+8(SB)/8, $0x3f8000003f800000
-DATA constantsOfSoftplus<>+16(SB)/8, $0x0000000000000000
-DATA constantsOfSoftplus<>+24(SB)/8, $0x0000000000000000
-DATA constantsOfSoftplus<>+32(SB)/8, $0x1f8000001f800000
-DATA constantsOfSoftplus<>+40(SB)/8, $0x1f8000001f800000
-DATA constantsOfSoftplus<>+48(SB)/8, $0x4b4000bf4b4000bf
-DATA constantsOfSoftplus<>+56(SB)/8, $0x4b4000bf4b4000bf
-DATA constantsOfSoftplus<>+64(SB)/8, $0x3f3172003f317200
-DATA constantsOfSoftplus<>+72(SB)/8, $0x3f3172003f317200
-DATA constantsOfSoftplus<>+80(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfSoftplus<>+88(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSoftplus<>+16(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSoftplus<>+24(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfSoftplus<>+32(SB)/8, $0x0000000000000000
+DATA constantsOfSoftplus<>+40(SB)/8, $0x0000000000000000
+DATA constantsOfSoftplus<>+48(SB)/8, $0x1f8000001f800000
+DATA constantsOfSoftplus<>+56(SB)/8, $0x1f8000001f800000
+DATA constantsOfSoftplus<>+64(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSoftplus<>+72(SB)/8, $0x4b4000bf4b4000bf
+DATA constantsOfSoftplus<>+80(SB)/8, $0x3f3172003f317200
+DATA constantsOfSoftplus<>+88(SB)/8, $0x3f3172003f317200
 DATA constantsOfSoftplus<>+96(SB)/8, $0x3f3504f33f3504f3
 DATA constantsOfSoftplus<>+104(SB)/8, $0x3f3504f33f3504f3
 DATA constantsOfSoftplus<>+112(SB)/8, $0xc2d00000c2d00000
@@ -36769,10 +36471,6 @@ TEXT ·Softplus(SB), NOSPLIT, $0-24
 	FMOVQ 240(R0), F15
 	FMOVQ 256(R0), F16
 	FMOVQ 272(R0), F17
-	FMOVQ 288(R0), F18
-	FMOVQ 304(R0), F19
-	FMOVQ 320(R0), F20
-	FMOVQ 336(R0), F21
 	SUB $48, R2, R3
 
 entry:
@@ -36783,106 +36481,97 @@ entry:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F22
-	VORR(v8, v22, v23)
-	VFCMGT(v23, v7, v24)
-	VBSL(v23, v7, v24)
-	VFMUL(v9, v24, v23)
-	VFADD(v3, v23, v23)
-	VFSUB(v3, v23, v25)
-	VFMUL(v4, v25, v26)
-	VFSUB(v26, v24, v24)
-	VFMUL(v5, v25, v25)
-	VFSUB(v25, v24, v26)
-	VFMUL(v26, v10, v27)
-	VFADD(v11, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v12, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v13, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v14, v27, v27)
-	VFMUL(v26, v26, v28)
-	VFMUL(v28, v27, v27)
-	VFSUB(v26, v24, v24)
-	VFSUB(v25, v24, v24)
-	VFADD(v24, v27, v24)
-	VFADD(v24, v26, v25)
-	VFADD(v25, v0, v25)
-	VSHL(23, v23, v23)
-	VFMUL(v23, v25, v27)
-	VFMUL(v2, v27, v27)
-	VFADD(v27, v0, v28)
-	VSUB(v6, v28, v29)
-	VSSHR(23, v29, v30)
-	VSCVTF(v30, v30)
-	VFMUL(v5, v30, v31)
-	VFSUB(v25, v0, v25)
-	VFADD(v26, v25, v25)
-	VFADD(v24, v25, v24)
-	VFMUL(v23, v24, v23)
-	VFMUL(v2, v23, v23)
-	VFSUB(v28, v0, v24)
-	VFADD(v27, v24, v24)
-	VFADD(v23, v24, v24)
-	VFCMEQ(v1, v30, v25)
-	VBIF(v25, v24, v23)
-	VFDIV(v28, v23, v23)
-	VFADD(v23, v31, v23)
-	VAND(v15, v29, v24)
-	VADD(v6, v24, v24)
-	VFSUB(v0, v24, v24)
-	VBSL(v24, v27, v25)
-	VFMUL(v25, v17, v24)
-	VFADD(v18, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v19, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v20, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v21, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 352(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 368(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 384(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 400(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v25, v26)
-	VFMUL(v25, v26, v26)
-	VFMUL(v26, v24, v24)
-	VFADD(v24, v23, v23)
-	VFMUL(v25, v16, v24)
-	VFMUL(v25, v24, v24)
-	VFSUB(v24, v25, v26)
-	VFSUB(v26, v25, v25)
-	VFSUB(v24, v25, v24)
-	VFMUL(v4, v30, v25)
-	VFADD(v26, v25, v27)
-	VFSUB(v27, v25, v25)
-	VFADD(v26, v25, v25)
-	VFADD(v25, v24, v24)
-	VFADD(v24, v23, v23)
-	VFCMGT(v22, v1, v24)
-	VBSL(v22, v1, v24)
-	VFCMGT(v27, v24, v22)
-	VBSL(v27, v24, v22)
-	VFCMGT(v27, v24, v25)
-	VBSL(v24, v27, v25)
-	VFADD(v25, v22, v24)
-	FMOVQ 416(R0), F26
-	VFCMGT(v26, v24, v27)
-	VBSL(v24, v26, v27)
-	VFSUB(v27, v22, v22)
-	VFADD(v25, v22, v22)
-	VFADD(v22, v23, v22)
-	VFADD(v24, v22, v22)
-	FMOVQ.P F22, 16(R4)
+	FMOVQ.P 16(R5), F18
+	VORR(v8, v18, v19)
+	VFCMGT(v19, v7, v20)
+	VBSL(v19, v7, v20)
+	VORR(v4, v4, v19)
+	VFMLA(v9, v20, v19)
+	VFSUB(v4, v19, v21)
+	VFMLS(v5, v21, v20)
+	VORR(v20, v20, v22)
+	VFMLS(v1, v21, v22)
+	VORR(v11, v11, v23)
+	VFMLA(v22, v10, v23)
+	VORR(v12, v12, v24)
+	VFMLA(v22, v23, v24)
+	VORR(v13, v13, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v14, v14, v24)
+	VFMLA(v22, v23, v24)
+	VFMUL(v22, v22, v22)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v21, v22)
+	VFADD(v22, v20, v21)
+	VFADD(v21, v0, v21)
+	VSHL(23, v19, v19)
+	VFMUL(v19, v21, v23)
+	VFMUL(v3, v23, v23)
+	VFADD(v23, v0, v24)
+	VSUB(v6, v24, v25)
+	VAND(v15, v25, v26)
+	VADD(v6, v26, v26)
+	VFSUB(v0, v26, v26)
+	VSSHR(23, v25, v25)
+	VSCVTF(v25, v25)
+	VFCMEQ(v2, v25, v27)
+	VBIT(v27, v23, v26)
+	VFMUL(v26, v16, v28)
+	VORR(v26, v26, v29)
+	VFMLS(v26, v28, v29)
+	VFSUB(v29, v26, v30)
+	VFMLS(v26, v28, v30)
+	VFMUL(v5, v25, v28)
+	VFADD(v29, v28, v31)
+	VFSUB(v31, v28, v28)
+	VFADD(v29, v28, v28)
+	VFADD(v28, v30, v28)
+	FMOVQ 288(R0), F29
+	VFMLA(v26, v17, v29)
+	FMOVQ 304(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 320(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 336(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 352(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 368(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 384(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 400(R0), F30
+	VFMLA(v26, v29, v30)
+	VFMUL(v26, v26, v29)
+	VFMUL(v26, v29, v26)
+	VFSUB(v21, v0, v21)
+	VFADD(v20, v21, v20)
+	VFADD(v22, v20, v20)
+	VFMUL(v19, v20, v19)
+	VFMUL(v3, v19, v19)
+	VFSUB(v24, v0, v20)
+	VFADD(v23, v20, v20)
+	VFADD(v19, v20, v20)
+	VBSL(v20, v19, v27)
+	VFDIV(v24, v27, v19)
+	VFMLA(v1, v25, v19)
+	VFMLA(v26, v30, v19)
+	VFADD(v19, v28, v19)
+	VFCMGT(v18, v2, v20)
+	VBSL(v18, v2, v20)
+	VFCMGT(v31, v20, v18)
+	VBSL(v31, v20, v18)
+	VFCMGT(v31, v20, v21)
+	VBSL(v20, v31, v21)
+	VFADD(v21, v18, v20)
+	FMOVQ 416(R0), F22
+	VFCMGT(v22, v20, v23)
+	VBSL(v20, v22, v23)
+	VFSUB(v23, v18, v18)
+	VFADD(v21, v18, v18)
+	VFADD(v18, v19, v18)
+	VFADD(v20, v18, v18)
+	FMOVQ.P F18, 16(R4)
 	SUBS $4, R3, R3
 	BGE loop
 
@@ -36892,106 +36581,97 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F22
-	VORR(v8, v22, v23)
-	VFCMGT(v23, v7, v24)
-	VBSL(v23, v7, v24)
-	VFMUL(v9, v24, v23)
-	VFADD(v3, v23, v23)
-	VFSUB(v3, v23, v25)
-	VFMUL(v4, v25, v26)
-	VFSUB(v26, v24, v24)
-	VFMUL(v5, v25, v25)
-	VFSUB(v25, v24, v26)
-	VFMUL(v26, v10, v27)
-	VFADD(v11, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v12, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v13, v27, v27)
-	VFMUL(v26, v27, v27)
-	VFADD(v14, v27, v27)
-	VFMUL(v26, v26, v28)
-	VFMUL(v28, v27, v27)
-	VFSUB(v26, v24, v24)
-	VFSUB(v25, v24, v24)
-	VFADD(v24, v27, v24)
-	VFADD(v24, v26, v25)
-	VFADD(v25, v0, v25)
-	VSHL(23, v23, v23)
-	VFMUL(v23, v25, v27)
-	VFMUL(v2, v27, v27)
-	VFADD(v27, v0, v28)
-	VSUB(v6, v28, v29)
-	VSSHR(23, v29, v30)
-	VSCVTF(v30, v30)
-	VFMUL(v5, v30, v31)
-	VFSUB(v25, v0, v25)
-	VFADD(v26, v25, v25)
-	VFADD(v24, v25, v24)
-	VFMUL(v23, v24, v23)
-	VFMUL(v2, v23, v23)
-	VFSUB(v28, v0, v24)
-	VFADD(v27, v24, v24)
-	VFADD(v23, v24, v24)
-	VFCMEQ(v1, v30, v25)
-	VBIF(v25, v24, v23)
-	VFDIV(v28, v23, v23)
-	VFADD(v23, v31, v23)
-	VAND(v15, v29, v24)
-	VADD(v6, v24, v24)
-	VFSUB(v0, v24, v24)
-	VBSL(v24, v27, v25)
-	VFMUL(v25, v17, v24)
-	VFADD(v18, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v19, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v20, v24, v24)
-	VFMUL(v25, v24, v24)
-	VFADD(v21, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 352(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 368(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 384(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v24, v24)
-	FMOVQ 400(R0), F26
-	VFADD(v26, v24, v24)
-	VFMUL(v25, v25, v26)
-	VFMUL(v25, v26, v26)
-	VFMUL(v26, v24, v24)
-	VFADD(v24, v23, v23)
-	VFMUL(v25, v16, v24)
-	VFMUL(v25, v24, v24)
-	VFSUB(v24, v25, v26)
-	VFSUB(v26, v25, v25)
-	VFSUB(v24, v25, v24)
-	VFMUL(v4, v30, v25)
-	VFADD(v26, v25, v27)
-	VFSUB(v27, v25, v25)
-	VFADD(v26, v25, v25)
-	VFADD(v25, v24, v24)
-	VFADD(v24, v23, v23)
-	VFCMGT(v22, v1, v24)
-	VBSL(v22, v1, v24)
-	VFCMGT(v27, v24, v22)
-	VBSL(v27, v24, v22)
-	VFCMGT(v27, v24, v25)
-	VBSL(v24, v27, v25)
-	VFADD(v25, v22, v24)
-	FMOVQ 416(R0), F26
-	VFCMGT(v26, v24, v27)
-	VBSL(v24, v26, v27)
-	VFSUB(v27, v22, v22)
-	VFADD(v25, v22, v22)
-	VFADD(v22, v23, v22)
-	VFADD(v24, v22, v22)
-	FMOVS.P F22, 4(R4)
+	FMOVS.P 4(R5), F18
+	VORR(v8, v18, v19)
+	VFCMGT(v19, v7, v20)
+	VBSL(v19, v7, v20)
+	VORR(v4, v4, v19)
+	VFMLA(v9, v20, v19)
+	VFSUB(v4, v19, v21)
+	VFMLS(v5, v21, v20)
+	VORR(v20, v20, v22)
+	VFMLS(v1, v21, v22)
+	VORR(v11, v11, v23)
+	VFMLA(v22, v10, v23)
+	VORR(v12, v12, v24)
+	VFMLA(v22, v23, v24)
+	VORR(v13, v13, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v14, v14, v24)
+	VFMLA(v22, v23, v24)
+	VFMUL(v22, v22, v22)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v21, v22)
+	VFADD(v22, v20, v21)
+	VFADD(v21, v0, v21)
+	VSHL(23, v19, v19)
+	VFMUL(v19, v21, v23)
+	VFMUL(v3, v23, v23)
+	VFADD(v23, v0, v24)
+	VSUB(v6, v24, v25)
+	VAND(v15, v25, v26)
+	VADD(v6, v26, v26)
+	VFSUB(v0, v26, v26)
+	VSSHR(23, v25, v25)
+	VSCVTF(v25, v25)
+	VFCMEQ(v2, v25, v27)
+	VBIT(v27, v23, v26)
+	VFMUL(v26, v16, v28)
+	VORR(v26, v26, v29)
+	VFMLS(v26, v28, v29)
+	VFSUB(v29, v26, v30)
+	VFMLS(v26, v28, v30)
+	VFMUL(v5, v25, v28)
+	VFADD(v29, v28, v31)
+	VFSUB(v31, v28, v28)
+	VFADD(v29, v28, v28)
+	VFADD(v28, v30, v28)
+	FMOVQ 288(R0), F29
+	VFMLA(v26, v17, v29)
+	FMOVQ 304(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 320(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 336(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 352(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 368(R0), F30
+	VFMLA(v26, v29, v30)
+	FMOVQ 384(R0), F29
+	VFMLA(v26, v30, v29)
+	FMOVQ 400(R0), F30
+	VFMLA(v26, v29, v30)
+	VFMUL(v26, v26, v29)
+	VFMUL(v26, v29, v26)
+	VFSUB(v21, v0, v21)
+	VFADD(v20, v21, v20)
+	VFADD(v22, v20, v20)
+	VFMUL(v19, v20, v19)
+	VFMUL(v3, v19, v19)
+	VFSUB(v24, v0, v20)
+	VFADD(v23, v20, v20)
+	VFADD(v19, v20, v20)
+	VBSL(v20, v19, v27)
+	VFDIV(v24, v27, v19)
+	VFMLA(v1, v25, v19)
+	VFMLA(v26, v30, v19)
+	VFADD(v19, v28, v19)
+	VFCMGT(v18, v2, v20)
+	VBSL(v18, v2, v20)
+	VFCMGT(v31, v20, v18)
+	VBSL(v31, v20, v18)
+	VFCMGT(v31, v20, v21)
+	VBSL(v20, v31, v21)
+	VFADD(v21, v18, v20)
+	FMOVQ 416(R0), F22
+	VFCMGT(v22, v20, v23)
+	VBSL(v20, v22, v23)
+	VFSUB(v23, v18, v18)
+	VFADD(v21, v18, v18)
+	VFADD(v18, v19, v18)
+	VFADD(v20, v18, v18)
+	FMOVS.P F18, 4(R4)
 	SUBS $1, R3, R3
 	BGE single
 
@@ -38791,33 +38471,31 @@ end:
 
 DATA constantsOfTanh<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfTanh<>+8(SB)/8, $0x3f8000003f800000
-DATA constantsOfTanh<>+16(SB)/8, $0x8000000080000000
-DATA constantsOfTanh<>+24(SB)/8, $0x8000000080000000
-DATA constantsOfTanh<>+32(SB)/8, $0x4b40007f4b40007f
-DATA constantsOfTanh<>+40(SB)/8, $0x4b40007f4b40007f
-DATA constantsOfTanh<>+48(SB)/8, $0xfffff000fffff000
-DATA constantsOfTanh<>+56(SB)/8, $0xfffff000fffff000
+DATA constantsOfTanh<>+16(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfTanh<>+24(SB)/8, $0x35bfbe8e35bfbe8e
+DATA constantsOfTanh<>+32(SB)/8, $0x8000000080000000
+DATA constantsOfTanh<>+40(SB)/8, $0x8000000080000000
+DATA constantsOfTanh<>+48(SB)/8, $0x4b40007f4b40007f
+DATA constantsOfTanh<>+56(SB)/8, $0x4b40007f4b40007f
 DATA constantsOfTanh<>+64(SB)/8, $0xc1110000c1110000
 DATA constantsOfTanh<>+72(SB)/8, $0xc1110000c1110000
 DATA constantsOfTanh<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constantsOfTanh<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constantsOfTanh<>+96(SB)/8, $0x3f3172003f317200
 DATA constantsOfTanh<>+104(SB)/8, $0x3f3172003f317200
-DATA constantsOfTanh<>+112(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfTanh<>+120(SB)/8, $0x35bfbe8e35bfbe8e
-DATA constantsOfTanh<>+128(SB)/8, $0x394f3646394f3646
-DATA constantsOfTanh<>+136(SB)/8, $0x394f3646394f3646
-DATA constantsOfTanh<>+144(SB)/8, $0x3ab69d2b3ab69d2b
-DATA constantsOfTanh<>+152(SB)/8, $0x3ab69d2b3ab69d2b
-DATA constantsOfTanh<>+160(SB)/8, $0x3c08896d3c08896d
-DATA constantsOfTanh<>+168(SB)/8, $0x3c08896d3c08896d
-DATA constantsOfTanh<>+176(SB)/8, $0x3d2aaa7c3d2aaa7c
-DATA constantsOfTanh<>+184(SB)/8, $0x3d2aaa7c3d2aaa7c
-DATA constantsOfTanh<>+192(SB)/8, $0x3e2aaaaa3e2aaaaa
-DATA constantsOfTanh<>+200(SB)/8, $0x3e2aaaaa3e2aaaaa
-DATA constantsOfTanh<>+208(SB)/8, $0x3f0000003f000000
-DATA constantsOfTanh<>+216(SB)/8, $0x3f0000003f000000
-GLOBL constantsOfTanh<>(SB), RODATA|NOPTR, $224
+DATA constantsOfTanh<>+112(SB)/8, $0x394f3646394f3646
+DATA constantsOfTanh<>+120(SB)/8, $0x394f3646394f3646
+DATA constantsOfTanh<>+128(SB)/8, $0xbab69d2bbab69d2b
+DATA constantsOfTanh<>+136(SB)/8, $0xbab69d2bbab69d2b
+DATA constantsOfTanh<>+144(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfTanh<>+152(SB)/8, $0x3c08896d3c08896d
+DATA constantsOfTanh<>+160(SB)/8, $0xbd2aaa7cbd2aaa7c
+DATA constantsOfTanh<>+168(SB)/8, $0xbd2aaa7cbd2aaa7c
+DATA constantsOfTanh<>+176(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfTanh<>+184(SB)/8, $0x3e2aaaaa3e2aaaaa
+DATA constantsOfTanh<>+192(SB)/8, $0x3f0000003f000000
+DATA constantsOfTanh<>+200(SB)/8, $0x3f0000003f000000
+GLOBL constantsOfTanh<>(SB), RODATA|NOPTR, $208
 
 //	y ← tanh x
 //
@@ -38843,6 +38521,7 @@ TEXT ·Tanh(SB), NOSPLIT, $0-24
 	FMOVQ 128(R0), F8
 	FMOVQ 144(R0), F9
 	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
 	SUB $48, R2, R3
 
 entry:
@@ -38853,121 +38532,102 @@ entry:
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F11, F12)
-	VORR(v1, v11, v13)
-	VORR(v1, v12, v14)
-	VFCMGT(v13, v4, v15)
-	VBSL(v13, v4, v15)
-	VFCMGT(v14, v4, v13)
-	VBSL(v14, v4, v13)
-	VFADD(v15, v15, v14)
-	VFADD(v13, v13, v13)
-	VFMUL(v5, v14, v15)
-	VFMUL(v5, v13, v16)
-	VFADD(v2, v15, v15)
-	VFADD(v2, v16, v16)
-	VSHL(23, v15, v17)
+	FLDPQ.P 32(R5), (F12, F13)
+	VORR(v2, v12, v14)
+	VORR(v2, v13, v15)
+	VFCMGT(v14, v4, v16)
+	VBSL(v14, v4, v16)
+	VFCMGT(v15, v4, v14)
+	VBSL(v15, v4, v14)
+	VFADD(v16, v16, v15)
+	VFADD(v14, v14, v14)
+	VORR(v3, v3, v16)
+	VFMLA(v5, v15, v16)
+	VORR(v3, v3, v17)
+	VFMLA(v5, v14, v17)
 	VSHL(23, v16, v18)
-	VFSUB(v17, v0, v19)
+	VSHL(23, v17, v19)
 	VFSUB(v18, v0, v20)
-	VFSUB(v2, v15, v15)
-	VFSUB(v2, v16, v16)
-	VFMUL(v7, v15, v21)
-	VFMUL(v7, v16, v22)
-	VFMUL(v6, v15, v15)
-	VFMUL(v6, v16, v16)
-	VFSUB(v15, v14, v14)
-	VFSUB(v16, v13, v13)
-	VFSUB(v14, v21, v15)
-	VFSUB(v13, v22, v16)
-	VFADD(v15, v19, v23)
-	VFADD(v16, v20, v24)
-	VFSUB(v23, v19, v25)
-	VFSUB(v24, v20, v26)
-	VFADD(v15, v25, v25)
-	VFADD(v16, v26, v26)
-	VFMUL(v15, v15, v27)
-	VFMUL(v16, v16, v28)
-	VFMUL(v15, v8, v29)
-	VFMUL(v16, v8, v30)
-	VFADD(v9, v29, v29)
-	VFADD(v9, v30, v30)
-	VFMUL(v15, v29, v29)
-	VFMUL(v16, v30, v30)
-	VFADD(v10, v29, v29)
-	VFADD(v10, v30, v30)
-	VFMUL(v15, v29, v29)
-	VFMUL(v16, v30, v30)
-	FMOVQ 176(R0), F31
-	VFADD(v31, v29, v29)
-	VFADD(v31, v30, v30)
-	VFMUL(v15, v29, v29)
-	VFMUL(v16, v30, v30)
-	FMOVQ 192(R0), F31
-	VFADD(v31, v29, v29)
-	VFADD(v31, v30, v30)
-	VFMUL(v15, v29, v29)
-	VFMUL(v16, v30, v30)
-	FMOVQ 208(R0), F31
-	VFADD(v31, v29, v29)
-	VFADD(v31, v30, v30)
-	VFMUL(v29, v27, v27)
-	VFMUL(v30, v28, v28)
-	VFADD(v15, v14, v14)
-	VFADD(v16, v13, v13)
-	VFSUB(v14, v21, v14)
-	VFSUB(v13, v22, v13)
-	VFADD(v14, v27, v14)
-	VFADD(v13, v28, v13)
-	VFADD(v14, v25, v21)
-	VFADD(v13, v26, v22)
-	VFSUB(v19, v0, v19)
+	VFSUB(v19, v0, v21)
+	VFSUB(v3, v16, v16)
+	VFSUB(v3, v17, v17)
+	VFMLS(v6, v16, v15)
+	VFMLS(v6, v17, v14)
+	VFSUB(v15, v20, v22)
+	VFSUB(v14, v21, v23)
+	VFSUB(v22, v20, v24)
+	VFSUB(v23, v21, v25)
+	VFSUB(v15, v24, v24)
+	VFSUB(v14, v25, v25)
+	VORR(v15, v15, v26)
+	VFMLS(v1, v16, v26)
+	VORR(v14, v14, v27)
+	VFMLS(v1, v17, v27)
+	VORR(v8, v8, v28)
+	VFMLA(v26, v7, v28)
+	VORR(v8, v8, v29)
+	VFMLA(v27, v7, v29)
+	VORR(v9, v9, v30)
+	VFMLA(v26, v28, v30)
+	VORR(v9, v9, v28)
+	VFMLA(v27, v29, v28)
+	VORR(v10, v10, v29)
+	VFMLA(v26, v30, v29)
+	VORR(v10, v10, v30)
+	VFMLA(v27, v28, v30)
+	VORR(v11, v11, v28)
+	VFMLA(v26, v29, v28)
+	VORR(v11, v11, v29)
+	VFMLA(v27, v30, v29)
+	FMOVQ 192(R0), F30
+	VORR(v30, v30, v31)
+	VFMLS(v28, v26, v31)
+	VFMLS(v29, v27, v30)
+	VFMUL(v26, v26, v26)
+	VFMUL(v27, v27, v27)
+	VFMUL(v26, v31, v26)
+	VFMUL(v27, v30, v27)
+	VFMLA(v1, v16, v26)
+	VFMLA(v1, v17, v27)
+	VFADD(v26, v24, v16)
+	VFADD(v27, v25, v17)
 	VFSUB(v20, v0, v20)
-	VFSUB(v17, v19, v19)
+	VFSUB(v21, v0, v21)
 	VFSUB(v18, v20, v20)
-	VFADD(v19, v21, v19)
-	VFADD(v20, v22, v20)
-	VFADD(v19, v23, v21)
-	VFADD(v20, v24, v22)
-	VFADD(v17, v17, v25)
-	VFADD(v18, v18, v26)
+	VFSUB(v19, v21, v21)
+	VFADD(v20, v16, v16)
+	VFADD(v21, v17, v17)
+	VFADD(v16, v22, v20)
+	VFADD(v17, v23, v21)
+	VFADD(v18, v18, v24)
+	VFADD(v19, v19, v25)
+	VFADD(v24, v20, v24)
 	VFADD(v25, v21, v25)
-	VFADD(v26, v22, v26)
-	VFDIV(v25, v0, v27)
-	VFDIV(v26, v0, v28)
-	VFMUL(v27, v21, v21)
-	VFMUL(v28, v22, v22)
-	VAND(v3, v21, v21)
-	VAND(v3, v22, v22)
-	VAND(v3, v25, v25)
-	VAND(v3, v26, v26)
-	VFMUL(v25, v21, v29)
-	VFMUL(v26, v22, v30)
-	VFSUB(v29, v23, v23)
-	VFSUB(v30, v24, v24)
-	VFADD(v19, v23, v19)
-	VFADD(v20, v24, v20)
-	VFSUB(v25, v0, v23)
-	VFSUB(v26, v0, v24)
-	VFADD(v17, v23, v17)
-	VFADD(v18, v24, v18)
-	VFADD(v15, v17, v15)
-	VFADD(v16, v18, v16)
-	VFADD(v14, v15, v14)
-	VFADD(v13, v16, v13)
-	VFMUL(v14, v21, v14)
-	VFMUL(v13, v22, v13)
+	VFDIV(v24, v0, v28)
+	VFDIV(v25, v0, v29)
+	VFMUL(v28, v20, v20)
+	VFMUL(v29, v21, v21)
+	VFSUB(v24, v0, v30)
+	VFSUB(v25, v0, v31)
+	VFADD(v18, v30, v18)
+	VFADD(v19, v31, v19)
+	VFSUB(v15, v18, v15)
 	VFSUB(v14, v19, v14)
-	VFSUB(v13, v20, v13)
-	VFMUL(v27, v14, v14)
-	VFMUL(v28, v13, v13)
-	VFADD(v14, v21, v14)
-	VFADD(v13, v22, v13)
-	VAND(v1, v11, v11)
-	VAND(v1, v12, v12)
-	VORR(v11, v14, v11)
-	VORR(v12, v13, v12)
-	FSTPQ.P (F11, F12), 32(R4)
+	VFADD(v26, v15, v15)
+	VFADD(v27, v14, v14)
+	VFMLS(v24, v20, v22)
+	VFMLS(v25, v21, v23)
+	VFADD(v16, v22, v16)
+	VFADD(v17, v23, v17)
+	VFMLS(v15, v20, v16)
+	VFMLS(v14, v21, v17)
+	VFMLA(v28, v16, v20)
+	VFMLA(v29, v17, v21)
+	VAND(v2, v12, v12)
+	VAND(v2, v13, v13)
+	VORR(v12, v20, v12)
+	VORR(v13, v21, v13)
+	FSTPQ.P (F12, F13), 32(R4)
 	SUBS $8, R3, R3
 	BGE main
 
@@ -38977,66 +38637,55 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F11
-	VORR(v1, v11, v12)
-	VFCMGT(v12, v4, v13)
-	VBSL(v12, v4, v13)
-	VFADD(v13, v13, v12)
-	VFMUL(v5, v12, v13)
-	VFADD(v2, v13, v13)
-	VSHL(23, v13, v14)
-	VFSUB(v14, v0, v15)
-	VFSUB(v2, v13, v13)
-	VFMUL(v7, v13, v16)
-	VFMUL(v6, v13, v13)
-	VFSUB(v13, v12, v12)
-	VFSUB(v12, v16, v13)
-	VFADD(v13, v15, v17)
-	VFSUB(v17, v15, v18)
-	VFADD(v13, v18, v18)
-	VFMUL(v13, v13, v19)
-	VFMUL(v13, v8, v20)
-	VFADD(v9, v20, v20)
-	VFMUL(v13, v20, v20)
-	VFADD(v10, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 176(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 192(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 208(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v20, v19, v19)
-	VFADD(v13, v12, v12)
-	VFSUB(v12, v16, v12)
-	VFADD(v12, v19, v12)
-	VFADD(v12, v18, v16)
-	VFSUB(v15, v0, v15)
-	VFSUB(v14, v15, v15)
-	VFADD(v15, v16, v15)
-	VFADD(v15, v17, v16)
-	VFADD(v14, v14, v18)
+	FMOVQ.P 16(R5), F12
+	VORR(v2, v12, v13)
+	VFCMGT(v13, v4, v14)
+	VBSL(v13, v4, v14)
+	VFADD(v14, v14, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v5, v13, v14)
+	VSHL(23, v14, v15)
+	VFSUB(v15, v0, v16)
+	VFSUB(v3, v14, v14)
+	VFMLS(v6, v14, v13)
+	VFSUB(v13, v16, v17)
+	VFSUB(v17, v16, v18)
+	VFSUB(v13, v18, v18)
+	VORR(v13, v13, v19)
+	VFMLS(v1, v14, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v19, v7, v20)
+	VORR(v9, v9, v21)
+	VFMLA(v19, v20, v21)
+	VORR(v10, v10, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v20, v21)
+	FMOVQ 192(R0), F20
+	VFMLS(v21, v19, v20)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v20, v19)
+	VFMLA(v1, v14, v19)
+	VFADD(v19, v18, v14)
+	VFSUB(v16, v0, v16)
+	VFSUB(v15, v16, v16)
+	VFADD(v16, v14, v14)
+	VFADD(v14, v17, v16)
+	VFADD(v15, v15, v18)
 	VFADD(v18, v16, v18)
-	VFDIV(v18, v0, v19)
-	VFMUL(v19, v16, v16)
-	VAND(v3, v16, v16)
-	VAND(v3, v18, v18)
-	VFMUL(v18, v16, v20)
-	VFSUB(v20, v17, v17)
-	VFADD(v15, v17, v15)
-	VFSUB(v18, v0, v17)
+	VFDIV(v18, v0, v20)
+	VFMUL(v20, v16, v16)
+	VFSUB(v18, v0, v21)
+	VFADD(v15, v21, v15)
+	VFSUB(v13, v15, v13)
+	VFADD(v19, v13, v13)
+	VFMLS(v18, v16, v17)
 	VFADD(v14, v17, v14)
-	VFADD(v13, v14, v13)
-	VFADD(v12, v13, v12)
-	VFMUL(v12, v16, v12)
-	VFSUB(v12, v15, v12)
-	VFMUL(v19, v12, v12)
-	VFADD(v12, v16, v12)
-	VAND(v1, v11, v11)
-	VORR(v11, v12, v11)
-	FMOVQ.P F11, 16(R4)
+	VFMLS(v13, v16, v14)
+	VFMLA(v20, v14, v16)
+	VAND(v2, v12, v12)
+	VORR(v12, v16, v12)
+	FMOVQ.P F12, 16(R4)
 	SUBS $4, R3, R3
 	BGE loop
 
@@ -39046,66 +38695,55 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F11
-	VORR(v1, v11, v12)
-	VFCMGT(v12, v4, v13)
-	VBSL(v12, v4, v13)
-	VFADD(v13, v13, v12)
-	VFMUL(v5, v12, v13)
-	VFADD(v2, v13, v13)
-	VSHL(23, v13, v14)
-	VFSUB(v14, v0, v15)
-	VFSUB(v2, v13, v13)
-	VFMUL(v7, v13, v16)
-	VFMUL(v6, v13, v13)
-	VFSUB(v13, v12, v12)
-	VFSUB(v12, v16, v13)
-	VFADD(v13, v15, v17)
-	VFSUB(v17, v15, v18)
-	VFADD(v13, v18, v18)
-	VFMUL(v13, v13, v19)
-	VFMUL(v13, v8, v20)
-	VFADD(v9, v20, v20)
-	VFMUL(v13, v20, v20)
-	VFADD(v10, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 176(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 192(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v13, v20, v20)
-	FMOVQ 208(R0), F21
-	VFADD(v21, v20, v20)
-	VFMUL(v20, v19, v19)
-	VFADD(v13, v12, v12)
-	VFSUB(v12, v16, v12)
-	VFADD(v12, v19, v12)
-	VFADD(v12, v18, v16)
-	VFSUB(v15, v0, v15)
-	VFSUB(v14, v15, v15)
-	VFADD(v15, v16, v15)
-	VFADD(v15, v17, v16)
-	VFADD(v14, v14, v18)
+	FMOVS.P 4(R5), F12
+	VORR(v2, v12, v13)
+	VFCMGT(v13, v4, v14)
+	VBSL(v13, v4, v14)
+	VFADD(v14, v14, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v5, v13, v14)
+	VSHL(23, v14, v15)
+	VFSUB(v15, v0, v16)
+	VFSUB(v3, v14, v14)
+	VFMLS(v6, v14, v13)
+	VFSUB(v13, v16, v17)
+	VFSUB(v17, v16, v18)
+	VFSUB(v13, v18, v18)
+	VORR(v13, v13, v19)
+	VFMLS(v1, v14, v19)
+	VORR(v8, v8, v20)
+	VFMLA(v19, v7, v20)
+	VORR(v9, v9, v21)
+	VFMLA(v19, v20, v21)
+	VORR(v10, v10, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v11, v11, v21)
+	VFMLA(v19, v20, v21)
+	FMOVQ 192(R0), F20
+	VFMLS(v21, v19, v20)
+	VFMUL(v19, v19, v19)
+	VFMUL(v19, v20, v19)
+	VFMLA(v1, v14, v19)
+	VFADD(v19, v18, v14)
+	VFSUB(v16, v0, v16)
+	VFSUB(v15, v16, v16)
+	VFADD(v16, v14, v14)
+	VFADD(v14, v17, v16)
+	VFADD(v15, v15, v18)
 	VFADD(v18, v16, v18)
-	VFDIV(v18, v0, v19)
-	VFMUL(v19, v16, v16)
-	VAND(v3, v16, v16)
-	VAND(v3, v18, v18)
-	VFMUL(v18, v16, v20)
-	VFSUB(v20, v17, v17)
-	VFADD(v15, v17, v15)
-	VFSUB(v18, v0, v17)
+	VFDIV(v18, v0, v20)
+	VFMUL(v20, v16, v16)
+	VFSUB(v18, v0, v21)
+	VFADD(v15, v21, v15)
+	VFSUB(v13, v15, v13)
+	VFADD(v19, v13, v13)
+	VFMLS(v18, v16, v17)
 	VFADD(v14, v17, v14)
-	VFADD(v13, v14, v13)
-	VFADD(v12, v13, v12)
-	VFMUL(v12, v16, v12)
-	VFSUB(v12, v15, v12)
-	VFMUL(v19, v12, v12)
-	VFADD(v12, v16, v12)
-	VAND(v1, v11, v11)
-	VORR(v11, v12, v11)
-	FMOVS.P F11, 4(R4)
+	VFMLS(v13, v16, v14)
+	VFMLA(v20, v14, v16)
+	VAND(v2, v12, v12)
+	VORR(v12, v16, v12)
+	FMOVS.P F12, 4(R4)
 	SUBS $1, R3, R3
 	BGE single
 

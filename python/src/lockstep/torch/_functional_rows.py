@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from ._plan import shared_pool
+from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -91,7 +92,7 @@ class _CrossEntropy(torch.autograd.Function):
         x = x.resolve_neg().contiguous()
         ctx.options, ctx.grad = options, None
         if ctx.needs_input_grad[0]:
-            ctx.grad = torch.empty_like(x)
+            ctx.grad = empty_like(x)
             ctx.save_for_backward(x, targets)
         return _evaluate(x, targets, options, ctx.grad)
 
@@ -102,7 +103,7 @@ class _CrossEntropy(torch.autograd.Function):
         x, targets = ctx.saved_tensors
         grad, ctx.grad = ctx.grad, None  # it goes to the caller, who may write over it
         if grad is None:
-            grad = torch.empty_like(x)
+            grad = empty_like(x)
             _evaluate(x, targets, ctx.options, grad)
         if ctx.options[2] == "none":
             return grad.mul_(g.unsqueeze(1)), None, None

@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 from .. import _library as c
 from .._library import ArgumentError
 from ._functional_rows import cross_entropy
+from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
 
 __all__ = [
@@ -203,7 +204,7 @@ def _predictions(input: Tensor, target: Tensor, weight: Tensor | None, reduction
 def _value(input: Tensor, p: c.Predictions, name: str, options: tuple[Any, ...]) -> Tensor:
     """The reduced value, or the losses."""
     if p.reduction == _REDUCTIONS["none"]:
-        each = torch.empty_like(input)
+        each = empty_like(input)
         p.each = each.data_ptr()
         c.loss(name, p, *options)
         return each
@@ -232,7 +233,7 @@ class _Loss(torch.autograd.Function):
         weight = None if weight is None else weight.contiguous()
         p = _predictions(input, target, weight, reduction)
         if ctx.needs_input_grad[0]:
-            grad = torch.empty_like(input)
+            grad = empty_like(input)
             p.grad = grad.data_ptr()
             ctx.save_for_backward(grad)
         return _value(input, p, name, options)
@@ -249,7 +250,7 @@ class _Normal(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, target: Tensor, var: Tensor, reduction: int, eps: float, full: bool) -> Tensor:
         input, target, var = input.contiguous(), target.contiguous(), var.contiguous()
         p = _predictions(input, target, None, reduction)
-        grad, by = torch.empty_like(input), torch.empty_like(var)
+        grad, by = empty_like(input), empty_like(var)
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
             p.grad = grad.data_ptr()
             ctx.save_for_backward(grad, by)
