@@ -27,8 +27,11 @@ var Products = All.Define("Products", `
 	to ← bits of x·y + z, z - x·y and others, joined`, func(r *rule.Rule) {
 	to, x, y, z := r.Buffer("to"), r.Buffer("x"), r.Buffer("y"), r.Buffer("z")
 	half, c := r.Const(.5), r.Const(0x1.6p-1)
-	once := func(v rule.Value) rule.Value { return v.Add(half) } // read by one operation alone
+	n := float32(0)
+	once := func(v rule.Value) rule.Value { n++; return v.Add(r.Const(n)) } // read by one operation alone
+	twice := once(x)
 	list := []rule.Value{
+		twice.FMA(y, z), twice.FNMA(z, y),
 		x.FMA(y, z), x.FNMA(y, z), once(x).FMA(y, z), x.FMA(once(y), z), x.FMA(y, once(z)), once(y).FNMA(x, z), x.FNMA(once(z), y),
 		y.FNMA(x, once(z)), once(x).FMA(half, c), c.FMA(once(y), half), half.FNMA(c, once(z)), x.FMA(x, x), once(y).FNMA(z, z),
 		x.FMA(x, once(y)), z.FMA(c, y), once(x).FMA(once(y), once(z)), once(z).FNMA(once(x), once(y)),
@@ -42,4 +45,11 @@ var Products = All.Define("Products", `
 		}
 	}
 	to.Set(bits.Xor(sum))
+})
+
+// Operands fuses what is in memory and read once.
+var Operands = All.Define("Operands", `
+	to ← z - ((x+1)·y + ½)·¾`, func(r *rule.Rule) {
+	to, x, y, z := r.Buffer("to"), r.Buffer("x"), r.Buffer("y"), r.Buffer("z")
+	to.Set(x.Add(r.Const(1)).FMA(y, r.Const(.5)).FNMA(r.Const(.75), z))
 })

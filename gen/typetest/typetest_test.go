@@ -12,7 +12,12 @@ import (
 // A table has the kernels of an instruction set.
 type table struct {
 	mixed    func(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[rule.Lanes]float64)
-	products func(list [][]float32)
+	products map[*rule.Rule]func(list [][]float32)
+}
+
+// products are the kernels of such rules.
+func products(products, operands func([][]float32)) map[*rule.Rule]func([][]float32) {
+	return map[*rule.Rule]func([][]float32){Products: products, Operands: operands}
 }
 
 // A tensor has the buffers of Mixed, with one element more than the kernel may touch.
@@ -115,12 +120,14 @@ func TestProducts(t *testing.T) {
 					}
 				}
 			}
-			want := make([]float32, n)
-			Products.Eval(rule.Args{Buffers: [][]float32{want, b[1], b[2], b[3]}})
-			table.products(b[:])
-			for i := range want {
-				if got := b[0][i]; math.Float32bits(got) != math.Float32bits(want[i]) {
-					t.Fatalf("%s: element %d of %d is %#x, want %#x", name, i, n, math.Float32bits(got), math.Float32bits(want[i]))
+			for r, kernel := range table.products {
+				want := make([]float32, n)
+				r.Eval(rule.Args{Buffers: [][]float32{want, b[1], b[2], b[3]}})
+				kernel(b[:])
+				for i := range want {
+					if got := b[0][i]; math.Float32bits(got) != math.Float32bits(want[i]) {
+						t.Fatalf("%s, %s: element %d of %d is %#x, want %#x", name, r.Name, i, n, math.Float32bits(got), math.Float32bits(want[i]))
+					}
 				}
 			}
 		}

@@ -13,6 +13,13 @@ import "github.com/lockstep-go/lockstep/fallback"
 //go:noescape
 func Mixed(p []float32, g, half []fallback.BF16, f, rounded []fallback.F16, sum *[32]float64)
 
+// Operands is
+//
+//	to ← z - ((x+1)·y + ½)·¾
+//
+//go:noescape
+func Operands(list [][]float32)
+
 // Products is
 //
 //	to ← bits of x·y + z, z - x·y and others, joined

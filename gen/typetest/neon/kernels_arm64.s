@@ -171,11 +171,177 @@ singleend:
 end:
 	RET
 
+DATA constantsOfOperands<>+0(SB)/8, $0x3f8000003f800000
+DATA constantsOfOperands<>+8(SB)/8, $0x3f8000003f800000
+DATA constantsOfOperands<>+16(SB)/8, $0x3f0000003f000000
+DATA constantsOfOperands<>+24(SB)/8, $0x3f0000003f000000
+DATA constantsOfOperands<>+32(SB)/8, $0x3f4000003f400000
+DATA constantsOfOperands<>+40(SB)/8, $0x3f4000003f400000
+GLOBL constantsOfOperands<>(SB), RODATA|NOPTR, $48
+
+//	to ← z - ((x+1)·y + ½)·¾
+//
+// func Operands(list [][]float32)
+// Requires: ASIMD
+TEXT ·Operands(SB), NOSPLIT, $0-24
+	MOVD $constantsOfOperands<>(SB), R0
+	MOVD list_base+0(FP), R1
+	MOVD list_len+8(FP), R2
+	MOVD $24, R3
+	MUL R3, R2, R2
+	ADD R1, R2, R2
+	CMP R2, R1
+	BGE end
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	SUB $96, R2, R0
+
+entry:
+	ADD $576, R1, R3
+	CMP R0, R3
+	BGT near
+	MOVD 0(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 24(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 48(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+	MOVD 72(R3), R4
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 128(R4), PLDL1KEEP
+	PRFM 192(R4), PLDL1KEEP
+
+near:
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	MOVD 48(R1), R6
+	MOVD 72(R1), R7
+	SUBS $16, R3, R3
+	BLT mainend
+
+main:
+	FLDPQ.P 64(R5), (F3, F4)
+	VFADD(v0, v3, v3)
+	VFADD(v0, v4, v4)
+	FLDPQ.P 64(R6), (F5, F6)
+	VORR(v1, v1, v7)
+	VFMLA(v5, v3, v7)
+	VORR(v1, v1, v3)
+	VFMLA(v6, v4, v3)
+	FLDPQ.P 64(R7), (F4, F5)
+	VFMLS(v2, v7, v4)
+	VFMLS(v2, v3, v5)
+	FSTPQ.P (F4, F5), 64(R4)
+	FLDPQ -32(R5), (F3, F4)
+	VFADD(v0, v3, v3)
+	VFADD(v0, v4, v4)
+	FLDPQ -32(R6), (F5, F6)
+	VORR(v1, v1, v7)
+	VFMLA(v5, v3, v7)
+	VORR(v1, v1, v3)
+	VFMLA(v6, v4, v3)
+	FLDPQ -32(R7), (F4, F5)
+	VFMLS(v2, v7, v4)
+	VFMLS(v2, v3, v5)
+	FSTPQ (F4, F5), -32(R4)
+	SUBS $16, R3, R3
+	BGE main
+
+mainend:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F3
+	VFADD(v0, v3, v3)
+	FMOVQ.P 16(R6), F4
+	VORR(v1, v1, v5)
+	VFMLA(v4, v3, v5)
+	FMOVQ.P 16(R7), F3
+	VFMLS(v2, v5, v3)
+	FMOVQ.P F3, 16(R4)
+	SUBS $4, R3, R3
+	BGE loop
+
+loopend:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F3
+	VFADD(v0, v3, v3)
+	FMOVS.P 4(R6), F4
+	VORR(v1, v1, v5)
+	VFMLA(v4, v3, v5)
+	FMOVS.P 4(R7), F3
+	VFMLS(v2, v5, v3)
+	FMOVS.P F3, 4(R4)
+	SUBS $1, R3, R3
+	BGE single
+
+singleend:
+	ADD $96, R1, R1
+	CMP R2, R1
+	BLT entry
+
+end:
+	RET
+
 DATA constantsOfProducts<>+0(SB)/8, $0x3f0000003f000000
 DATA constantsOfProducts<>+8(SB)/8, $0x3f0000003f000000
 DATA constantsOfProducts<>+16(SB)/8, $0x3f3000003f300000
 DATA constantsOfProducts<>+24(SB)/8, $0x3f3000003f300000
-GLOBL constantsOfProducts<>(SB), RODATA|NOPTR, $32
+DATA constantsOfProducts<>+32(SB)/8, $0x3f8000003f800000
+DATA constantsOfProducts<>+40(SB)/8, $0x3f8000003f800000
+DATA constantsOfProducts<>+48(SB)/8, $0x4000000040000000
+DATA constantsOfProducts<>+56(SB)/8, $0x4000000040000000
+DATA constantsOfProducts<>+64(SB)/8, $0x4040000040400000
+DATA constantsOfProducts<>+72(SB)/8, $0x4040000040400000
+DATA constantsOfProducts<>+80(SB)/8, $0x4080000040800000
+DATA constantsOfProducts<>+88(SB)/8, $0x4080000040800000
+DATA constantsOfProducts<>+96(SB)/8, $0x40a0000040a00000
+DATA constantsOfProducts<>+104(SB)/8, $0x40a0000040a00000
+DATA constantsOfProducts<>+112(SB)/8, $0x40c0000040c00000
+DATA constantsOfProducts<>+120(SB)/8, $0x40c0000040c00000
+DATA constantsOfProducts<>+128(SB)/8, $0x40e0000040e00000
+DATA constantsOfProducts<>+136(SB)/8, $0x40e0000040e00000
+DATA constantsOfProducts<>+144(SB)/8, $0x4100000041000000
+DATA constantsOfProducts<>+152(SB)/8, $0x4100000041000000
+DATA constantsOfProducts<>+160(SB)/8, $0x4110000041100000
+DATA constantsOfProducts<>+168(SB)/8, $0x4110000041100000
+DATA constantsOfProducts<>+176(SB)/8, $0x4120000041200000
+DATA constantsOfProducts<>+184(SB)/8, $0x4120000041200000
+DATA constantsOfProducts<>+192(SB)/8, $0x4130000041300000
+DATA constantsOfProducts<>+200(SB)/8, $0x4130000041300000
+DATA constantsOfProducts<>+208(SB)/8, $0x4140000041400000
+DATA constantsOfProducts<>+216(SB)/8, $0x4140000041400000
+DATA constantsOfProducts<>+224(SB)/8, $0x4150000041500000
+DATA constantsOfProducts<>+232(SB)/8, $0x4150000041500000
+DATA constantsOfProducts<>+240(SB)/8, $0x4160000041600000
+DATA constantsOfProducts<>+248(SB)/8, $0x4160000041600000
+DATA constantsOfProducts<>+256(SB)/8, $0x4170000041700000
+DATA constantsOfProducts<>+264(SB)/8, $0x4170000041700000
+DATA constantsOfProducts<>+272(SB)/8, $0x4180000041800000
+DATA constantsOfProducts<>+280(SB)/8, $0x4180000041800000
+DATA constantsOfProducts<>+288(SB)/8, $0x4188000041880000
+DATA constantsOfProducts<>+296(SB)/8, $0x4188000041880000
+DATA constantsOfProducts<>+304(SB)/8, $0x4190000041900000
+DATA constantsOfProducts<>+312(SB)/8, $0x4190000041900000
+GLOBL constantsOfProducts<>(SB), RODATA|NOPTR, $320
 
 //	to ← bits of x·y + z, z - x·y and others, joined
 //
@@ -192,293 +358,212 @@ TEXT ·Products(SB), NOSPLIT, $0-24
 	BGE end
 	FMOVQ 0(R0), F0
 	FMOVQ 16(R0), F1
-	SUB $96, R2, R0
+	FMOVQ 32(R0), F2
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVQ 112(R0), F7
+	FMOVQ 128(R0), F8
+	FMOVQ 144(R0), F9
+	FMOVQ 160(R0), F10
+	FMOVQ 176(R0), F11
+	FMOVQ 192(R0), F12
+	FMOVQ 208(R0), F13
+	FMOVQ 224(R0), F14
+	FMOVQ 240(R0), F15
+	FMOVQ 256(R0), F16
+	FMOVQ 272(R0), F17
+	SUB $96, R2, R3
 
 entry:
-	MOVD 8(R1), R0
-	MOVD 0(R1), R3
-	MOVD 24(R1), R4
-	MOVD 48(R1), R5
-	MOVD 72(R1), R6
-	SUBS $8, R0, R0
-	BLT mainend
-
-main:
-	FLDPQ.P 32(R5), (F2, F3)
-	FLDPQ.P 32(R4), (F4, F5)
-	FLDPQ.P 32(R6), (F6, F7)
-	VORR(v6, v6, v8)
-	VFMLS(v2, v4, v8)
-	VORR(v7, v7, v9)
-	VFMLS(v3, v5, v9)
-	VSHL(1, v8, v8)
-	VSHL(1, v9, v9)
-	VEOR(v8, v2, v8)
-	VEOR(v9, v3, v9)
-	VFADD(v0, v2, v10)
-	VFADD(v0, v3, v11)
-	VORR(v6, v6, v12)
-	VFMLA(v10, v4, v12)
-	VORR(v7, v7, v13)
-	VFMLA(v11, v5, v13)
-	VSHL(3, v12, v12)
-	VSHL(3, v13, v13)
-	VEOR(v12, v8, v8)
-	VEOR(v13, v9, v9)
-	VORR(v6, v6, v12)
-	VFMLS(v4, v10, v12)
-	VORR(v7, v7, v13)
-	VFMLS(v5, v11, v13)
-	VSHL(1, v12, v12)
-	VSHL(1, v13, v13)
-	VEOR(v12, v8, v8)
-	VEOR(v13, v9, v9)
-	VFADD(v0, v6, v12)
-	VFADD(v0, v7, v13)
-	VORR(v12, v12, v14)
-	VFMLS(v4, v2, v14)
-	VORR(v13, v13, v15)
-	VFMLS(v5, v3, v15)
-	VSHL(3, v14, v14)
-	VSHL(3, v15, v15)
-	VEOR(v14, v8, v8)
-	VEOR(v15, v9, v9)
-	VORR(v0, v0, v14)
-	VFMLA(v10, v1, v14)
-	VORR(v0, v0, v15)
-	VFMLA(v11, v1, v15)
-	VSHL(1, v14, v14)
-	VSHL(1, v15, v15)
-	VEOR(v14, v8, v8)
-	VEOR(v15, v9, v9)
-	VORR(v4, v4, v14)
-	VFMLA(v4, v4, v14)
-	VORR(v5, v5, v15)
-	VFMLA(v5, v5, v15)
-	VSHL(3, v14, v14)
-	VSHL(3, v15, v15)
-	VEOR(v14, v8, v8)
-	VEOR(v15, v9, v9)
-	VORR(v10, v10, v14)
-	VFMLA(v4, v4, v14)
-	VORR(v11, v11, v15)
-	VFMLA(v5, v5, v15)
-	VSHL(1, v14, v14)
-	VSHL(1, v15, v15)
-	VEOR(v14, v8, v8)
-	VEOR(v15, v9, v9)
-	VFADD(v0, v4, v14)
-	VFADD(v0, v5, v15)
-	VORR(v12, v12, v16)
-	VFMLA(v10, v14, v16)
-	VORR(v13, v13, v17)
-	VFMLA(v11, v15, v17)
-	VSHL(3, v16, v16)
-	VSHL(3, v17, v17)
-	VEOR(v16, v8, v8)
-	VEOR(v17, v9, v9)
-	VORR(v10, v10, v16)
-	VFMLS(v14, v12, v16)
-	VORR(v11, v11, v17)
-	VFMLS(v15, v13, v17)
-	VORR(v2, v2, v18)
-	VFMLA(v1, v6, v18)
-	VORR(v3, v3, v19)
-	VFMLA(v1, v7, v19)
-	VORR(v6, v6, v20)
-	VFMLS(v6, v10, v20)
-	VORR(v7, v7, v10)
-	VFMLS(v7, v11, v10)
-	VORR(v12, v12, v11)
-	VFMLS(v1, v0, v11)
-	VORR(v13, v13, v21)
-	VFMLS(v1, v0, v21)
-	VORR(v1, v1, v22)
-	VFMLA(v0, v14, v22)
-	VORR(v1, v1, v23)
-	VFMLA(v0, v15, v23)
-	VORR(v2, v2, v24)
-	VFMLS(v12, v4, v24)
-	VORR(v3, v3, v25)
-	VFMLS(v13, v5, v25)
-	VFMLA(v2, v4, v12)
-	VFMLA(v3, v5, v13)
-	VORR(v6, v6, v26)
-	VFMLA(v2, v14, v26)
-	VORR(v7, v7, v14)
-	VFMLA(v3, v15, v14)
-	VFMLA(v2, v4, v6)
-	VFMLA(v3, v5, v7)
-	VFMLA(v0, v6, v4)
-	VFMLA(v0, v7, v5)
-	VFMLA(v0, v26, v4)
-	VFMLA(v0, v14, v5)
-	VFMLA(v0, v12, v4)
-	VFMLA(v0, v13, v5)
-	VFMLA(v0, v24, v4)
-	VFMLA(v0, v25, v5)
-	VFMLA(v0, v22, v4)
-	VFMLA(v0, v23, v5)
-	VFMLA(v0, v11, v4)
-	VFMLA(v0, v21, v5)
-	VFMLA(v0, v20, v4)
-	VFMLA(v0, v10, v5)
-	VFMLA(v0, v18, v4)
-	VFMLA(v0, v19, v5)
-	VFMLA(v0, v16, v4)
-	VFMLA(v0, v17, v5)
-	VEOR(v4, v8, v2)
-	VEOR(v5, v9, v3)
-	FSTPQ.P (F2, F3), 32(R3)
-	SUBS $8, R0, R0
-	BGE main
-
-mainend:
-	ADD $8, R0, R0
-	SUBS $4, R0, R0
+	MOVD 8(R1), R3
+	MOVD 0(R1), R4
+	MOVD 24(R1), R5
+	MOVD 48(R1), R6
+	MOVD 72(R1), R7
+	SUBS $4, R3, R3
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F2
-	FMOVQ.P 16(R4), F3
-	FMOVQ.P 16(R6), F4
-	VORR(v4, v4, v5)
-	VFMLS(v2, v3, v5)
-	VSHL(1, v5, v5)
-	VEOR(v5, v2, v5)
-	VFADD(v0, v2, v6)
-	VORR(v4, v4, v7)
-	VFMLA(v6, v3, v7)
-	VSHL(3, v7, v7)
-	VEOR(v7, v5, v5)
-	VORR(v4, v4, v7)
-	VFMLS(v3, v6, v7)
-	VSHL(1, v7, v7)
-	VEOR(v7, v5, v5)
-	VFADD(v0, v4, v7)
-	VORR(v7, v7, v8)
-	VFMLS(v3, v2, v8)
-	VSHL(3, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v0, v0, v8)
-	VFMLA(v6, v1, v8)
-	VSHL(1, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v3, v3, v8)
-	VFMLA(v3, v3, v8)
-	VSHL(3, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v6, v6, v8)
-	VFMLA(v3, v3, v8)
-	VSHL(1, v8, v8)
-	VEOR(v8, v5, v5)
-	VFADD(v0, v3, v8)
-	VORR(v7, v7, v9)
-	VFMLA(v6, v8, v9)
-	VSHL(3, v9, v9)
-	VEOR(v9, v5, v5)
-	VORR(v6, v6, v9)
-	VFMLS(v8, v7, v9)
-	VORR(v2, v2, v10)
-	VFMLA(v1, v4, v10)
-	VORR(v4, v4, v11)
-	VFMLS(v4, v6, v11)
-	VORR(v7, v7, v6)
-	VFMLS(v1, v0, v6)
-	VORR(v1, v1, v12)
-	VFMLA(v0, v8, v12)
-	VORR(v2, v2, v13)
-	VFMLS(v7, v3, v13)
-	VFMLA(v2, v3, v7)
-	VORR(v4, v4, v14)
-	VFMLA(v2, v8, v14)
-	VFMLA(v2, v3, v4)
-	VFMLA(v0, v4, v3)
-	VFMLA(v0, v14, v3)
-	VFMLA(v0, v7, v3)
-	VFMLA(v0, v13, v3)
-	VFMLA(v0, v12, v3)
-	VFMLA(v0, v6, v3)
-	VFMLA(v0, v11, v3)
-	VFMLA(v0, v10, v3)
-	VFMLA(v0, v9, v3)
-	VEOR(v3, v5, v2)
-	FMOVQ.P F2, 16(R3)
-	SUBS $4, R0, R0
+	FMOVQ.P 16(R6), F18
+	FMOVQ.P 16(R5), F19
+	VFADD(v2, v19, v20)
+	FMOVQ.P 16(R7), F21
+	VORR(v18, v18, v22)
+	VFMLS(v21, v20, v22)
+	VSHL(1, v22, v22)
+	VEOR(v22, v18, v22)
+	VORR(v21, v21, v23)
+	VFMLS(v18, v19, v23)
+	VSHL(3, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v4, v18, v23)
+	VORR(v21, v21, v24)
+	VFMLA(v23, v19, v24)
+	VSHL(1, v24, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v6, v18, v23)
+	VORR(v21, v21, v24)
+	VFMLS(v19, v23, v24)
+	VSHL(3, v24, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v8, v21, v23)
+	VFMLS(v19, v18, v23)
+	VSHL(1, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v10, v18, v23)
+	VORR(v0, v0, v24)
+	VFMLA(v23, v1, v24)
+	VSHL(3, v24, v23)
+	VEOR(v23, v22, v22)
+	VORR(v19, v19, v23)
+	VFMLA(v19, v19, v23)
+	VSHL(1, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v13, v18, v23)
+	VFMLA(v19, v19, v23)
+	VSHL(3, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v14, v19, v23)
+	VFADD(v15, v18, v24)
+	VFADD(v16, v21, v25)
+	VFMLA(v24, v23, v25)
+	VSHL(1, v25, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v17, v21, v23)
+	FMOVQ 288(R0), F24
+	VFADD(v24, v19, v24)
+	FMOVQ 304(R0), F25
+	VFADD(v25, v18, v25)
+	VFMLS(v24, v23, v25)
+	VORR(v18, v18, v23)
+	VFMLA(v1, v21, v23)
+	VFADD(v12, v18, v24)
+	VORR(v21, v21, v26)
+	VFMLS(v21, v24, v26)
+	VFADD(v11, v21, v24)
+	VFMLS(v1, v0, v24)
+	VFADD(v9, v19, v27)
+	VORR(v1, v1, v28)
+	VFMLA(v0, v27, v28)
+	VFADD(v7, v21, v27)
+	VORR(v18, v18, v29)
+	VFMLS(v27, v19, v29)
+	VFADD(v5, v21, v27)
+	VFMLA(v18, v19, v27)
+	VFADD(v3, v19, v30)
+	VORR(v21, v21, v31)
+	VFMLA(v18, v30, v31)
+	VORR(v21, v21, v30)
+	VFMLA(v18, v19, v30)
+	VFMLA(v18, v20, v21)
+	VFMLA(v0, v21, v19)
+	VFMLA(v0, v30, v19)
+	VFMLA(v0, v31, v19)
+	VFMLA(v0, v27, v19)
+	VFMLA(v0, v29, v19)
+	VFMLA(v0, v28, v19)
+	VFMLA(v0, v24, v19)
+	VFMLA(v0, v26, v19)
+	VFMLA(v0, v23, v19)
+	VFMLA(v0, v25, v19)
+	VEOR(v19, v22, v18)
+	FMOVQ.P F18, 16(R4)
+	SUBS $4, R3, R3
 	BGE loop
 
 loopend:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F2
-	FMOVS.P 4(R4), F3
-	FMOVS.P 4(R6), F4
-	VORR(v4, v4, v5)
-	VFMLS(v2, v3, v5)
-	VSHL(1, v5, v5)
-	VEOR(v5, v2, v5)
-	VFADD(v0, v2, v6)
-	VORR(v4, v4, v7)
-	VFMLA(v6, v3, v7)
-	VSHL(3, v7, v7)
-	VEOR(v7, v5, v5)
-	VORR(v4, v4, v7)
-	VFMLS(v3, v6, v7)
-	VSHL(1, v7, v7)
-	VEOR(v7, v5, v5)
-	VFADD(v0, v4, v7)
-	VORR(v7, v7, v8)
-	VFMLS(v3, v2, v8)
-	VSHL(3, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v0, v0, v8)
-	VFMLA(v6, v1, v8)
-	VSHL(1, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v3, v3, v8)
-	VFMLA(v3, v3, v8)
-	VSHL(3, v8, v8)
-	VEOR(v8, v5, v5)
-	VORR(v6, v6, v8)
-	VFMLA(v3, v3, v8)
-	VSHL(1, v8, v8)
-	VEOR(v8, v5, v5)
-	VFADD(v0, v3, v8)
-	VORR(v7, v7, v9)
-	VFMLA(v6, v8, v9)
-	VSHL(3, v9, v9)
-	VEOR(v9, v5, v5)
-	VORR(v6, v6, v9)
-	VFMLS(v8, v7, v9)
-	VORR(v2, v2, v10)
-	VFMLA(v1, v4, v10)
-	VORR(v4, v4, v11)
-	VFMLS(v4, v6, v11)
-	VORR(v7, v7, v6)
-	VFMLS(v1, v0, v6)
-	VORR(v1, v1, v12)
-	VFMLA(v0, v8, v12)
-	VORR(v2, v2, v13)
-	VFMLS(v7, v3, v13)
-	VFMLA(v2, v3, v7)
-	VORR(v4, v4, v14)
-	VFMLA(v2, v8, v14)
-	VFMLA(v2, v3, v4)
-	VFMLA(v0, v4, v3)
-	VFMLA(v0, v14, v3)
-	VFMLA(v0, v7, v3)
-	VFMLA(v0, v13, v3)
-	VFMLA(v0, v12, v3)
-	VFMLA(v0, v6, v3)
-	VFMLA(v0, v11, v3)
-	VFMLA(v0, v10, v3)
-	VFMLA(v0, v9, v3)
-	VEOR(v3, v5, v2)
-	FMOVS.P F2, 4(R3)
-	SUBS $1, R0, R0
+	FMOVS.P 4(R6), F18
+	FMOVS.P 4(R5), F19
+	VFADD(v2, v19, v20)
+	FMOVS.P 4(R7), F21
+	VORR(v18, v18, v22)
+	VFMLS(v21, v20, v22)
+	VSHL(1, v22, v22)
+	VEOR(v22, v18, v22)
+	VORR(v21, v21, v23)
+	VFMLS(v18, v19, v23)
+	VSHL(3, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v4, v18, v23)
+	VORR(v21, v21, v24)
+	VFMLA(v23, v19, v24)
+	VSHL(1, v24, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v6, v18, v23)
+	VORR(v21, v21, v24)
+	VFMLS(v19, v23, v24)
+	VSHL(3, v24, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v8, v21, v23)
+	VFMLS(v19, v18, v23)
+	VSHL(1, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v10, v18, v23)
+	VORR(v0, v0, v24)
+	VFMLA(v23, v1, v24)
+	VSHL(3, v24, v23)
+	VEOR(v23, v22, v22)
+	VORR(v19, v19, v23)
+	VFMLA(v19, v19, v23)
+	VSHL(1, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v13, v18, v23)
+	VFMLA(v19, v19, v23)
+	VSHL(3, v23, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v14, v19, v23)
+	VFADD(v15, v18, v24)
+	VFADD(v16, v21, v25)
+	VFMLA(v24, v23, v25)
+	VSHL(1, v25, v23)
+	VEOR(v23, v22, v22)
+	VFADD(v17, v21, v23)
+	FMOVQ 288(R0), F24
+	VFADD(v24, v19, v24)
+	FMOVQ 304(R0), F25
+	VFADD(v25, v18, v25)
+	VFMLS(v24, v23, v25)
+	VORR(v18, v18, v23)
+	VFMLA(v1, v21, v23)
+	VFADD(v12, v18, v24)
+	VORR(v21, v21, v26)
+	VFMLS(v21, v24, v26)
+	VFADD(v11, v21, v24)
+	VFMLS(v1, v0, v24)
+	VFADD(v9, v19, v27)
+	VORR(v1, v1, v28)
+	VFMLA(v0, v27, v28)
+	VFADD(v7, v21, v27)
+	VORR(v18, v18, v29)
+	VFMLS(v27, v19, v29)
+	VFADD(v5, v21, v27)
+	VFMLA(v18, v19, v27)
+	VFADD(v3, v19, v30)
+	VORR(v21, v21, v31)
+	VFMLA(v18, v30, v31)
+	VORR(v21, v21, v30)
+	VFMLA(v18, v19, v30)
+	VFMLA(v18, v20, v21)
+	VFMLA(v0, v21, v19)
+	VFMLA(v0, v30, v19)
+	VFMLA(v0, v31, v19)
+	VFMLA(v0, v27, v19)
+	VFMLA(v0, v29, v19)
+	VFMLA(v0, v28, v19)
+	VFMLA(v0, v24, v19)
+	VFMLA(v0, v26, v19)
+	VFMLA(v0, v23, v19)
+	VFMLA(v0, v25, v19)
+	VEOR(v19, v22, v18)
+	FMOVS.P F18, 4(R4)
+	SUBS $1, R3, R3
 	BGE single
 
 singleend:
