@@ -431,10 +431,14 @@ func TestErrors(t *testing.T) {
 	penalty := func(p Penalty, w, grad []float32) error { _, err := p.Eval(w, grad); return err }
 	create := func(m Model, columns int) error { _, err := NewLinear(m, columns, true); return err }
 	nan, inf := math.NaN(), math.Inf(1)
-	hinge, err := NewLinear(HingeLoss, 3, false)
-	if err != nil {
-		t.Fatal(err)
+	of := func(m Model) *Linear {
+		l, err := NewLinear(m, 3, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
+	hinge, huber, quantile := of(HingeLoss), of(HuberLoss), of(QuantileLoss)
 
 	for _, c := range []struct {
 		arg, value string
@@ -461,7 +465,12 @@ func TestErrors(t *testing.T) {
 		{"L2", "+Inf", penalty(Penalty{L2: inf}, x, grad)},
 		{"len(grad)", "5", penalty(Penalty{}, x, grad[:5])},
 		{"grad", "6 elements at", penalty(Penalty{}, x, memory[5:11])},
-		{"model", "4", create(4, 3)},
+		{"model", "9", create(9, 3)},
+		{"model", "0", linear(func(l *Linear) error { return l.SetDelta(1) })},
+		{"model", "0", linear(func(l *Linear) error { return l.SetLevel(.5) })},
+		{"delta", "0", huber.SetDelta(0)},
+		{"delta", "NaN", huber.SetDelta(nan)},
+		{"level", "1", quantile.SetLevel(1)},
 		{"columns", "-1", create(Squared, -1)},
 		{"model", "0", linear(func(l *Linear) error { return l.SetLabels(ZeroOne) })},
 		{"labels", "2", hinge.SetLabels(2)},

@@ -3,10 +3,15 @@ package loss
 import (
 	"fmt"
 	"math"
+	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"weak"
 
 	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/allocs"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -226,5 +231,241 @@ func TestSoftmaxLinear(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSoftmaxLinearDifferences compares gradients with differences of the values, at a scale.
+func TestSoftmaxLinearDifferences(t *testing.T) {
+	const rows, features, classes, h = 4, 3, 5, 0x1p-7
+	for name, o := range rowsOptions(classes) {
+		b := softmaxData(rows, features, classes, 3)
+		b.Scale = Weight(8)
+		b = b.withGradients(classes, rows)
+		l := newSoftmaxLinear(t, features, classes, o)
+		b.eval(t, l)
+		grads := [][]float32{b.GradW, b.GradB, b.GradX}
+		b.GradW, b.GradB, b.GradX = nil, nil, nil
+		for k, x := range [][]float32{b.W, b.B, b.X} {
+			for i, v := range x {
+				x[i] = v + h
+				up := b.eval(t, l)
+				x[i] = v - h
+				down := b.eval(t, l)
+				x[i] = v
+				if want := 8 * (up - down) / (2 * h); math.Abs(float64(grads[k][i])-want) > 1e-3 {
+					t.Errorf("%s: gradient by %c, %d, is %g, differences say %g", name, "WBX"[k], i, grads[k][i], want)
+				}
+			}
+		}
+	}
+}
+
+// TestSoftmaxLinearWorkers compares bits, and those of what is not wanted, in several chunks
+// whose last one is short.
+func TestSoftmaxLinearWorkers(t *testing.T) {
+	for _, shape := range [][3]int{{14_000, 20, 5}, {1030, 990, 40}} {
+		rows, features, classes := shape[0], shape[1], shape[2]
+		b := softmaxData(rows, features, classes, 4)
+		l := newSoftmaxLinear(t, features, classes, CrossEntropyOptions{Smoothing: .1})
+		if n := l.chunkRows(); n%fallback.MatMulLen != 0 || n >= rows || rows%n == 0 {
+			t.Fatalf("%d rows in chunks of %d", rows, n)
+		}
+		_, want := b.composed(t, features, classes, CrossEntropyOptions{Smoothing: .1})
+		var value float64
+		for _, workers := range []int{1, 2, 3, 7} {
+			if err := l.SetWorkers(workers); err != nil {
+				t.Fatal(err)
+			}
+			got := b.withGradients(classes, rows)
+			v := got.eval(t, l)
+			if workers == 1 {
+				value = v
+			}
+			if v != value || !got.sameGradients(want) {
+				t.Errorf("%v: the bits of %d workers differ", shape, workers)
+			}
+			if n := len(l.rooms); n != workers {
+				t.Errorf("there was room for %d workers, want %d", n, workers)
+			}
+			for k := range 5 { // without one of what is written, or without all
+				some := got
+				for i, out := range []*[]float32{&some.GradW, &some.GradB, &some.GradX, &some.Each} {
+					if i == k || k == 4 {
+						*out = nil
+					}
+				}
+				if v := some.eval(t, l); v != value {
+					t.Errorf("%v: the value is %g without %d, was %g", shape, v, k, value)
+				}
+			}
+			if !got.sameGradients(want) {
+				t.Errorf("%v: other bits where some are not wanted", shape)
+			}
+		}
+	}
+}
+
+// TestSoftmaxLinearEmpty has no rows, or none that counts.
+func TestSoftmaxLinearEmpty(t *testing.T) {
+	for _, rows := range []int{0, 3} {
+		for _, r := range []Reduction{Mean, Sum, None} {
+			for _, empty := range []EmptyMean{EmptyNaN, EmptyZero} {
+				b := softmaxData(rows, 2, 3, 1)
+				for i := range b.Labels {
+					b.Labels[i] = TorchIgnore
+				}
+				b = b.withGradients(3, rows)
+				value := b.eval(t, newSoftmaxLinear(t, 2, 3, CrossEntropyOptions{Reduction: r, EmptyMean: empty, Ignore: Label(TorchIgnore)}))
+				want := 0.0
+				if r == Mean && empty == EmptyNaN {
+					want = math.NaN()
+				}
+				zero := func(x float32) bool { return x != 0 }
+				if !same64(value, want) || slices.ContainsFunc(slices.Concat(b.GradW, b.GradB, b.GradX, b.Each), zero) {
+					t.Errorf("%d rows, reduction %d, empty mean %d: value %g, want %g, gradients %v %v %v", rows, r, empty, value, want, b.GradW, b.GradB, b.GradX)
+				}
+			}
+		}
+	}
+}
+
+// TestSoftmaxLinearExtremes has logits that overflow, and numbers that are none, in one row of
+// three: it alone has NaN, but for the sums of all.
+func TestSoftmaxLinearExtremes(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		name   string
+		x      float32 // of row 1, with weights of 1 and -1
+		loss   float64 // of class 0
+		grad   float64
+		isLost bool
+	}{
+		{"large", 1e30, 0, 0, false},
+		{"wrong", -1e30, 2e30, -1, false},
+		{"infinite", inf, 0, 0, true},
+		{"NaN", nan, 0, 0, true},
+	} {
+		b := LinearRows{X: []float32{1, c.x, 1}, W: []float32{1, -1}, B: []float32{0, 0}, Labels: []int64{0, 0, 0}}.withGradients(2, 3)
+		value := b.eval(t, newSoftmaxLinear(t, 1, 2, CrossEntropyOptions{Reduction: None}))
+		if c.isLost {
+			if value == value || b.Each[1] == b.Each[1] || b.Each[0] != b.Each[2] || b.GradX[1] == b.GradX[1] || b.GradX[0] != b.GradX[2] || b.GradW[0] == b.GradW[0] {
+				t.Errorf("%s: value %g, losses %g, gradients %g %g", c.name, value, b.Each, b.GradW, b.GradX)
+			}
+			continue
+		}
+		near(t, c.name+" loss", float64(b.Each[1]), c.loss, 2, c.loss)
+		near(t, c.name+" gradient", float64(b.GradX[1]), 2*c.grad, 2, 2)
+	}
+}
+
+// TestSoftmaxLinearPredict has the logits, to which the intercept is added first.
+func TestSoftmaxLinearPredict(t *testing.T) {
+	for _, shape := range softmaxShapes {
+		rows, features, classes := shape[0], shape[1], shape[2]
+		b := softmaxData(rows, features, classes, 2)
+		l := newSoftmaxLinear(t, features, classes, CrossEntropyOptions{})
+		z, want := make([]float32, rows*classes), fallback.RowMajor(rows, classes, make([]float32, rows*classes))
+		for _, intercept := range [][]float32{b.B, nil} {
+			if err := l.Predict(b.X, b.W, intercept, z); err != nil {
+				t.Fatal(err)
+			}
+			s := fallback.MatMulScalars{Alpha: 1}
+			if intercept != nil {
+				s.Beta = 1
+			}
+			d := fallback.Matrix{Data: intercept, Rows: rows, Columns: classes, ColumnStride: 1}
+			fallback.MatMul(want, d, fallback.RowMajor(rows, features, b.X), fallback.RowMajor(classes, features, b.W).T(), &s)
+			if !slices.Equal(z, want.Data) {
+				t.Errorf("%v: other logits than the product", shape)
+			}
+		}
+	}
+}
+
+// TestSoftmaxLinearKept allocates nothing in later calls, and keeps nothing of the caller's.
+func TestSoftmaxLinearKept(t *testing.T) {
+	if os.Getenv("LOCKSTEP_EMULATED") != "" {
+		t.Skip("what is allocated is the same on every machine")
+	}
+	for _, shape := range [][3]int{{100, 20, 10}, {5000, 100, 20}} {
+		b := softmaxData(shape[0], shape[1], shape[2], 1).withGradients(shape[2], shape[0])
+		l := newSoftmaxLinear(t, shape[1], shape[2], CrossEntropyOptions{})
+		if err := l.SetWorkers(3); err != nil {
+			t.Fatal(err)
+		}
+		z := make([]float32, shape[0]*shape[2])
+		n := allocs.PerRun(10, func() {
+			b.eval(t, l)
+			if err := l.Predict(b.X, b.W, b.B, z); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%v: %v allocations", shape, n)
+		}
+		b.X = slices.Clone(b.X)
+		first := weak.Make(&b.X[0])
+		b.eval(t, l)
+		b = LinearRows{}
+		runtime.GC()
+		if first.Value() != nil {
+			t.Errorf("%v: the rows are kept", shape)
+		}
+		runtime.KeepAlive(l)
+	}
+}
+
+// TestSoftmaxLinearErrors has each error name what is wrong, and nothing written.
+func TestSoftmaxLinearErrors(t *testing.T) {
+	for want, c := range map[string][2]int{"classes is 0": {1, 0}, "features is -1": {-1, 2}, "features is 9223372036854775807": {math.MaxInt, 2}} {
+		if _, err := NewSoftmaxLinear(c[0], c[1], CrossEntropyOptions{}); math.MaxInt > math.MaxInt32 && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	l := newSoftmaxLinear(t, 2, 3, CrossEntropyOptions{Reduction: None})
+	if l.SetWorkers(-1) == nil {
+		t.Error("-1 workers are accepted")
+	}
+	memory := uniform(100, 0, 1, 3)
+	before := slices.Clone(memory)
+	good := LinearRows{X: memory[:4], W: memory[4:10], B: memory[10:13], Labels: []int64{0, 2},
+		GradW: memory[13:19], GradB: memory[19:22], GradX: memory[22:26], Each: memory[26:28]}
+	for want, change := range map[string]func(b *LinearRows){
+		"len(X) is 3":                   func(b *LinearRows) { b.X = b.X[:3] },
+		"len(W) is 5":                   func(b *LinearRows) { b.W = b.W[:5] },
+		"len(B) is 2":                   func(b *LinearRows) { b.B = b.B[:2] },
+		"Targets is 6":                  func(b *LinearRows) { b.Targets = memory[50:56] },
+		"len(Targets) is 7":             func(b *LinearRows) { b.Labels, b.Targets = nil, memory[50:57] },
+		"len(Weights) is 3":             func(b *LinearRows) { b.Weights = memory[50:53] },
+		"Weights[1] is -1":              func(b *LinearRows) { b.Weights = []float32{1, -1} },
+		"len(GradW) is 5":               func(b *LinearRows) { b.GradW = b.GradW[:5] },
+		"len(GradB) is 2":               func(b *LinearRows) { b.GradB = b.GradB[:2] },
+		"len(GradX) is 3":               func(b *LinearRows) { b.GradX = b.GradX[:3] },
+		"len(Each) is 1":                func(b *LinearRows) { b.Each = b.Each[:1] },
+		"Each is nil":                   func(b *LinearRows) { b.Each = nil },
+		"Labels[1] is 3, want a class,": func(b *LinearRows) { b.Labels = []int64{0, 3} },
+		"apart from GradX":              func(b *LinearRows) { b.GradX = memory[21:25]; b.GradB = memory[19:22] },
+		"apart from X":                  func(b *LinearRows) { b.GradX = b.X },
+		"apart from W":                  func(b *LinearRows) { b.GradW = memory[9:15] },
+		"apart from B":                  func(b *LinearRows) { b.Each = memory[12:14]; b.GradW = memory[40:46] },
+		"apart from Weights":            func(b *LinearRows) { b.Weights = b.Each },
+		"apart from Targets":            func(b *LinearRows) { b.Labels, b.Targets = nil, memory[27:33] },
+	} {
+		b := good
+		change(&b)
+		if _, err := l.Eval(b); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	for want, z := range map[string][]float32{"len(z) is 5": memory[50:55], "len(X) is 4": memory[50:53], "apart from x": memory[3:9], "apart from w": memory[9:15], "apart from b": memory[12:18]} {
+		if err := l.Predict(good.X, good.W, good.B, z); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if !slices.Equal(memory, before) {
+		t.Error("something was written")
+	}
+	if _, err := l.Eval(good); err != nil {
+		t.Errorf("neighbours in memory are refused: %v", err)
 	}
 }
