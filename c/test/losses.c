@@ -578,7 +578,7 @@ static void refuse_softmax(void) {
 	p.grad_x = grad;
 	size_t n = lockstep_loss_softmax_linear_room(NULL, &p);
 	CHECK(n > least, "no room for the gradient by x");
-	all = room(n);
+	all = room(n), p = good;
 	lockstep_cross_entropy_options o = {0};
 #define REFUSED(status, message) refused(lockstep_loss_softmax_linear(NULL, &o, &p, 1, all, n, NULL, &v, &e), &e, status, message)
 	p.labels = bad;
