@@ -234,6 +234,52 @@ func TestSoftmaxLinear(t *testing.T) {
 	}
 }
 
+// TestSoftmaxLinearGolden compares with float64 results of PyTorch.
+func TestSoftmaxLinearGolden(t *testing.T) {
+	var data struct {
+		X, W, B, Targets, Weights []float32
+		Labels                    []int64
+		Cases                     []struct {
+			Smoothing                 float64
+			Weighted, Soft, Intercept bool
+			Value                     float64
+			W                         []float64 `json:"grad_w"`
+			B                         []float64 `json:"grad_b"`
+			X                         []float64 `json:"grad_x"`
+		}
+	}
+	readJSON(t, "softmax_linear.json", &data)
+	if len(data.Cases) < 3 {
+		t.Fatalf("%d golden cases", len(data.Cases))
+	}
+	classes, rows := len(data.B), len(data.Labels)
+	features := len(data.X) / rows
+	for k, c := range data.Cases {
+		o := CrossEntropyOptions{Ignore: Label(TorchIgnore), Smoothing: c.Smoothing}
+		if c.Weighted {
+			o.Weights = data.Weights
+		}
+		b := LinearRows{X: data.X, W: data.W, Labels: data.Labels}
+		if c.Intercept {
+			b.B = data.B
+		}
+		if c.Soft {
+			b.Labels, b.Targets = nil, data.Targets
+		}
+		b = b.withGradients(classes, rows)
+		near(t, fmt.Sprint("value ", k), b.eval(t, newSoftmaxLinear(t, features, classes, o)), c.Value, 4, c.Value)
+		for which, want := range [][]float64{c.W, c.B, c.X} {
+			got := [][]float32{b.GradW, b.GradB, b.GradX}[which]
+			if len(want) != len(got) && (which != 1 || c.Intercept) {
+				t.Fatalf("case %d has %d gradients by %c, want %d", k, len(want), "WBX"[which], len(got))
+			}
+			for i, g := range want {
+				near(t, fmt.Sprintf("case %d: gradient by %c, %d", k, "WBX"[which], i), float64(got[i]), g, 4, 1)
+			}
+		}
+	}
+}
+
 // TestSoftmaxLinearDifferences compares gradients with differences of the values, at a scale.
 func TestSoftmaxLinearDifferences(t *testing.T) {
 	const rows, features, classes, h = 4, 3, 5, 0x1p-7

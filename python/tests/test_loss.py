@@ -218,7 +218,7 @@ def test_linear(model: Any, intercept: bool, rows: int, columns: int) -> None:
     z = one @ w.astype(np.float64)
     losses, slopes = linear(model, z, y.astype(np.float64))
     grad = np.full(columns + intercept, np.nan, np.float32)
-    options = {"huber": {"delta": 0.5}, "quantile": {"level": 0.25}}.get(model, {})
+    options: dict[str, Any] = {"huber": {"delta": 0.5}, "quantile": {"level": 0.25}}.get(model, {})
     fit = ln.Linear(model, columns, intercept=intercept, labels="zero-one", **options)
     assert fit.gradient(x, y, w, grad) == pytest.approx(losses.mean(), rel=1e-5)
     np.testing.assert_allclose(grad, one.T @ slopes / rows, rtol=1e-4, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,8 @@ def gradients(fit: ln.SoftmaxLinear, m: Model, target: Any = None, **options: An
     """The value, and the gradients by w, b and x and the losses of rows."""
     x, labels, w, b = m
     outs = [np.full_like(a, np.nan) for a in (w, b, x)] + [np.full(len(x), np.nan, np.float32)]
-    names = ("grad_w", "grad_b", "grad_x", "each")
-    target = labels if target is None else target
-    return fit.gradient(x, target, w, b, **dict(zip(names, outs)), **options), outs
+    options |= dict(zip(("grad_w", "grad_b", "grad_x", "each"), outs))
+    return fit.gradient(x, labels if target is None else target, w, b, **options), outs
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -94,7 +94,7 @@ def test_refused() -> None:
     out = np.full_like(w, 7)
     fit: Any = ln.SoftmaxLinear(3, 5)
     make: Any = ln.SoftmaxLinear
-    for message, call in {
+    calls: dict[str, Callable[[], Any]] = {
         "features is -1": lambda: make(-1, 5),
         "classes is 0": lambda: make(3, 0),
         "threads is 0": lambda: make(3, 5, threads=0),
@@ -111,7 +111,8 @@ def test_refused() -> None:
         "grad_b has the shape (4,)": lambda: fit.gradient(x, labels, w, grad_w=out, grad_b=b[:4]),
         "labels[0] is 5": lambda: fit.gradient(x, np.full(4, 5), w, grad_w=out),
         "grad_x is 12 elements": lambda: fit.gradient(x, labels, w, grad_w=out, grad_x=x),
-    }.items():
+    }
+    for message, call in calls.items():
         with pytest.raises(ArgumentError) as e:
             call()
         assert message in str(e.value)
