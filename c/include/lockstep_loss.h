@@ -187,9 +187,9 @@ LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *t
 
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {
-	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */
-	LOCKSTEP_LINEAR_LOGISTIC,     /* cross-entropy of σ(x·w), y in [0, 1]: logistic regression */
-	LOCKSTEP_LINEAR_HINGE,        /* max(1 - y·x·w, 0): linear support vector machine */
+	LOCKSTEP_LINEAR_SQUARED,       /* (x·w - y)²: linear regression */
+	LOCKSTEP_LINEAR_LOGISTIC,      /* cross-entropy of σ(x·w), y in [0, 1]: logistic regression */
+	LOCKSTEP_LINEAR_HINGE,         /* max(1 - y·x·w, 0): linear support vector machine */
 	LOCKSTEP_LINEAR_SQUARED_HINGE, /* max(1 - y·x·w, 0)² */
 	LOCKSTEP_LINEAR_POISSON,       /* e^(x·w) - y·x·w, y of at least 0: Poisson regression, with the logarithm as its link */
 	LOCKSTEP_LINEAR_HUBER,         /* ½d² or delta·(|d| - ½delta), d = x·w - y: robust regression */

@@ -25,15 +25,15 @@ static size_t quotient(size_t n, size_t by) { return (n + by - 1) / by; }
 
 /* Where the parts of a room begin, in floats. */
 typedef struct layout {
-	size_t chunk;           /* rows of one */
-	int few;                /* classes, so that logits are computed as columns */
-	size_t w;               /* packed for logits */
-	size_t inputs;          /* w, packed for the gradient by x */
-	size_t grad_w;          /* what the gradient by w is made of */
-	size_t z, run;          /* logits of a chunk, the gradient by b of a run of rows */
-	size_t intercepts;      /* UNIT times each, if there are few */
-	size_t units, unit;     /* what each unit has, and how much */
-	size_t columns;         /* of a unit: logits as columns, behind what is packed */
+	size_t chunk;       /* rows of one */
+	int few;            /* classes, so that logits are computed as columns */
+	size_t w;           /* packed for logits */
+	size_t inputs;      /* w, packed for the gradient by x */
+	size_t grad_w;      /* what the gradient by w is made of */
+	size_t z, run;      /* logits of a chunk, the gradient by b of a run of rows */
+	size_t intercepts;  /* UNIT times each, if there are few */
+	size_t units, unit; /* what each unit has, and how much */
+	size_t columns;     /* of a unit: logits as columns, behind what is packed */
 	size_t end;
 } layout;
 
