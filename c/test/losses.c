@@ -161,7 +161,8 @@ static uint64_t run_penalty(const lockstep_table *table, source *s) {
 }
 
 static float draw_label(source *s, lockstep_model model, lockstep_labels labels) {
-	if (model == LOCKSTEP_LINEAR_LOGISTIC || model == LOCKSTEP_LINEAR_POISSON) return draw_unit(s);
+	if (model == LOCKSTEP_LINEAR_LOGISTIC) return draw_unit(s);
+	if (model == LOCKSTEP_LINEAR_POISSON) return 8 * draw_unit(s);
 	if (model == LOCKSTEP_LINEAR_HINGE || model == LOCKSTEP_LINEAR_SQUARED_HINGE) return below(s, 2) > 0 ? 1 : (float)labels - 1;
 	return from_bits(value(s));
 }

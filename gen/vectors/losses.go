@@ -370,8 +370,10 @@ func softmaxLinear(s *source, h *draws.Hash) {
 // label is a target that a model has a meaning for.
 func (s *source) label(m loss.Model, l loss.Labels) float32 {
 	switch m {
-	case loss.Logistic, loss.PoissonLoss:
+	case loss.Logistic:
 		return s.unit()
+	case loss.PoissonLoss:
+		return 8 * s.unit()
 	case loss.HingeLoss, loss.SquaredHingeLoss:
 		if s.Below(2) > 0 {
 			return 1
