@@ -49,6 +49,15 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // Begin prepares the product on a table, with room for MatMulRoom elements or more. It
 // panics if sizes do not fit each other or the room.
 func (p *MatMul) Begin(t Table, room []float32) {
+	if most := MatMulRoom(t, p.C.Rows, p.C.Columns, p.A.Columns); len(room) < most {
+		panic(fmt.Sprintf("kernels: room for %d elements, want %d", len(room), most))
+	}
+	p.begin(t)
+	p.a.room, p.b.room = room[:p.a.len()], room[p.a.len():][:p.b.len()]
+}
+
+// begin does so without room.
+func (p *MatMul) begin(t Table) {
 	m, n, k := p.C.Rows, p.C.Columns, p.A.Columns
 	p.check("C", p.C, m, n)
 	p.check("A", p.A, m, k)
@@ -64,13 +73,9 @@ func (p *MatMul) Begin(t Table, room []float32) {
 	if p.Symmetric && m != n {
 		panic(fmt.Sprintf("kernels: a product of %d × %d elements is not symmetric", m, n))
 	}
-	if most := MatMulRoom(t, m, n, k); len(room) < most {
-		panic(fmt.Sprintf("kernels: room for %d elements, want %d", len(room), most))
-	}
 	p.table, p.tile = t, t.tileShape()
 	p.a = panels{from: p.A.T(), width: p.tile.rows}
 	p.b = panels{from: p.B, width: p.tile.columns}
-	p.a.room, p.b.room = room[:p.a.len()], room[p.a.len():][:p.b.len()]
 }
 
 // check panics if a matrix is not of so many rows and columns, or has not the elements.
@@ -119,6 +124,38 @@ func (p *MatMul) Run(t Table, room []float32) {
 	for unit := range p.Tiles() {
 		p.Multiply(unit)
 	}
+}
+
+// RunPacked multiplies on this goroutine by what another product of a table has packed: by its
+// B if that product has no rows, and by its A if it has no columns. It takes the room of its
+// own side alone.
+func (p *MatMul) RunPacked(of *MatMul, room []float32) {
+	if of.C.Rows == 0 {
+		p.B = of.B
+	} else {
+		p.A = of.A
+	}
+	p.begin(of.table)
+	own := &p.a
+	if of.C.Rows == 0 {
+		p.b = of.b
+	} else {
+		p.a, own = of.a, &p.b
+	}
+	own.room = room[:own.len()]
+	for unit := range own.units() {
+		own.pack(unit)
+	}
+	for unit := range p.Tiles() {
+		p.Multiply(unit)
+	}
+}
+
+// PackProducts copies what the products from lo to hi of each element take. Ranges that are
+// all products together do what Pack does.
+func (p *MatMul) PackProducts(lo, hi int) {
+	p.a.packRange(lo, hi)
+	p.b.packRange(lo, hi)
 }
 
 // Multiply makes a part of C.
@@ -249,17 +286,33 @@ func (p *panels) pack(unit int) {
 	g := p.group()
 	across := (p.from.Columns + g - 1) / g
 	first, left := unit/across*fallback.MatMulLen, unit%across*g
+	p.packPart(first, min(first+fallback.MatMulLen, p.from.Rows), left, min(left+g, p.from.Columns))
+}
+
+// packRange packs the rows from lo to hi.
+func (p *panels) packRange(lo, hi int) {
+	for lo < hi {
+		end := min(hi, (lo/fallback.MatMulLen+1)*fallback.MatMulLen)
+		p.packPart(lo, end, 0, p.from.Columns)
+		lo = end
+	}
+}
+
+// packPart packs the rows from lo to hi, which are of the same panels, of the panels from the
+// column left on.
+func (p *panels) packPart(lo, hi, left, right int) {
+	first := lo / fallback.MatMulLen * fallback.MatMulLen
 	n := min(fallback.MatMulLen, p.from.Rows-first)
-	for j := left; j < min(left+g, p.from.Columns); j += p.width {
-		to, width := p.panel(first, n, j), min(p.width, p.from.Columns-j)
+	for j := left; j < right; j += p.width {
+		to, width := p.panel(first, n, j)[(lo-first)*p.width:(hi-first)*p.width], min(p.width, p.from.Columns-j)
 		if width < p.width {
 			clear(to)
 		}
-		from := p.from.Data[first*p.from.RowStride+j*p.from.ColumnStride:]
+		from := p.from.Data[lo*p.from.RowStride+j*p.from.ColumnStride:]
 		if p.from.ColumnStride == 1 {
-			packRows(to, p.width, from, n, width, p.from.RowStride)
+			packRows(to, p.width, from, hi-lo, width, p.from.RowStride)
 		} else {
-			packColumns(to, p.width, from, n, width, p.from.RowStride, p.from.ColumnStride)
+			packColumns(to, p.width, from, hi-lo, width, p.from.RowStride, p.from.ColumnStride)
 		}
 	}
 }
@@ -278,19 +331,33 @@ func packColumns(to []float32, panel int, from []float32, n, width, stride, apar
 	for k := 0; k < n; k += line {
 		some := to[k*panel:]
 		count := min(line, n-k)
-		for j := range width {
+		j := 0
+		if stride == 1 {
+			j = packFour(some, panel, from[k:], count, width, apart)
+		}
+		for ; j < width; j++ {
 			column := from[k*stride+j*apart:]
-			if stride == 1 {
-				at := j
-				for _, x := range column[:count] {
-					some[at] = x
-					at += panel
-				}
-				continue
-			}
 			for i := range count {
 				some[i*panel+j] = column[i*stride]
 			}
 		}
 	}
+}
+
+// packFour packs n rows of four contiguous columns at a time, whose elements are stored side
+// by side, and returns how many columns it has packed.
+func packFour(to []float32, panel int, from []float32, n, width, apart int) int {
+	j := 0
+	for ; j+4 <= width; j += 4 {
+		a := from[j*apart:][:n]
+		b := from[(j+1)*apart:][:n]
+		c := from[(j+2)*apart:][:n]
+		d := from[(j+3)*apart:][:n]
+		for i := range a {
+			t := to[i*panel+j:]
+			t = t[:4:4]
+			t[0], t[1], t[2], t[3] = a[i], b[i], c[i], d[i]
+		}
+	}
+	return j
 }

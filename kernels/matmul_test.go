@@ -151,6 +151,63 @@ func TestMatMul(t *testing.T) {
 	})
 }
 
+// TestMatMulParts packs ranges of products, and multiplies rows and columns apart by a B and an A
+// that are packed once, with the bits of the whole product.
+func TestMatMulParts(t *testing.T) {
+	c := product{m: 40, n: 50, k: 600, alpha: 2, beta: -1, seed: 6, transA: true, apart: 1}
+	want := c.reference()
+	compare := func(table Table, what string, got []float32) {
+		t.Helper()
+		if i := differ(got, want); i >= 0 {
+			t.Errorf("%v, %s: element %d is %g, want %g", table, what, i, got[i], want[i])
+		}
+	}
+	part := func(m fallback.Matrix, row, column, rows, columns int) fallback.Matrix {
+		m.Data = m.Data[row*m.RowStride+column*m.ColumnStride:]
+		m.Rows, m.Columns = rows, columns
+		return m
+	}
+	for _, table := range Available() {
+		p, memory := c.operands()
+		p.Begin(table, room(table, p))
+		for lo := 560; lo >= 0; lo -= 80 { // across the ends of sums
+			p.PackProducts(lo, min(lo+80, c.k))
+		}
+		for unit := range p.Tiles() {
+			p.Multiply(unit)
+		}
+		compare(table, "ranges", memory)
+
+		for _, of := range []string{"B", "A"} {
+			p, memory = c.operands()
+			packed, rows, columns := *p, 16, 0
+			packed.C, packed.D, packed.A = part(p.C, 0, 0, 0, c.n), part(p.D, 0, 0, 0, c.n), part(p.A, 0, 0, 0, c.k)
+			if of == "A" {
+				packed = *p
+				rows, columns = 0, 16
+				packed.C, packed.D, packed.B = part(p.C, 0, 0, c.m, 0), part(p.D, 0, 0, c.m, 0), part(p.B, 0, 0, c.k, 0)
+			}
+			packed.Begin(table, room(table, &packed))
+			for unit := range packed.Packs() {
+				packed.Pack(unit)
+			}
+			own := make([]float32, MatMulRoom(table, rows, columns, c.k))
+			for at := 0; at < c.m && of == "B" || at < c.n && of == "A"; at += 16 {
+				some := *p
+				if of == "B" {
+					n := min(16, c.m-at)
+					some.C, some.D, some.A, some.B = part(p.C, at, 0, n, c.n), part(p.D, at, 0, n, c.n), part(p.A, at, 0, n, c.k), fallback.Matrix{}
+				} else {
+					n := min(16, c.n-at)
+					some.C, some.D, some.A, some.B = part(p.C, 0, at, c.m, n), part(p.D, 0, at, c.m, n), fallback.Matrix{}, part(p.B, 0, at, c.k, n)
+				}
+				some.RunPacked(&packed, own)
+			}
+			compare(table, of+" packed once", memory)
+		}
+	}
+}
+
 // TestMatMulOrder shares units among goroutines and does them backwards.
 func TestMatMulOrder(t *testing.T) {
 	for _, symmetric := range []bool{false, true} {

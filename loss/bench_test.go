@@ -7,7 +7,7 @@ import (
 
 // BenchmarkLinear counts each byte of x once.
 func BenchmarkLinear(b *testing.B) {
-	names := [...]string{Squared: "squared", Logistic: "logistic", HingeLoss: "hinge", SquaredHingeLoss: "squaredhinge"}
+	names := [...]string{Squared: "squared", Logistic: "logistic", HingeLoss: "hinge", SquaredHingeLoss: "squaredhinge", PoissonLoss: "poisson", HuberLoss: "huber"}
 	for _, shape := range [][2]int{{100_000, 256}, {400, 256}, {100_000, 30}, {3_000, 8_192}} {
 		rows, columns := shape[0], shape[1]
 		for model, name := range names {

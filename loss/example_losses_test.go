@@ -120,3 +120,65 @@ func ExampleSoftmax() {
 	// [0.500 0.500 0.269 0.731]
 	// [0.693 1001.313]
 }
+
+// Softmax regression: three classes of points of the plane, by steps along the gradients.
+func ExampleSoftmaxLinear() {
+	x := []float32{ // two rows for each class
+		2, 0, 3, 1,
+		-2, 1, -3, 0,
+		0, -3, 1, -2,
+	}
+	model, err := loss.NewSoftmaxLinear(2, 3, loss.CrossEntropyOptions{})
+	check(err)
+	check(model.SetWorkers(1))
+	rows := loss.LinearRows{
+		X: x, Labels: []int64{0, 0, 1, 1, 2, 2},
+		W: make([]float32, 6), B: make([]float32, 3),
+		GradW: make([]float32, 6), GradB: make([]float32, 3),
+	}
+	for range 3 {
+		value, err := model.Eval(rows)
+		check(err)
+		fmt.Printf("%.4f\n", value)
+		for i, g := range rows.GradW {
+			rows.W[i] -= g
+		}
+		for i, g := range rows.GradB {
+			rows.B[i] -= g
+		}
+	}
+	logits := make([]float32, 3)
+	check(model.Predict([]float32{2, 1}, rows.W, rows.B, logits))
+	fmt.Printf("%.2f\n", logits)
+	// Output:
+	// 1.0986
+	// 0.1369
+	// 0.1006
+	// [2.35 -1.61 -0.74]
+}
+
+// Counts, one of them far from the prediction. Poisson regression predicts the logarithm of the
+// rate; to the others the largest error is one as any other.
+func ExampleLinear_SetDelta() {
+	x, y, w := []float32{0, 1, 2}, []float32{1, 3, 17}, []float32{1, .5}
+	for _, m := range []loss.Model{loss.PoissonLoss, loss.HuberLoss, loss.AbsoluteLoss, loss.QuantileLoss, loss.LogCoshLoss} {
+		l, err := loss.NewLinear(m, 1, true)
+		check(err)
+		switch m {
+		case loss.HuberLoss:
+			check(l.SetDelta(2))
+		case loss.QuantileLoss:
+			check(l.SetLevel(.9))
+		}
+		grad := make([]float32, 2)
+		value, err := l.Gradient(x, y, w, grad)
+		check(err)
+		fmt.Printf("%.3f %.3f\n", value, grad)
+	}
+	// Output:
+	// -9.729 [-2.718 -0.896]
+	// 9.417 [-1.833 -1.333]
+	// 5.500 [-1.000 -1.000]
+	// 4.950 [-0.900 -0.900]
+	// 4.927 [-0.968 -0.789]
+}

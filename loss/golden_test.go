@@ -183,6 +183,7 @@ func TestGoldenLinear(t *testing.T) {
 		X                  [][]float64
 		W, Y               []float64
 		Labels01, LabelsPM []float64
+		Counts             []float64
 		B                  float64
 		Cases              []struct {
 			Loss, Target string
@@ -196,17 +197,18 @@ func TestGoldenLinear(t *testing.T) {
 	for _, row := range data.X {
 		x = append(x, single(row)...)
 	}
-	models := map[string]Model{"Squared": Squared, "Logistic": Logistic, "Hinge": HingeLoss, "SquaredHinge": SquaredHingeLoss}
-	targets := map[string][]float64{"y": data.Y, "labels01": data.Labels01, "labelspm": data.LabelsPM}
+	models := map[string]Model{"Squared": Squared, "Logistic": Logistic, "Hinge": HingeLoss, "SquaredHinge": SquaredHingeLoss,
+		"Poisson": PoissonLoss, "Huber": HuberLoss, "Absolute": AbsoluteLoss, "Quantile": QuantileLoss, "LogCosh": LogCoshLoss}
+	targets := map[string][]float64{"y": data.Y, "labels01": data.Labels01, "labelspm": data.LabelsPM, "counts": data.Counts}
+	if len(data.Cases) != 2*len(models) {
+		t.Fatalf("%d golden cases of %d models", len(data.Cases), len(models))
+	}
 	for _, c := range data.Cases {
 		w, y := single(data.W), single(targets[c.Target])
 		if c.Intercept {
 			w = append(w, float32(data.B))
 		}
-		l, err := NewLinear(models[c.Loss], len(data.W), c.Intercept)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, _, _, _ := linearData(t, models[c.Loss], 0, len(data.W), c.Intercept)
 		grad := make([]float32, len(w))
 		value, err := l.Gradient(x, y, w, grad)
 		if err != nil {

@@ -20,6 +20,11 @@ const (
 	Logistic                      // cross-entropy of σ(x·w), y in [0, 1]: logistic regression
 	HingeLoss                     // max(1 - y·x·w, 0), y = ±1: linear support vector machine
 	SquaredHingeLoss              // max(1 - y·x·w, 0)², y = ±1
+	PoissonLoss                   // e^(x·w) - y·x·w, y of at least 0: Poisson regression, with the logarithm as its link
+	HuberLoss                     // ½d² or δ·(|d| - ½δ), d = x·w - y: robust regression, see SetDelta
+	AbsoluteLoss                  // |x·w - y|: least absolute deviations
+	QuantileLoss                  // pinball loss: quantile regression, see SetLevel
+	LogCoshLoss                   // log(cosh(x·w - y))
 )
 
 // Linear computes the mean loss of a linear model over the rows of a matrix and
@@ -35,6 +40,7 @@ type Linear struct {
 	columns   int
 	intercept bool
 	labels    Labels
+	huber     fallback.HuberScalars
 	workers   int
 
 	pool *workers.Pool
@@ -53,9 +59,13 @@ type linearRoom struct {
 
 	loss, slope [fallback.Lanes]float64 // sums over a segment
 
-	mse    fallback.MSEScalars
-	logits fallback.BCEWithLogitsScalars
-	hinge  fallback.HingeScalars
+	mse     fallback.MSEScalars
+	logits  fallback.BCEWithLogitsScalars
+	hinge   fallback.HingeScalars
+	poisson fallback.PoissonNLLScalars
+	huber   fallback.HuberScalars
+	logCosh fallback.LogCoshScalars
+	rates   []float32 // of the rows of a block
 }
 
 // maxColumns lets the bytes of a few rows be counted.
@@ -64,14 +74,51 @@ const maxColumns = math.MaxInt / 64
 // NewLinear returns a model of so many columns. With an intercept, w and its
 // gradient have one element more, the last one.
 func NewLinear(model Model, columns int, intercept bool) (*Linear, error) {
-	if model > SquaredHingeLoss {
-		return nil, &ArgError{"model", model, "Squared, Logistic, HingeLoss or SquaredHingeLoss"}
+	if model > LogCoshLoss {
+		return nil, &ArgError{"model", model, "a model, from Squared to LogCoshLoss"}
 	}
 	if columns < 0 || columns > maxColumns {
 		return nil, &ArgError{"columns", columns, fmt.Sprintf("from 0 to %d", maxColumns)}
 	}
 	l := &Linear{model: model, columns: columns, intercept: intercept, pool: workers.New(tune.LinearParallel, tune.LinearParallel)}
+	switch model {
+	case HuberLoss:
+		l.huber = huberScalars(1)
+	case AbsoluteLoss:
+		l.huber = fallback.HuberScalars{Ceiling: 1, Up: 1, Down: 1}
+	case QuantileLoss:
+		l.huber = quantileScalars(.5)
+	}
+	l.huber.Scale = 1
 	return l, l.SetWorkers(0)
+}
+
+// SetDelta sets the difference up to which HuberLoss is half of the square, a finite float32
+// above 0; the default is 1. Other models have none, and an error is returned.
+func (l *Linear) SetDelta(delta float64) error {
+	if l.model != HuberLoss {
+		return &ArgError{"model", l.model, "HuberLoss, which has a delta"}
+	}
+	if err := checkDelta("delta", delta); err != nil {
+		return err
+	}
+	l.huber = huberScalars(float32(delta))
+	l.huber.Scale = 1
+	return nil
+}
+
+// SetLevel sets the quantile that QuantileLoss predicts, between 0 and 1; the default is ½, the
+// median. Other models have none, and an error is returned.
+func (l *Linear) SetLevel(level float64) error {
+	if l.model != QuantileLoss {
+		return &ArgError{"model", l.model, "QuantileLoss, which has a level"}
+	}
+	if err := checkLevel("level", level); err != nil {
+		return err
+	}
+	l.huber = quantileScalars(level)
+	l.huber.Scale = 1
+	return nil
 }
 
 // SetLabels says which labels y has for a hinge model; the default is PlusMinus.
@@ -139,8 +186,8 @@ func roundUp(n, step int) int { return (n + step - 1) / step * step }
 // in grad, which overlaps nothing. The mean over no rows is NaN, and its
 // gradient 0, so that a step along it leaves w as it is.
 //
-// A y that the model has no meaning for is an error: outside [0, 1], or not one
-// of the two labels. A panic of a worker, such as debug.SetPanicOnFault asks for, is
+// A y that the model has no meaning for is an error: outside [0, 1], not one of
+// the two labels, or no finite count. A panic of a worker, such as debug.SetPanicOnFault asks for, is
 // the caller's once none is at work any more.
 func (l *Linear) Gradient(x, y, w, grad []float32) (float64, error) {
 	if err := l.check(x, y, w); err != nil {
@@ -222,7 +269,12 @@ func (l *Linear) grow(workers int) {
 			gradient: make([]float32, l.columns),
 			mse:      fallback.MSEScalars{Scale: 1},
 			logits:   fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1},
+			poisson:  fallback.PoissonNLLScalars{Scale: 1, Above: float32(math.Inf(1))},
+			logCosh:  fallback.LogCoshScalars{Scale: 1},
 		})
+		if l.model == PoissonLoss {
+			l.room[len(l.room)-1].rates = make([]float32, l.block())
+		}
 	}
 }
 
@@ -241,7 +293,7 @@ func (l *Linear) run(s shape, x, y, w []float32) {
 	p.l, p.shape, p.k, p.x, p.y, p.w = l, s, kernels.Active(), x, y, w
 	p.apart = tune.RowsApart(len(x), l.columns)
 	for _, r := range l.room {
-		r.hinge, r.bad = l.labels.scalars(1), -1
+		r.hinge, r.huber, r.bad = l.labels.scalars(1), l.huber, -1
 	}
 	defer l.forget()
 	l.pool.Run(p, s.segments, len(x), false)
@@ -297,7 +349,13 @@ func (l *Linear) rows(r *linearRoom, lo, hi int) {
 	z, residual := r.z[:hi-lo], r.residual[:hi-lo]
 	l.predict(k, x, l.pass.w, z, r.part[:], l.pass.apart)
 
-	r.list.Set(residual, r.each[:len(z)], z, y)
+	if l.model == PoissonLoss {
+		r.list.Set(r.rates[:len(z)], z)
+		kernels.Exp(k, &r.list)
+		r.list.Set(residual, r.each[:len(z)], r.rates[:len(z)], y, z, y)
+	} else {
+		r.list.Set(residual, r.each[:len(z)], z, y)
+	}
 	switch l.model {
 	case Squared:
 		kernels.MSE(k, &r.list, &r.mse, &r.loss)
@@ -307,6 +365,12 @@ func (l *Linear) rows(r *linearRoom, lo, hi int) {
 		kernels.Hinge(k, &r.list, &r.hinge, &r.loss)
 	case SquaredHingeLoss:
 		kernels.SquaredHinge(k, &r.list, &r.hinge, &r.loss)
+	case PoissonLoss:
+		kernels.PoissonNLL(k, &r.list, &r.poisson, &r.loss)
+	case HuberLoss, AbsoluteLoss, QuantileLoss:
+		kernels.Huber(k, &r.list, &r.huber, &r.loss)
+	case LogCoshLoss:
+		kernels.LogCosh(k, &r.list, &r.logCosh, &r.loss)
 	}
 
 	for column := 0; column < l.columns; column += kernels.MaxLen {
@@ -363,7 +427,13 @@ func longDot(k kernels.Table, x, w, part []float32) float32 {
 // The conditions have no part that is a coin's toss for good labels.
 func (l *Linear) badLabel(y []float32) int {
 	switch {
-	case l.model == Squared:
+	case l.model == Squared || l.model > PoissonLoss:
+	case l.model == PoissonLoss:
+		for i, v := range y {
+			if !(v >= 0 && v <= math.MaxFloat32) {
+				return i
+			}
+		}
 	case l.model == Logistic:
 		for i, v := range y {
 			if !(v >= 0 && v <= 1) {
@@ -398,12 +468,14 @@ func (l *Linear) labelError(y []float32) error {
 	if bad < 0 {
 		return nil
 	}
-	want := "a probability, from 0 to 1"
-	if l.model != Logistic {
-		want = "1 or -1, or as SetLabels says"
-		if l.labels == ZeroOne {
-			want = "1 or 0"
-		}
+	want := "1 or -1, or as SetLabels says"
+	switch {
+	case l.model == Logistic:
+		want = "a probability, from 0 to 1"
+	case l.model == PoissonLoss:
+		want = "a count, finite and at least 0"
+	case l.labels == ZeroOne:
+		want = "1 or 0"
 	}
 	return &ArgError{fmt.Sprintf("y[%d]", bad), y[bad], want}
 }

@@ -10,10 +10,24 @@ import (
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
-var modelFormulas = [...]formula{Squared: squared, Logistic: logistic(1), HingeLoss: hinge, SquaredHingeLoss: squaredHinge}
+// testDelta and testLevel are those of models that have one.
+const (
+	testDelta = .75
+	testLevel = .25
+)
 
-// curvature is the most that a model's slope changes with the prediction.
-var curvature = [...]float64{Squared: 2, Logistic: 0.25, HingeLoss: 0, SquaredHingeLoss: 2}
+var modelFormulas = [...]formula{
+	Squared: squared, Logistic: logistic(1), HingeLoss: hinge, SquaredHingeLoss: squaredHinge,
+	PoissonLoss:  func(x, y float64) float64 { return math.Exp(x) - y*x },
+	HuberLoss:    huber(testDelta, testDelta),
+	AbsoluteLoss: func(x, y float64) float64 { return math.Abs(x - y) },
+	QuantileLoss: func(x, y float64) float64 { return max(testLevel*(y-x), (1-testLevel)*(x-y)) },
+	LogCoshLoss:  func(x, y float64) float64 { return logCosh(x - y) },
+}
+
+// curvature is the most that a model's slope changes with the prediction; Poisson's is as large
+// as the rate.
+var curvature = [...]float64{Squared: 2, Logistic: 0.25, HingeLoss: 0, SquaredHingeLoss: 2, PoissonLoss: 0, HuberLoss: 1, AbsoluteLoss: 0, QuantileLoss: 0, LogCoshLoss: 1}
 
 // linearTolerance is in units of what linear64 expects. Worst seen: 3.9, of
 // two million.
@@ -40,12 +54,16 @@ func linear64(model Model, x, y, w []float32) (want, expected []float64) {
 		z, off := dot64(row, w)
 		square := off*off + label*label // of the error of z - y
 		loss, slope := f(z, label), f.slope(z, label)
+		bend, cancels := curvature[model], 0.
+		if model == PoissonLoss {
+			bend, cancels = math.Exp(z), math.Exp(z)
+		}
 		for j, v := range row {
 			want[j] += slope * v
-			expected[j] += (slope*slope*running(run) + square*curvature[model]*curvature[model]) * v * v
+			expected[j] += (slope*slope*running(run) + square*bend*bend) * v * v
 		}
 		want[n] += loss
-		expected[n] += loss*loss + square*slope*slope
+		expected[n] += loss*loss + cancels*cancels + square*slope*slope
 	}
 	for j := range want {
 		want[j] /= float64(rows)
@@ -79,6 +97,15 @@ func linearData(t testing.TB, model Model, rows, columns int, intercept bool) (l
 	if model == HingeLoss || model == SquaredHingeLoss {
 		y = signs(y)
 	}
+	switch model {
+	case HuberLoss:
+		err = l.SetDelta(testDelta)
+	case QuantileLoss:
+		err = l.SetLevel(testLevel)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return l, x, y, w
 }
 
@@ -86,6 +113,9 @@ func TestLinear(t *testing.T) {
 	for _, shape := range [][2]int{{1, 1}, {1, 7}, {9, 1}, {70, 0}, {37, 33}, {3000, 5}, {40, 1000}, {17_000, 33}, {16_500, 130}, {3, 70_000}, {2, 131_072}} {
 		rows, columns := shape[0], shape[1]
 		for model := range modelFormulas {
+			if Model(model) > SquaredHingeLoss && rows*columns > 200_000 {
+				continue // which are one pass for all models
+			}
 			for _, intercept := range []bool{false, true} {
 				l, x, y, w := linearData(t, Model(model), rows, columns, intercept)
 				grad := make([]float32, len(w))
@@ -168,6 +198,7 @@ func TestLinearLabels(t *testing.T) {
 		Logistic:         {-1, 2, float32(math.NaN()), -0x1p-149, float32(math.Inf(1))},
 		HingeLoss:        {0, 0.5, float32(math.NaN()), -2, float32(math.Inf(-1)), 1 + 0x1p-23, 1 - 0x1p-24},
 		SquaredHingeLoss: {0, 0.5, float32(math.NaN()), -2, float32(math.Inf(-1)), 1 + 0x1p-23, 1 - 0x1p-24},
+		PoissonLoss:      {-1, -0x1p-149, float32(math.NaN()), float32(math.Inf(1))},
 	}
 	for model, labels := range bad {
 		l, x, y, w := linearData(t, model, rows, columns, false)
@@ -225,6 +256,38 @@ func TestLinearZeroOne(t *testing.T) {
 				t.Errorf("model %d: %v, want that y[299] is %g", model, err, label)
 			}
 		}
+	}
+}
+
+// TestLinearDefaults has the delta and the level of which nothing was said.
+func TestLinearDefaults(t *testing.T) {
+	gradient := func(model Model, set func(*Linear) error) (float64, []float32) {
+		l, x, y, w := linearData(t, Squared, 300, 7, true)
+		l, err := NewLinear(model, 7, true)
+		if err == nil && set != nil {
+			err = set(l)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		grad := make([]float32, 8)
+		value, err := l.Gradient(x, y, w, grad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value, grad
+	}
+	delta, byDelta := gradient(HuberLoss, nil)
+	if v, g := gradient(HuberLoss, func(l *Linear) error { return l.SetDelta(1) }); v != delta || !slices.Equal(g, byDelta) {
+		t.Errorf("the default's loss is %g, that of 1 %g", delta, v)
+	}
+	level, byLevel := gradient(QuantileLoss, nil)
+	absolute, byAbsolute := gradient(AbsoluteLoss, nil)
+	for i := range byLevel {
+		byLevel[i] *= 2
+	}
+	if absolute != 2*level || !slices.Equal(byLevel, byAbsolute) {
+		t.Errorf("the median's loss is %g, the absolute one %g", level, absolute)
 	}
 }
 

@@ -195,17 +195,20 @@ func TestBits(t *testing.T) {
 		}
 		add(value, grad)
 	}
-	for _, shape := range [][2]int{{300, 77}, {2, 70_000}, {20_000, 64}, {50, 3000}} {
-		for model := range modelFormulas {
-			l, x, y, w := linearData(t, Model(model), shape[0], shape[1], true)
-			grad := make([]float32, len(w))
-			value, err := l.Gradient(x, y, w, grad)
-			if err != nil {
-				t.Fatal(err)
+	linear := func(from, to Model) {
+		for _, shape := range [][2]int{{300, 77}, {2, 70_000}, {20_000, 64}, {50, 3000}} {
+			for model := from; model <= to; model++ {
+				l, x, y, w := linearData(t, model, shape[0], shape[1], true)
+				grad := make([]float32, len(w))
+				value, err := l.Gradient(x, y, w, grad)
+				if err != nil {
+					t.Fatal(err)
+				}
+				add(value, grad)
 			}
-			add(value, grad)
 		}
 	}
+	linear(Squared, SquaredHingeLoss)
 	if got, want := h.Sum64(), uint64(0x7d28dbd0cc781e0b); got != want {
 		t.Errorf("the bits have changed: %#x, were %#x", got, want)
 	}
@@ -216,6 +219,15 @@ func TestBits(t *testing.T) {
 	}
 	if got, want := h.Sum64(), uint64(0x9e5f41ae33768dd4); got != want {
 		t.Errorf("the bits of later losses have changed: %#x, were %#x", got, want)
+	}
+	h.Reset()
+	linear(PoissonLoss, LogCoshLoss)
+	for _, shape := range [][3]int{{300, 70, 10}, {30, 5, 5000}, {1100, 1000, 3}} {
+		b := softmaxData(shape[0], shape[1], shape[2], 9).withGradients(shape[2], shape[0])
+		add(b.eval(t, newSoftmaxLinear(t, shape[1], shape[2], CrossEntropyOptions{Smoothing: .1})), slices.Concat(b.GradW, b.GradB, b.GradX, b.Each))
+	}
+	if got, want := h.Sum64(), uint64(0xdda6e8f9c132cda9); got != want {
+		t.Errorf("the bits of later linear models have changed: %#x, were %#x", got, want)
 	}
 }
 
@@ -431,10 +443,14 @@ func TestErrors(t *testing.T) {
 	penalty := func(p Penalty, w, grad []float32) error { _, err := p.Eval(w, grad); return err }
 	create := func(m Model, columns int) error { _, err := NewLinear(m, columns, true); return err }
 	nan, inf := math.NaN(), math.Inf(1)
-	hinge, err := NewLinear(HingeLoss, 3, false)
-	if err != nil {
-		t.Fatal(err)
+	of := func(m Model) *Linear {
+		l, err := NewLinear(m, 3, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
+	hinge, huber, quantile := of(HingeLoss), of(HuberLoss), of(QuantileLoss)
 
 	for _, c := range []struct {
 		arg, value string
@@ -461,7 +477,12 @@ func TestErrors(t *testing.T) {
 		{"L2", "+Inf", penalty(Penalty{L2: inf}, x, grad)},
 		{"len(grad)", "5", penalty(Penalty{}, x, grad[:5])},
 		{"grad", "6 elements at", penalty(Penalty{}, x, memory[5:11])},
-		{"model", "4", create(4, 3)},
+		{"model", "9", create(9, 3)},
+		{"model", "0", linear(func(l *Linear) error { return l.SetDelta(1) })},
+		{"model", "0", linear(func(l *Linear) error { return l.SetLevel(.5) })},
+		{"delta", "0", huber.SetDelta(0)},
+		{"delta", "NaN", huber.SetDelta(nan)},
+		{"level", "1", quantile.SetLevel(1)},
 		{"columns", "-1", create(Squared, -1)},
 		{"model", "0", linear(func(l *Linear) error { return l.SetLabels(ZeroOne) })},
 		{"labels", "2", hinge.SetLabels(2)},

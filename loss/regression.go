@@ -30,11 +30,21 @@ type Huber struct {
 
 // Eval implements Loss.
 func (l Huber) Eval(pred, target, grad, each []float32) (float64, error) {
-	delta := float32(l.Delta)
-	if !(delta > 0 && delta <= math.MaxFloat32) {
-		return 0, &ArgError{"Delta", l.Delta, "a finite float32 above 0"}
+	if err := checkDelta("Delta", l.Delta); err != nil {
+		return 0, err
 	}
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, fallback.HuberScalars{Limit: delta, Slope: 1, Ceiling: delta, Up: 1, Down: 1})
+	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, huberScalars(float32(l.Delta)))
+}
+
+func checkDelta(arg string, x float64) error {
+	if delta := float32(x); delta > 0 && delta <= math.MaxFloat32 {
+		return nil
+	}
+	return &ArgError{arg, x, "a finite float32 above 0"}
+}
+
+func huberScalars(delta float32) fallback.HuberScalars {
+	return fallback.HuberScalars{Limit: delta, Slope: 1, Ceiling: delta, Up: 1, Down: 1}
 }
 
 // SmoothL1 is Huber's loss divided by its limit: ½d²/Beta, or |d| - ½Beta from |d| = Beta on;
@@ -69,11 +79,21 @@ type Quantile struct {
 
 // Eval implements Loss.
 func (l Quantile) Eval(pred, target, grad, each []float32) (float64, error) {
-	if !(l.Level > 0 && l.Level < 1) {
-		return 0, &ArgError{"Level", l.Level, "a number between 0 and 1"}
+	if err := checkLevel("Level", l.Level); err != nil {
+		return 0, err
 	}
-	c := fallback.HuberScalars{Ceiling: 1, Up: float32(1 - l.Level), Down: float32(l.Level)}
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, c)
+	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, quantileScalars(l.Level))
+}
+
+func checkLevel(arg string, x float64) error {
+	if x > 0 && x < 1 {
+		return nil
+	}
+	return &ArgError{arg, x, "a number between 0 and 1"}
+}
+
+func quantileScalars(level float64) fallback.HuberScalars {
+	return fallback.HuberScalars{Ceiling: 1, Up: float32(1 - level), Down: float32(level)}
 }
 
 func evalHuber(r Reduction, s *Scaling, pred, target, grad, each []float32, c fallback.HuberScalars) (float64, error) {

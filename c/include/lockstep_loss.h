@@ -187,10 +187,15 @@ LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *t
 
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {
-	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */
-	LOCKSTEP_LINEAR_LOGISTIC,     /* cross-entropy of σ(x·w), y in [0, 1]: logistic regression */
-	LOCKSTEP_LINEAR_HINGE,        /* max(1 - y·x·w, 0): linear support vector machine */
-	LOCKSTEP_LINEAR_SQUARED_HINGE /* max(1 - y·x·w, 0)² */
+	LOCKSTEP_LINEAR_SQUARED,       /* (x·w - y)²: linear regression */
+	LOCKSTEP_LINEAR_LOGISTIC,      /* cross-entropy of σ(x·w), y in [0, 1]: logistic regression */
+	LOCKSTEP_LINEAR_HINGE,         /* max(1 - y·x·w, 0): linear support vector machine */
+	LOCKSTEP_LINEAR_SQUARED_HINGE, /* max(1 - y·x·w, 0)² */
+	LOCKSTEP_LINEAR_POISSON,       /* e^(x·w) - y·x·w, y of at least 0: Poisson regression, with the logarithm as its link */
+	LOCKSTEP_LINEAR_HUBER,         /* ½d² or delta·(|d| - ½delta), d = x·w - y: robust regression */
+	LOCKSTEP_LINEAR_ABSOLUTE,      /* |x·w - y|: least absolute deviations */
+	LOCKSTEP_LINEAR_QUANTILE,      /* pinball loss: quantile regression */
+	LOCKSTEP_LINEAR_LOG_COSH       /* log(cosh(x·w - y)) */
 } lockstep_model;
 
 /*
@@ -206,6 +211,14 @@ typedef struct lockstep_linear lockstep_linear;
 LOCKSTEP_API lockstep_status lockstep_linear_new(lockstep_model model, size_t columns, int intercept, lockstep_labels labels,
 	lockstep_linear **l, lockstep_error *error);
 LOCKSTEP_API void lockstep_linear_free(lockstep_linear *l);
+
+/* Sets the difference up to which LOCKSTEP_LINEAR_HUBER is half of the square, a finite float above
+ * 0, 1 at first; other models are refused. */
+LOCKSTEP_API lockstep_status lockstep_linear_set_delta(lockstep_linear *l, double delta, lockstep_error *error);
+
+/* Sets the quantile that LOCKSTEP_LINEAR_QUANTILE predicts, between 0 and 1, ½ at first; other
+ * models are refused. */
+LOCKSTEP_API lockstep_status lockstep_linear_set_level(lockstep_linear *l, double level, lockstep_error *error);
 
 /*
  * The mean loss of w over the rows of x, which is row-major without gaps, with a row for each
@@ -228,6 +241,43 @@ LOCKSTEP_API lockstep_status lockstep_linear_gradient_shared(lockstep_linear *l,
 /* Stores x·w, the intercept included, for each row of x in z. */
 LOCKSTEP_API lockstep_status lockstep_linear_predict(lockstep_linear *l, const lockstep_table *table, const float *x, size_t rows,
 	const float *w, float *z, lockstep_error *error);
+
+/* Rows of softmax regression, what is right, and where what is computed goes. Matrices are row-major
+ * without gaps, and what is written lies apart from all else. */
+typedef struct lockstep_softmax_linear {
+	const float *x; /* rows × features */
+	const float *w; /* classes × features */
+	const float *b; /* the intercept of each class; NULL stands for 0 each */
+	size_t rows, features, classes; /* 1 to 1048576 classes */
+
+	/* One of these is NULL: see lockstep_logits. */
+	const int64_t *labels;
+	const float *targets;
+
+	const float *weights; /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
+	float *grad_w, *grad_b, *grad_x; /* of the value, by w, b and x; NULL where it is not wanted */
+	float *each; /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+} lockstep_softmax_linear;
+
+/* How many floats of room lockstep_loss_softmax_linear takes on a table (NULL: the one in use) for
+ * the sizes and the gradients of a call, whatever else it has: SIZE_MAX if memory has not so many. */
+LOCKSTEP_API size_t lockstep_loss_softmax_linear_room(const lockstep_table *table, const lockstep_softmax_linear *p);
+
+/*
+ * Softmax regression, also called multinomial logistic regression: the cross-entropy of the softmax
+ * of x·wᵀ + b, and its gradients times a scale. The rows of x are taken some hundred at a time, and
+ * while they are in the caches their logits are computed, become their gradient in their place, and
+ * add to the gradients: x is read from memory once, as long as 256 rows of it are no more than the
+ * caches hold. Go's loss.SoftmaxLinear says in which order what is added: the bits are those of
+ * lockstep_matmul and lockstep_loss_cross_entropy one after the other, but for the last ones of the
+ * value.
+ *
+ * Nothing is allocated: the room is lockstep_loss_softmax_linear_room floats or more, and lies apart
+ * from all else. options may be NULL, and so may pool, whose threads change no bit. A mean over
+ * nothing has the gradient 0.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_softmax_linear(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_softmax_linear *p,
+	double scale, float *room, size_t room_len, lockstep_pool *pool, double *value, lockstep_error *error);
 
 #ifdef __cplusplus
 }

@@ -290,13 +290,30 @@ static void run_unit(void *context, size_t unit) {
 	p->sums[unit] = sum;
 }
 
+/* A pass over some rows, whose gradient has a factor. */
+static LOCKSTEP_NOT_INLINED pass begin(const lockstep_table *table, const lockstep_cross_entropy_options *o, const lockstep_logits *b, double scale) {
+	size_t classes = b->classes;
+	pass p = {.table = table, .o = o, .b = b, .scale = scale, .keep = 1 - o->smoothing, .each = o->smoothing / (double)classes, .weight_of = (double)classes};
+	p.wide = classes > BLOCK ? PIECE : classes;
+	p.cells = (classes + p.wide - 1) / p.wide;
+	p.group = classes > BLOCK ? 1 : least(GROUP, BLOCK / classes);
+	p.unit = most(most(1, UNIT / classes), (b->rows + PARTS - 1) / PARTS);
+	if (o->class_weights) p.weight_of = 0;
+	for (size_t c = 0; o->class_weights && c < classes; c++) p.weight_of += (double)o->class_weights[c];
+	return p;
+}
+
+double lockstep_row_losses(const lockstep_table *table, const lockstep_cross_entropy_options *o, const lockstep_logits *b, double scale) {
+	pass p = begin(table, o, b, scale);
+	room r;
+	double sum = 0;
+	for (size_t lo = 0; lo < b->rows; lo += p.group) sum += group_loss(&p, &r, lo, least(p.group, b->rows - lo));
+	return sum;
+}
+
 /* The sum of the losses. */
 static LOCKSTEP_NOT_INLINED double run(pass *p, lockstep_pool *pool) {
 	size_t rows = p->b->rows, classes = p->b->classes;
-	p->wide = classes > BLOCK ? PIECE : classes;
-	p->cells = (classes + p->wide - 1) / p->wide;
-	p->group = classes > BLOCK ? 1 : least(GROUP, BLOCK / classes);
-	p->unit = most(most(1, UNIT / classes), (rows + PARTS - 1) / PARTS);
 	size_t units = (rows + p->unit - 1) / p->unit, size = rows * classes / ELEMENTS;
 	if (lockstep_shares(pool, units, size))
 		lockstep_share(pool, run_unit, p, units, size);
@@ -309,14 +326,14 @@ static LOCKSTEP_NOT_INLINED double run(pass *p, lockstep_pool *pool) {
 
 /* Checks. */
 
-static lockstep_status check_factors(const char *name, const float *x, size_t n, lockstep_error *error) {
+lockstep_status lockstep_check_factors(const char *name, const float *x, size_t n, lockstep_error *error) {
 	for (size_t i = 0; x && i < n; i++)
 		if (!(x[i] >= 0 && x[i] <= FLT_MAX))
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s[%zu] is %g, want a finite number of at least 0", name, i, (double)x[i]);
 	return LOCKSTEP_OK;
 }
 
-static lockstep_status check_options(const lockstep_cross_entropy_options *o, size_t classes, lockstep_error *error) {
+lockstep_status lockstep_check_entropy(const lockstep_cross_entropy_options *o, size_t classes, lockstep_error *error) {
 	if (classes < 1 || classes > CLASSES)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "classes is %zu, want from 1 to %d", classes, CLASSES);
 	if ((unsigned)o->reduction > LOCKSTEP_REDUCE_NONE)
@@ -325,7 +342,7 @@ static lockstep_status check_options(const lockstep_cross_entropy_options *o, si
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want from 0 to 1", o->smoothing);
 	if (!(o->z_loss >= 0 && o->z_loss <= FLT_MAX))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "z_loss is %g, want a finite float of at least 0", o->z_loss);
-	return check_factors("class_weights", o->class_weights, classes, error);
+	return lockstep_check_factors("class_weights", o->class_weights, classes, error);
 }
 
 static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const lockstep_logits *b, lockstep_error *error) {
@@ -343,11 +360,10 @@ static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const
 	if (in_place) list[4].n = n ? 1 : 0; /* grad is as long */
 	lockstep_status status = lockstep_check_buffers(list, in_place ? 4 : 5, 2, error);
 	if (!status && in_place && n && !b->logits) status = lockstep_check_buffers(list + 4, 1, 0, error);
-	return status ? status : check_factors("weights", b->weights, b->rows, error);
+	return status ? status : lockstep_check_factors("weights", b->weights, b->rows, error);
 }
 
-/* Refuses labels, and sets what the sum of the losses is divided by: 0 for a mean over nothing. */
-static lockstep_status divide(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error) {
+lockstep_status lockstep_divide_entropy(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error) {
 	double sum = b->labels ? 0 : (double)b->rows;
 	for (size_t i = 0; b->labels && i < b->rows; i++) {
 		int64_t y = b->labels[i];
@@ -363,21 +379,19 @@ static lockstep_status divide(const lockstep_cross_entropy_options *o, const loc
 lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
 	static const lockstep_cross_entropy_options defaults;
-	pass p = {.table = table, .o = options ? options : &defaults, .b = rows};
+	const lockstep_cross_entropy_options *o = options ? options : &defaults;
 	double divisor = 1, v;
-	lockstep_status status = check_options(p.o, rows->classes, error);
-	if (!status) status = check_rows(p.o, rows, error);
-	if (!status) status = divide(p.o, rows, &divisor, error);
-	if (!status) status = lockstep_choose(&p.table, error);
+	lockstep_status status = lockstep_check_entropy(o, rows->classes, error);
+	if (!status) status = check_rows(o, rows, error);
+	if (!status) status = lockstep_divide_entropy(o, rows, &divisor, error);
+	if (!status) status = lockstep_choose(&table, error);
 	if (status) return status;
 	lockstep_mode before = lockstep_enter_mode();
+	pass p = begin(table, o, rows, scale / divisor);
 	if (divisor == 0) {
 		for (size_t i = 0; i < rows->rows; i++) clear_row(&p, i);
-		v = p.o->empty_is_zero ? 0 : (double)NAN;
+		v = o->empty_is_zero ? 0 : (double)NAN;
 	} else {
-		p.scale = scale / divisor, p.keep = 1 - p.o->smoothing, p.each = p.o->smoothing / (double)rows->classes, p.weight_of = (double)rows->classes;
-		if (p.o->class_weights) p.weight_of = 0;
-		for (size_t c = 0; p.o->class_weights && c < rows->classes; c++) p.weight_of += (double)p.o->class_weights[c];
 		v = run(&p, pool) / divisor;
 	}
 	lockstep_leave_mode(before);

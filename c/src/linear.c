@@ -2,6 +2,7 @@
 #include "loss.h"
 #include "mode.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ enum { LINE = 8 };
 struct lockstep_linear {
 	lockstep_model model;
 	lockstep_labels labels;
+	lockstep_huber_scalars huber;
 	size_t columns, block; /* rows of a block */
 	int intercept;
 	float *gradient;      /* of a run */
@@ -53,11 +55,23 @@ static size_t block_rows(size_t columns) {
 static size_t length(const lockstep_linear *l) { return l->columns + (l->intercept ? 1 : 0); }
 
 static lockstep_status check_new(lockstep_model model, size_t columns, lockstep_labels labels, lockstep_error *error) {
-	if ((unsigned)model > LOCKSTEP_LINEAR_SQUARED_HINGE)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "model is %d, want LOCKSTEP_LINEAR_SQUARED to LOCKSTEP_LINEAR_SQUARED_HINGE", (int)model);
+	if ((unsigned)model > LOCKSTEP_LINEAR_LOG_COSH)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "model is %d, want LOCKSTEP_LINEAR_SQUARED to LOCKSTEP_LINEAR_LOG_COSH", (int)model);
 	if (columns > PTRDIFF_MAX / 64)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "columns is %zu, want no more than memory", columns);
 	return lockstep_check_labels(labels, error);
+}
+
+static lockstep_huber_scalars huber(float delta) { return (lockstep_huber_scalars){1, delta, 1, delta, 1, 1}; }
+
+static lockstep_huber_scalars quantile(double level) { return (lockstep_huber_scalars){1, 0, 0, 1, (float)(1 - level), (float)level}; }
+
+static lockstep_huber_scalars scalars_of(lockstep_model model) {
+	switch (model) {
+	case LOCKSTEP_LINEAR_HUBER: return huber(1);
+	case LOCKSTEP_LINEAR_QUANTILE: return quantile(.5);
+	default: return (lockstep_huber_scalars){1, 0, 0, 1, 1, 1}; /* of the absolute error */
+	}
 }
 
 lockstep_status lockstep_linear_new(lockstep_model model, size_t columns, int intercept, lockstep_labels labels,
@@ -68,7 +82,7 @@ lockstep_status lockstep_linear_new(lockstep_model model, size_t columns, int in
 	lockstep_linear *new = malloc(sizeof *new + doubles * sizeof(double) + columns * sizeof(float));
 	if (!new) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for %zu columns", columns);
 	double *sums = (double *)(new + 1);
-	*new = (lockstep_linear){.model = model, .labels = labels, .columns = columns, .block = block_rows(columns), .intercept = intercept,
+	*new = (lockstep_linear){.model = model, .labels = labels, .huber = scalars_of(model), .columns = columns, .block = block_rows(columns), .intercept = intercept,
 		.sums = sums, .total = sums + columns + 2, .gradient = (float *)(sums + doubles)};
 	*l = new;
 	return LOCKSTEP_OK;
@@ -79,19 +93,40 @@ void lockstep_linear_free(lockstep_linear *l) {
 	free(l);
 }
 
-static int is_hinge(const lockstep_linear *l) { return l->model >= LOCKSTEP_LINEAR_HINGE; }
+lockstep_status lockstep_linear_set_delta(lockstep_linear *l, double delta, lockstep_error *error) {
+	float limit = (float)delta;
+	if (l->model != LOCKSTEP_LINEAR_HUBER)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "model is %d, want LOCKSTEP_LINEAR_HUBER, which has a delta", (int)l->model);
+	if (!(limit > 0 && limit <= FLT_MAX))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "delta is %g, want a finite float above 0", delta);
+	l->huber = huber(limit);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_linear_set_level(lockstep_linear *l, double level, lockstep_error *error) {
+	if (l->model != LOCKSTEP_LINEAR_QUANTILE)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "model is %d, want LOCKSTEP_LINEAR_QUANTILE, which has a level", (int)l->model);
+	if (!(level > 0 && level < 1))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "level is %g, want a number between 0 and 1", level);
+	l->huber = quantile(level);
+	return LOCKSTEP_OK;
+}
+
+static int is_hinge(const lockstep_linear *l) { return l->model == LOCKSTEP_LINEAR_HINGE || l->model == LOCKSTEP_LINEAR_SQUARED_HINGE; }
 
 /* Whether y has a meaning for the model. */
 static int is_label(const lockstep_linear *l, float y) {
-	if (l->model == LOCKSTEP_LINEAR_SQUARED) return 1;
 	if (l->model == LOCKSTEP_LINEAR_LOGISTIC) return y >= 0 && y <= 1;
+	if (l->model == LOCKSTEP_LINEAR_POISSON) return y >= 0 && y <= FLT_MAX;
+	if (!is_hinge(l)) return 1;
 	return l->labels == LOCKSTEP_ZERO_ONE ? y == 0 || y == 1 : y == 1 || y == -1;
 }
 
 static lockstep_status check_y(const lockstep_linear *l, const float *y, size_t rows, lockstep_error *error) {
 	for (size_t i = 0; i < rows; i++) {
 		if (is_label(l, y[i])) continue;
-		const char *want = !is_hinge(l) ? "a probability, from 0 to 1" : l->labels ? "1 or 0" : "1 or -1, or other labels";
+		const char *want = l->labels ? "1 or 0" : "1 or -1, or other labels";
+		if (!is_hinge(l)) want = l->model == LOCKSTEP_LINEAR_POISSON ? "a count, finite and at least 0" : "a probability, from 0 to 1";
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "y[%zu] is %g, want %s", i, (double)y[i], want);
 	}
 	return LOCKSTEP_OK;
@@ -145,6 +180,14 @@ static LOCKSTEP_NOT_INLINED void predict(const lockstep_linear *l, const matrix 
 		for (size_t i = 0; i < rows; i++) z[i] += m->w[n];
 }
 
+/* Those of logarithms of rates, of which a block has no more than BLOCK_ROWS. */
+static void add_poisson(const lockstep_table *table, const lockstep_buffer *list, double *loss) {
+	float room[BLOCK_ROWS];
+	const lockstep_buffer rates = {room, list[0].len, 0}, z = list[2], y = list[3];
+	lockstep_kernel_exp(table, (lockstep_buffer[]){rates, z}, 2);
+	lockstep_kernel_poisson_nll(table, (lockstep_buffer[]){list[0], list[1], rates, y, z, y}, 6, &(lockstep_poisson_nll_scalars){1, 0, 0, INFINITY}, loss);
+}
+
 /* The losses of predictions z: their sum, and the slope of each in residual. */
 static void add_losses(const lockstep_linear *l, const lockstep_table *table, const lockstep_buffer *list, double *loss) {
 	lockstep_hinge_scalars h = lockstep_label_scalars(l->labels);
@@ -155,7 +198,13 @@ static void add_losses(const lockstep_linear *l, const lockstep_table *table, co
 	case LOCKSTEP_LINEAR_SQUARED_HINGE: {
 		lockstep_squared_hinge_scalars c = {h.scale, h.label_scale, h.label_shift};
 		lockstep_kernel_squared_hinge(table, list, 4, &c, loss);
+		return;
 	}
+	case LOCKSTEP_LINEAR_POISSON: add_poisson(table, list, loss); return;
+	case LOCKSTEP_LINEAR_HUBER:
+	case LOCKSTEP_LINEAR_ABSOLUTE:
+	case LOCKSTEP_LINEAR_QUANTILE: lockstep_kernel_huber(table, list, 4, &l->huber, loss); return;
+	case LOCKSTEP_LINEAR_LOG_COSH: lockstep_kernel_log_cosh(table, list, 4, &(lockstep_log_cosh_scalars){1}, loss);
 	}
 }
 

@@ -24,4 +24,18 @@ lockstep_status lockstep_check_labels(lockstep_labels labels, lockstep_error *er
 /* The table in use, if it is to be that. */
 lockstep_status lockstep_choose(const lockstep_table **table, lockstep_error *error);
 
+/* crossentropy.c */
+
+lockstep_status lockstep_check_entropy(const lockstep_cross_entropy_options *o, size_t classes, lockstep_error *error);
+
+/* Refuses numbers that are no factors, of which there may be none. */
+lockstep_status lockstep_check_factors(const char *name, const float *x, size_t n, lockstep_error *error);
+
+/* Refuses labels, and sets what the sum of the losses is divided by: 0 for a mean over nothing. */
+lockstep_status lockstep_divide_entropy(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error);
+
+/* The sum of the losses of rows that have been checked, on this thread in the usual mode, and their
+ * gradient times a scale. */
+double lockstep_row_losses(const lockstep_table *table, const lockstep_cross_entropy_options *o, const lockstep_logits *b, double scale);
+
 #endif

@@ -17,20 +17,12 @@ static size_t round_up(size_t n, size_t to) { return quotient(n, to) * to; }
 
 static lockstep_matrix transposed(lockstep_matrix m) { return (lockstep_matrix){m.data, m.columns, m.rows, m.column_stride, m.row_stride}; }
 
-/* The rows of a matrix, cut into panels of so many columns: those of the first MATMUL_LEN rows,
- * then those of the next. A panel has row after row, and zeros where the matrix ends. */
-typedef struct panels {
-	lockstep_matrix from;
-	size_t width;
-	float *room;
-} panels;
-
-static size_t columns_of(const panels *p) { return round_up(p->from.columns, p->width); }
-static size_t group_of(const panels *p) { return round_up(PACKED, p->width); }
-static size_t packs(const panels *p) { return quotient(p->from.rows, MATMUL_LEN) * quotient(p->from.columns, group_of(p)); }
+static size_t columns_of(const lockstep_panels *p) { return round_up(p->from.columns, p->width); }
+static size_t group_of(const lockstep_panels *p) { return round_up(PACKED, p->width); }
+static size_t packs(const lockstep_panels *p) { return quotient(p->from.rows, MATMUL_LEN) * quotient(p->from.columns, group_of(p)); }
 
 /* The panel of n rows from the first one on which has the columns from j on. */
-static float *panel(const panels *p, size_t first, size_t n, size_t j) { return p->room + first * columns_of(p) + n * j; }
+static float *panel(const lockstep_panels *p, size_t first, size_t n, size_t j) { return p->room + first * columns_of(p) + n * j; }
 
 /* Packs n rows of contiguous elements. */
 static void pack_rows(float *to, size_t width, const float *from, size_t n, size_t columns, size_t stride) {
@@ -44,28 +36,34 @@ static void pack_columns(float *to, size_t width, const float *from, size_t n, s
 			for (size_t i = k; i < least(k + OF_LINE, n); i++) to[i * width + j] = from[i * stride + j * apart];
 }
 
-static void pack(const panels *p, size_t unit) {
-	size_t group = group_of(p), across = quotient(p->from.columns, group);
-	size_t first = unit / across * MATMUL_LEN, left = unit % across * group, n = least(MATMUL_LEN, p->from.rows - first);
-	for (size_t j = left; j < least(left + group, p->from.columns); j += p->width) {
-		float *to = panel(p, first, n, j);
-		const float *from = p->from.data + first * p->from.row_stride + j * p->from.column_stride;
+/* Packs the rows from lo to hi, which are of the same panels, of the panels from the column left
+ * on. */
+static void pack_part(const lockstep_panels *p, size_t lo, size_t hi, size_t left, size_t right) {
+	size_t first = lo / MATMUL_LEN * MATMUL_LEN, n = least(MATMUL_LEN, p->from.rows - first);
+	for (size_t j = left; j < right; j += p->width) {
+		float *to = panel(p, first, n, j) + (lo - first) * p->width;
+		const float *from = p->from.data + lo * p->from.row_stride + j * p->from.column_stride;
 		size_t columns = least(p->width, p->from.columns - j);
-		if (columns < p->width) memset(to, 0, n * p->width * sizeof *to);
+		if (columns < p->width) memset(to, 0, (hi - lo) * p->width * sizeof *to);
 		if (p->from.column_stride == 1)
-			pack_rows(to, p->width, from, n, columns, p->from.row_stride);
+			pack_rows(to, p->width, from, hi - lo, columns, p->from.row_stride);
 		else
-			pack_columns(to, p->width, from, n, columns, p->from.row_stride, p->from.column_stride);
+			pack_columns(to, p->width, from, hi - lo, columns, p->from.row_stride, p->from.column_stride);
 	}
 }
 
-/* A product at work. */
-typedef struct multiplication {
-	const lockstep_table *table;
-	const lockstep_tile *tile;
-	lockstep_product p;
-	panels a, b;
-} multiplication;
+static void pack(const lockstep_panels *p, size_t unit) {
+	size_t group = group_of(p), across = quotient(p->from.columns, group);
+	size_t first = unit / across * MATMUL_LEN, left = unit % across * group;
+	pack_part(p, first, least(first + MATMUL_LEN, p->from.rows), left, least(left + group, p->from.columns));
+}
+
+static void pack_range(const lockstep_panels *p, size_t lo, size_t hi) {
+	for (size_t end; lo < hi; lo = end) {
+		end = least(hi, (lo / MATMUL_LEN + 1) * MATMUL_LEN);
+		pack_part(p, lo, end, 0, p->from.columns);
+	}
+}
 
 /* Rows from top to bottom and columns from left to right, each without the last. */
 typedef struct window {
@@ -78,19 +76,19 @@ static int is_below(window w) { return w.top + 1 >= w.right; }
 
 /* How many elements of a window's row are the product's, and not those of another one that is
  * mirrored. */
-static size_t counted(const multiplication *m, window w, size_t row) {
+static size_t counted(const lockstep_multiplication *m, window w, size_t row) {
 	if (!m->p.symmetric) return w.right - w.left;
 	size_t end = least(w.right, row + 1);
 	return end > w.left ? end - w.left : 0;
 }
 
-static void run_tile(const multiplication *m, size_t n, float *a, float *b, lockstep_buffer c, lockstep_buffer d, const lockstep_matmul_scalars *s) {
+static void run_tile(const lockstep_multiplication *m, size_t n, float *a, float *b, lockstep_buffer c, lockstep_buffer d, const lockstep_matmul_scalars *s) {
 	lockstep_buffer list[] = {{a, n, 0}, {b, n, 0}, c, d};
 	m->tile->multiply(list, 4, s, NULL);
 }
 
 /* Makes a tile that is not whole, or of which only the lower triangle counts. */
-static void part(const multiplication *m, window w, size_t n, float *a, float *b, const lockstep_matrix *d, const lockstep_matmul_scalars *s) {
+static void part(const lockstep_multiplication *m, window w, size_t n, float *a, float *b, const lockstep_matrix *d, const lockstep_matmul_scalars *s) {
 	float tile[MOST_OF_TILE];
 	size_t columns = m->tile->columns;
 	if (s->beta != 0) {
@@ -105,7 +103,7 @@ static void part(const multiplication *m, window w, size_t n, float *a, float *b
 }
 
 /* Adds the products from the first one on to a part of C. */
-static void add_products(const multiplication *m, window w, size_t first, const lockstep_matrix *d, const lockstep_matmul_scalars *s) {
+static void add_products(const lockstep_multiplication *m, window w, size_t first, const lockstep_matrix *d, const lockstep_matmul_scalars *s) {
 	const lockstep_matrix *c = &m->p.c;
 	size_t n = least(MATMUL_LEN, m->p.a.columns - first), rows = m->tile->rows, columns = m->tile->columns;
 	for (size_t j = w.left; j < w.right; j += columns) {
@@ -134,11 +132,11 @@ static void mirror(const lockstep_matrix *c, window w) {
 }
 
 /* The rows and columns of a unit, which are those of whole tiles. */
-static size_t unit_rows(const multiplication *m) { return UNIT_OF_ROWS / m->tile->rows * m->tile->rows; }
-static size_t unit_columns(const multiplication *m) { return UNIT_OF_COLUMNS / m->tile->columns * m->tile->columns; }
+static size_t unit_rows(const lockstep_multiplication *m) { return UNIT_OF_ROWS / m->tile->rows * m->tile->rows; }
+static size_t unit_columns(const lockstep_multiplication *m) { return UNIT_OF_COLUMNS / m->tile->columns * m->tile->columns; }
 
-static void pack_unit(void *context, size_t unit) {
-	const multiplication *m = context;
+void lockstep_pack_unit(void *context, size_t unit) {
+	const lockstep_multiplication *m = context;
 	size_t n = packs(&m->a);
 	if (unit < n)
 		pack(&m->a, unit);
@@ -146,8 +144,8 @@ static void pack_unit(void *context, size_t unit) {
 		pack(&m->b, unit - n);
 }
 
-static void multiply_unit(void *context, size_t unit) {
-	const multiplication *m = context;
+void lockstep_multiply_unit(void *context, size_t unit) {
+	const lockstep_multiplication *m = context;
 	size_t rows = unit_rows(m), columns = unit_columns(m), across = quotient(m->p.c.columns, columns);
 	size_t i = unit / across * rows, j = unit % across * columns;
 	window w = {i, least(i + rows, m->p.c.rows), j, least(j + columns, m->p.c.columns)};
@@ -162,27 +160,57 @@ static void multiply_unit(void *context, size_t unit) {
 	if (m->p.symmetric) mirror(&m->p.c, w);
 }
 
-static size_t room_of(const lockstep_tile *tile, size_t rows, size_t columns, size_t products) {
+size_t lockstep_product_room(const lockstep_table *table, size_t rows, size_t columns, size_t products) {
 	const size_t most = PTRDIFF_MAX / sizeof(float);
 	if (rows > most / 2 || columns > most / 2) return SIZE_MAX;
-	size_t each = round_up(rows, tile->rows) + round_up(columns, tile->columns);
+	size_t each = round_up(rows, table->tile->rows) + round_up(columns, table->tile->columns);
 	return products && each > most / products ? SIZE_MAX : products * each;
 }
 
 size_t lockstep_matmul_room(const lockstep_table *table, size_t rows, size_t columns, size_t products) {
 	if (!table && lockstep_active(&table)) return SIZE_MAX;
-	return room_of(table->tile, rows, columns, products);
+	return lockstep_product_room(table, rows, columns, products);
+}
+
+void lockstep_begin_product(lockstep_multiplication *m, const lockstep_table *table, const lockstep_product *p, float *room) {
+	if (!room) room = p->c.data; /* where there are no products */
+	*m = (lockstep_multiplication){table, table->tile, *p, {transposed(p->a), table->tile->rows, room}, {p->b, table->tile->columns, NULL}};
+	m->b.room = room + m->a.from.rows * columns_of(&m->a);
+	if (p->beta == 0) m->p.d = p->c; /* which nobody reads */
+}
+
+size_t lockstep_packs(const lockstep_multiplication *m) { return packs(&m->a) + packs(&m->b); }
+
+size_t lockstep_tiles(const lockstep_multiplication *m) { return quotient(m->p.c.rows, unit_rows(m)) * quotient(m->p.c.columns, unit_columns(m)); }
+
+void lockstep_pack_products(const lockstep_multiplication *m, size_t lo, size_t hi) {
+	pack_range(&m->a, lo, hi);
+	pack_range(&m->b, lo, hi);
+}
+
+void lockstep_multiply_packed(const lockstep_multiplication *packed, const lockstep_product *p, float *room) {
+	lockstep_multiplication m;
+	lockstep_product whole = *p;
+	int is_b = !packed->p.c.rows;
+	if (is_b)
+		whole.b = packed->p.b;
+	else
+		whole.a = packed->p.a;
+	lockstep_begin_product(&m, packed->table, &whole, room);
+	const lockstep_panels own = {is_b ? m.a.from : m.b.from, is_b ? m.a.width : m.b.width, room};
+	m.a = is_b ? own : packed->a;
+	m.b = is_b ? packed->b : own;
+	for (size_t unit = 0; unit < packs(&own); unit++) pack(&own, unit);
+	for (size_t unit = 0; unit < lockstep_tiles(&m); unit++) lockstep_multiply_unit(&m, unit);
 }
 
 void lockstep_multiply(const lockstep_table *table, const lockstep_product *p, float *room, lockstep_pool *pool) {
-	if (!room) room = p->c.data; /* where there are no products */
-	multiplication m = {table, table->tile, *p, {transposed(p->a), table->tile->rows, room}, {p->b, table->tile->columns, NULL}};
-	m.b.room = room + m.a.from.rows * columns_of(&m.a);
-	if (p->beta == 0) m.p.d = p->c; /* which nobody reads */
+	lockstep_multiplication m;
+	lockstep_begin_product(&m, table, p, room);
 	size_t elements = p->c.rows * p->c.columns / PRODUCTS_PER_ELEMENT, products = p->a.columns;
 	size_t size = products && elements > SIZE_MAX / products ? SIZE_MAX : elements * products;
-	lockstep_share(pool, pack_unit, &m, packs(&m.a) + packs(&m.b), size);
-	lockstep_share(pool, multiply_unit, &m, quotient(p->c.rows, unit_rows(&m)) * quotient(p->c.columns, unit_columns(&m)), size);
+	lockstep_share(pool, lockstep_pack_unit, &m, lockstep_packs(&m), size);
+	lockstep_share(pool, lockstep_multiply_unit, &m, lockstep_tiles(&m), size);
 }
 
 /* How many elements there are from the first to the last, or SIZE_MAX if memory has not so many. */
@@ -256,7 +284,7 @@ static lockstep_status check(const lockstep_table *table, const lockstep_product
 	if (status) return status;
 	if (p->symmetric && rows != columns)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "symmetric is 1, want 0 for a product of %zu by %zu elements", rows, columns);
-	size_t most = room_of(table->tile, rows, columns, products);
+	size_t most = lockstep_product_room(table, rows, columns, products);
 	if (room_len < most) return lockstep_reject(error, LOCKSTEP_SHORT_BUFFER, "room_len is %zu, want at least %zu", room_len, most);
 	if (most && !room) return lockstep_reject(error, LOCKSTEP_NULL, "room is NULL, want one of %zu elements", most);
 	return check_written(p, room, most, error);

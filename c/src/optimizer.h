@@ -554,6 +554,39 @@ double lockstep_clip(lockstep_optimizer *o, double squares);
 
 /* matmul.c */
 
+/* The rows of a matrix, cut into panels of so many columns: those of the first 256 rows, then those
+ * of the next. A panel has row after row, and zeros where the matrix ends. */
+typedef struct lockstep_panels {
+	lockstep_matrix from;
+	size_t width;
+	float *room;
+} lockstep_panels;
+
+/* A product at work: first all units are packed, then all tiles multiplied, each by any thread. */
+typedef struct lockstep_multiplication {
+	const lockstep_table *table;
+	const lockstep_tile *tile;
+	lockstep_product p;
+	lockstep_panels a, b; /* of A transposed, and of B */
+} lockstep_multiplication;
+
+/* lockstep_matmul_room of a table. */
+size_t lockstep_product_room(const lockstep_table *table, size_t rows, size_t columns, size_t products);
+
+void lockstep_begin_product(lockstep_multiplication *m, const lockstep_table *table, const lockstep_product *p, float *room);
+size_t lockstep_packs(const lockstep_multiplication *m);
+void lockstep_pack_unit(void *multiplication, size_t unit);
+size_t lockstep_tiles(const lockstep_multiplication *m);
+void lockstep_multiply_unit(void *multiplication, size_t unit);
+
+/* Packs what the products from lo to hi of each element take: in place of units, ranges that are
+ * all products together. */
+void lockstep_pack_products(const lockstep_multiplication *m, size_t lo, size_t hi);
+
+/* Multiplies on this thread by what another product has packed: by its B if its C has no rows, and
+ * by its A if it has no columns. It takes the room of the other side alone. */
+void lockstep_multiply_packed(const lockstep_multiplication *packed, const lockstep_product *p, float *room);
+
 /* lockstep_matmul of what has been checked, in the usual mode. */
 void lockstep_multiply(const lockstep_table *table, const lockstep_product *p, float *room, lockstep_pool *pool);
 

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, LOSSES = UNSCALED + 13, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, LOSSES, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -161,9 +161,10 @@ static uint64_t run_penalty(const lockstep_table *table, source *s) {
 }
 
 static float draw_label(source *s, lockstep_model model, lockstep_labels labels) {
-	if (model == LOCKSTEP_LINEAR_SQUARED) return from_bits(value(s));
 	if (model == LOCKSTEP_LINEAR_LOGISTIC) return draw_unit(s);
-	return below(s, 2) > 0 ? 1 : (float)labels - 1;
+	if (model == LOCKSTEP_LINEAR_POISSON) return 8 * draw_unit(s);
+	if (model == LOCKSTEP_LINEAR_HINGE || model == LOCKSTEP_LINEAR_SQUARED_HINGE) return below(s, 2) > 0 ? 1 : (float)labels - 1;
+	return from_bits(value(s));
 }
 
 /* A linear model with its data. */
@@ -178,9 +179,10 @@ static problem draw_problem(source *s) {
 	const uint32_t *size = sizes[below(s, 5)];
 	problem p = {.columns = below(s, size[0])};
 	p.rows = below(s, size[1]);
-	lockstep_model model = (lockstep_model)below(s, 4);
+	lockstep_model model = (lockstep_model)below(s, 9);
 	lockstep_labels labels = (lockstep_labels)below(s, 2);
 	int intercept = below(s, 2) > 0;
+	double option = draw_unit(s);
 	p.length = p.columns + (size_t)intercept;
 	p.x = draw_values(s, p.rows * p.columns);
 	p.w = draw_values(s, p.length);
@@ -189,6 +191,8 @@ static problem draw_problem(source *s) {
 	p.grad = room(p.length);
 	p.z = room(p.rows);
 	CHECK(!lockstep_linear_new(model, p.columns, intercept, labels, &p.l, NULL), "no model");
+	if (model == LOCKSTEP_LINEAR_HUBER) CHECK(!lockstep_linear_set_delta(p.l, option + 0x1p-10, NULL), "no delta");
+	if (model == LOCKSTEP_LINEAR_QUANTILE) CHECK(!lockstep_linear_set_level(p.l, option / 2 + .25, NULL), "no level");
 	return p;
 }
 
@@ -247,18 +251,24 @@ static int64_t *draw_labels(source *s, size_t rows, uint32_t classes) {
 	return labels;
 }
 
+static lockstep_cross_entropy_options draw_entropy(source *s, uint32_t classes) {
+	lockstep_cross_entropy_options o = {0};
+	o.reduction = (lockstep_reduction)below(s, 3);
+	o.class_weights = draw_some(s, 2, classes);
+	if (below(s, 2) > 0) o.ignores = 1, o.ignored = below(s, classes);
+	if (below(s, 2) > 0) o.smoothing = draw_unit(s);
+	if (below(s, 3) == 0) o.z_loss = draw_unit(s);
+	o.empty_is_zero = (int)below(s, 2);
+	return o;
+}
+
 static rows_case draw_rows(source *s) {
 	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
 	const uint32_t *size = sizes[below(s, 5)];
 	uint32_t classes = 1 + below(s, size[0]);
 	rows_case c = {.b.classes = classes};
 	c.b.rows = below(s, size[1]);
-	c.o.reduction = (lockstep_reduction)below(s, 3);
-	c.o.class_weights = draw_some(s, 2, classes);
-	if (below(s, 2) > 0) c.o.ignores = 1, c.o.ignored = below(s, classes);
-	if (below(s, 2) > 0) c.o.smoothing = draw_unit(s);
-	if (below(s, 3) == 0) c.o.z_loss = draw_unit(s);
-	c.o.empty_is_zero = (int)below(s, 2);
+	c.o = draw_entropy(s, classes);
 	c.b.weights = draw_some(s, 3, c.b.rows);
 	c.b.targets = draw_some(s, 3, c.b.rows * classes);
 	c.scale = draw_unit(s);
@@ -304,11 +314,79 @@ static uint64_t run_rows(const lockstep_table *table, source *s) {
 	return h;
 }
 
+/* Softmax regression with its options: which of its gradients are wanted. */
+typedef struct softmax_case {
+	lockstep_cross_entropy_options o;
+	lockstep_softmax_linear p;
+	double scale;
+	int wanted[4]; /* by w, b and x, and each */
+} softmax_case;
+
+static float *draw_floats(source *s, int wild, size_t n) {
+	if (wild) return draw_values(s, n);
+	float *x = room(n);
+	for (size_t i = 0; i < n; i++) x[i] = draw_unit(s);
+	return x;
+}
+
+static softmax_case draw_softmax(source *s) {
+	static const uint32_t sizes[][3] = {{40, 12, 700}, {300, 70, 100}, {20, 900, 30}, {4, 4, 9000}, {2, 6000, 6}, {900, 3, 1500}};
+	const uint32_t *size = sizes[below(s, 6)];
+	softmax_case c = {.p.features = below(s, size[0])};
+	uint32_t classes = 1 + below(s, size[1]);
+	c.p.classes = classes;
+	c.p.rows = below(s, size[2]);
+	c.o = draw_entropy(s, classes);
+	c.p.weights = draw_some(s, 3, c.p.rows);
+	c.p.targets = draw_some(s, 3, c.p.rows * classes);
+	c.scale = draw_unit(s);
+	if (!c.p.targets) c.p.labels = draw_labels(s, c.p.rows, classes);
+	int wild = below(s, 3) == 0;
+	c.p.x = draw_floats(s, wild, c.p.rows * c.p.features);
+	c.p.w = draw_floats(s, wild, classes * c.p.features);
+	if (below(s, 2) > 0) c.p.b = draw_floats(s, wild, classes);
+	for (int k = 0; k < 3; k++) c.wanted[k] = below(s, 4) > 0;
+	c.wanted[3] = below(s, 2) > 0 || c.o.reduction == LOCKSTEP_REDUCE_NONE;
+	return c;
+}
+
+/* What comes out on the threads of a pool, or on this one. */
+static uint64_t hash_softmax(const softmax_case *c, const lockstep_table *table, lockstep_pool *pool) {
+	lockstep_softmax_linear p = c->p;
+	const size_t sizes[] = {p.classes * p.features, p.classes, p.rows * p.features, p.rows};
+	float **const outs[] = {&p.grad_w, &p.grad_b, &p.grad_x, &p.each};
+	for (int k = 0; k < 4; k++)
+		if (c->wanted[k]) *outs[k] = room(sizes[k]);
+	size_t n = lockstep_loss_softmax_linear_room(table, &p);
+	float *all = room(n);
+	double value;
+	lockstep_error e;
+	CHECK(!lockstep_loss_softmax_linear(table, &c->o, &p, c->scale, all, n, pool, &value, &e), "softmax regression: %s", e.message);
+	uint64_t h = hash_value(value);
+	for (int k = 0; k < 4; k++) {
+		if (*outs[k]) h = hash_floats(h, *outs[k], sizes[k]);
+		free(*outs[k]);
+	}
+	free(all);
+	return h;
+}
+
+static uint64_t run_softmax(const lockstep_table *table, source *s) {
+	softmax_case c = draw_softmax(s);
+	uint64_t h = hash_softmax(&c, table, NULL);
+	for (int k = 0; k < POOLS; k++)
+		CHECK(hash_softmax(&c, table, pools[k]) == h, "%zu rows, %zu features, %zu classes: other bits on more threads", c.p.rows, c.p.features, c.p.classes);
+	free((void *)c.o.class_weights), free((void *)c.p.weights), free((void *)c.p.targets), free((void *)c.p.labels);
+	free((void *)c.p.x), free((void *)c.p.w), free((void *)c.p.b);
+	return h;
+}
+
 static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
 	if (kind == 7) return hash_sum(run_rows(table, &s));
+	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -462,9 +540,83 @@ static void refuse_rows(void) {
 static void refuse_models(void) {
 	lockstep_linear *l;
 	lockstep_error e;
-	refused(lockstep_linear_new((lockstep_model)4, 2, 0, LOCKSTEP_PLUS_MINUS, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "model is 4");
+	refused(lockstep_linear_new((lockstep_model)9, 2, 0, LOCKSTEP_PLUS_MINUS, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "model is 9");
 	refused(lockstep_linear_new(LOCKSTEP_LINEAR_HINGE, 2, 0, (lockstep_labels)2, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "labels is 2");
 	refused(lockstep_linear_new(LOCKSTEP_LINEAR_HINGE, SIZE_MAX, 0, LOCKSTEP_PLUS_MINUS, &l, &e), &e, LOCKSTEP_BAD_ARGUMENT, "columns is ");
+	CHECK(!lockstep_linear_new(LOCKSTEP_LINEAR_HUBER, 2, 0, LOCKSTEP_PLUS_MINUS, &l, &e), "%s", e.message);
+	refused(lockstep_linear_set_level(l, .5, &e), &e, LOCKSTEP_BAD_ARGUMENT, "model is 5, want LOCKSTEP_LINEAR_QUANTILE");
+	refused(lockstep_linear_set_delta(l, 0, &e), &e, LOCKSTEP_BAD_ARGUMENT, "delta is 0");
+	lockstep_linear_free(l);
+	CHECK(!lockstep_linear_new(LOCKSTEP_LINEAR_QUANTILE, 2, 0, LOCKSTEP_PLUS_MINUS, &l, &e), "%s", e.message);
+	refused(lockstep_linear_set_delta(l, 1, &e), &e, LOCKSTEP_BAD_ARGUMENT, "model is 7, want LOCKSTEP_LINEAR_HUBER");
+	refused(lockstep_linear_set_level(l, (double)NAN, &e), &e, LOCKSTEP_BAD_ARGUMENT, "level is ");
+	lockstep_linear_free(l);
+}
+
+/* Without a delta or a level they are 1 and ½: the absolute error is twice the median's loss. */
+static void compare_defaults(void) {
+	float x[] = {1, 2, 3}, y[] = {0, 5, 2.5f}, w[] = {1}, grad[4];
+	double v[4];
+	lockstep_linear *l;
+	for (int k = 0; k < 4; k++) {
+		CHECK(!lockstep_linear_new((lockstep_model)(LOCKSTEP_LINEAR_HUBER + k / 2 * (1 + k % 2)), 1, 0, LOCKSTEP_PLUS_MINUS, &l, NULL), "no model");
+		if (k == 1) CHECK(!lockstep_linear_set_delta(l, 1, NULL), "no delta");
+		CHECK(!lockstep_linear_gradient(l, NULL, x, y, 3, w, &grad[k], &v[k], NULL), "no gradient");
+		lockstep_linear_free(l);
+	}
+	CHECK(v[0] == v[1] && grad[0] == grad[1], "delta is %g", v[0]);
+	CHECK(v[2] == 2 * v[3] && grad[2] == 2 * grad[3], "the absolute error is %g, that of the median %g", v[2], v[3]);
+}
+
+static void refuse_softmax(void) {
+	const int64_t labels[] = {0, 2}, bad[] = {0, 3};
+	float x[4] = {0}, w[6] = {0}, grad[6] = {5}, negative[2] = {1, -1}, *all, each[2];
+	double v = 5;
+	lockstep_error e;
+	const lockstep_softmax_linear good = {.x = x, .w = w, .rows = 2, .features = 2, .classes = 3, .labels = labels, .grad_w = grad};
+	lockstep_softmax_linear p = good;
+	size_t least = lockstep_loss_softmax_linear_room(NULL, &p);
+	p.grad_x = grad;
+	size_t n = lockstep_loss_softmax_linear_room(NULL, &p);
+	CHECK(n > least, "no room for the gradient by x");
+	all = room(n), p = good;
+	lockstep_cross_entropy_options o = {0};
+#define REFUSED(status, message) refused(lockstep_loss_softmax_linear(NULL, &o, &p, 1, all, n, NULL, &v, &e), &e, status, message)
+	p.labels = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[1] is 3, want a class, from 0 to 2");
+	p = good, p.targets = w;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "targets are given");
+	p = good, p.labels = NULL;
+	REFUSED(LOCKSTEP_NULL, "labels is NULL");
+	p = good, p.x = NULL;
+	REFUSED(LOCKSTEP_NULL, "x is NULL");
+	p = good, p.classes = 0;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "classes is 0");
+	CHECK(lockstep_loss_softmax_linear_room(NULL, &p) == SIZE_MAX, "room for no classes");
+	p = good, p.features = SIZE_MAX / 8;
+	REFUSED(LOCKSTEP_LONG_BUFFER, "w has ");
+	p = good, p.rows = SIZE_MAX / 8;
+	REFUSED(LOCKSTEP_LONG_BUFFER, "x has ");
+	p = good, p.grad_x = grad + 2;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad_w is 6 elements at ");
+	p = good, p.grad_b = w;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad_b is 3 elements at ");
+	p = good, p.b = all;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "room is ");
+	p = good, p.weights = negative;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[1] is -1");
+	p = good, o.reduction = LOCKSTEP_REDUCE_NONE;
+	REFUSED(LOCKSTEP_NULL, "each is NULL");
+	o.reduction = LOCKSTEP_REDUCE_MEAN, o.smoothing = 2;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "smoothing is 2");
+	o.smoothing = 0, n = least - 1;
+	REFUSED(LOCKSTEP_SHORT_BUFFER, "room_len is ");
+	n = least;
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+	p = good, p.each = each;
+	CHECK(!lockstep_loss_softmax_linear(NULL, NULL, &p, 1, all, n, NULL, NULL, NULL) && grad[0] != 5, "defaults were refused");
+	free(all);
 }
 
 static void refuse_gradients(lockstep_model model, lockstep_labels labels, float bad, const char *message) {
@@ -513,8 +665,12 @@ void test_losses(void) {
 	refuse_options();
 	refuse_rows();
 	refuse_models();
+	compare_defaults();
+	refuse_softmax();
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");
 	refuse_gradients(LOCKSTEP_LINEAR_HINGE, LOCKSTEP_PLUS_MINUS, 0, "y[1] is 0, want 1 or -1");
 	refuse_gradients(LOCKSTEP_LINEAR_SQUARED_HINGE, LOCKSTEP_ZERO_ONE, -1, "y[1] is -1, want 1 or 0");
+	refuse_gradients(LOCKSTEP_LINEAR_POISSON, LOCKSTEP_PLUS_MINUS, -1, "y[1] is -1, want a count");
+	refuse_gradients(LOCKSTEP_LINEAR_POISSON, LOCKSTEP_PLUS_MINUS, INFINITY, "y[1] is inf, want a count");
 }

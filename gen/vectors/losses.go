@@ -82,6 +82,7 @@ var lossList = []lossCase{
 	{"loss_bce_with_logits_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
 		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
 	})},
+	{"softmax_linear", softmaxLinear},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -228,11 +229,17 @@ func penalty(s *source, h *draws.Hash) {
 func linear(s *source, h *draws.Hash) {
 	sizes := [][2]int{{64, 40000}, {40, 3000}, {40, 60}, {600, 300}, {20000, 12}}[s.Below(5)]
 	columns, rows := s.Below(uint32(sizes[0])), s.Below(uint32(sizes[1]))
-	model, labels, intercept := loss.Model(s.Below(4)), loss.Labels(s.Below(2)), s.Below(2) > 0
+	model, labels, intercept := loss.Model(s.Below(9)), loss.Labels(s.Below(2)), s.Below(2) > 0
+	option := float64(s.unit())
 	l, err := loss.NewLinear(model, columns, intercept)
 	must(err)
-	if model >= loss.HingeLoss {
+	switch model {
+	case loss.HingeLoss, loss.SquaredHingeLoss:
 		must(l.SetLabels(labels))
+	case loss.HuberLoss:
+		must(l.SetDelta(option + 0x1p-10))
+	case loss.QuantileLoss:
+		must(l.SetLevel(option/2 + .25))
 	}
 	x, w, y := s.values(rows*columns), s.values(l.Len()), make([]float32, rows)
 	for i := range y {
@@ -264,23 +271,10 @@ func (s *source) some(often uint32, n int) []float32 {
 func crossEntropy(s *source, h *draws.Hash) {
 	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
 	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
-	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
-	if s.Below(2) > 0 {
-		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
-	}
-	if s.Below(2) > 0 {
-		o.Smoothing = float64(s.unit())
-	}
-	if s.Below(3) == 0 {
-		o.ZLoss = float64(s.unit())
-	}
-	o.EmptyMean = loss.EmptyMean(s.Below(2))
+	o := s.entropyOptions(classes)
 	b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
 	if b.Targets == nil {
-		b.Labels = make([]int64, rows)
-		for i := range b.Labels {
-			b.Labels[i] = int64(s.Below(uint32(classes)))
-		}
+		b.Labels = s.labels(rows, classes)
 	}
 	wild := s.Below(3) == 0
 	b.Logits = make([]float32, rows*classes)
@@ -307,16 +301,84 @@ func crossEntropy(s *source, h *draws.Hash) {
 	h.Floats(b.Each...)
 }
 
+func (s *source) entropyOptions(classes int) loss.CrossEntropyOptions {
+	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	if s.Below(2) > 0 {
+		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
+	}
+	if s.Below(2) > 0 {
+		o.Smoothing = float64(s.unit())
+	}
+	if s.Below(3) == 0 {
+		o.ZLoss = float64(s.unit())
+	}
+	o.EmptyMean = loss.EmptyMean(s.Below(2))
+	return o
+}
+
+func (s *source) labels(rows, classes int) []int64 {
+	y := make([]int64, rows)
+	for i := range y {
+		y[i] = int64(s.Below(uint32(classes)))
+	}
+	return y
+}
+
+// softmaxLinear has rows, features and classes of some sizes, with options of all kinds, and
+// some of the gradients.
+func softmaxLinear(s *source, h *draws.Hash) {
+	sizes := [][3]uint32{{40, 12, 700}, {300, 70, 100}, {20, 900, 30}, {4, 4, 9000}, {2, 6000, 6}, {900, 3, 1500}}[s.Below(6)]
+	features, classes, rows := s.Below(sizes[0]), 1+s.Below(sizes[1]), s.Below(sizes[2])
+	o := s.entropyOptions(classes)
+	b := loss.LinearRows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
+	if b.Targets == nil {
+		b.Labels = s.labels(rows, classes)
+	}
+	draw := s.unit
+	if s.Below(3) == 0 {
+		draw = s.value
+	}
+	some := func(n int) []float32 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = draw()
+		}
+		return x
+	}
+	b.X, b.W = some(rows*features), some(classes*features)
+	if s.Below(2) > 0 {
+		b.B = some(classes)
+	}
+	for k, out := range []*[]float32{&b.GradW, &b.GradB, &b.GradX} {
+		if s.Below(4) > 0 {
+			*out = make([]float32, []int{len(b.W), classes, len(b.X)}[k])
+		}
+	}
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewSoftmaxLinear(features, classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	for _, x := range [][]float32{b.GradW, b.GradB, b.GradX, b.Each} {
+		h.Floats(x...)
+	}
+}
+
 // label is a target that a model has a meaning for.
 func (s *source) label(m loss.Model, l loss.Labels) float32 {
 	switch m {
-	case loss.Squared:
-		return s.value()
 	case loss.Logistic:
 		return s.unit()
+	case loss.PoissonLoss:
+		return 8 * s.unit()
+	case loss.HingeLoss, loss.SquaredHingeLoss:
+		if s.Below(2) > 0 {
+			return 1
+		}
+		return float32(l) - 1
 	}
-	if s.Below(2) > 0 {
-		return 1
-	}
-	return float32(l) - 1
+	return s.value()
 }

@@ -195,3 +195,21 @@ const (
 	RowUnit  = 64 << 10
 	RowParts = 256
 )
+
+// Softmax regression of package loss. SoftmaxRows says in which order losses are added up:
+// another value changes bits.
+const (
+	// SoftmaxRows is how many rows a worker takes at a time: few enough that several share 256,
+	// and enough for the tiles of a product to be whole but for the last.
+	SoftmaxRows = 64
+
+	// SoftmaxChunk is about the most elements of X and of logits between two additions to the
+	// gradient, and SoftmaxChunkRows the most rows: they are to stay in the last cache, and
+	// waiting for each other is to be little of what the workers do.
+	SoftmaxChunk     = 1 << 20
+	SoftmaxChunkRows = 4 << 10
+
+	// SoftmaxFetch is the most elements of some rows that are read line by line first, into the
+	// L2 cache: of 784 columns and 10 classes all took .7 times as long then.
+	SoftmaxFetch = 128 << 10
+)

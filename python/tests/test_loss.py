@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from threads import counted, end, threads
 
 import lockstep.numpy as ln
 from lockstep import ArgumentError
+from lockstep.numpy._loss import Model
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -202,12 +203,14 @@ def linear(model: str, z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     if model == "logistic":
         sigmoid = 1 / (1 + np.exp(-z))
         return (1 - y) * np.logaddexp(0, z) + y * np.logaddexp(0, -z), sigmoid - y
-    return (hinge if model == "hinge" else squared_hinge)(z, y)
+    others = {"hinge": hinge, "squared hinge": squared_hinge, "poisson": poisson, "huber": huber, "absolute": absolute}
+    others |= {"quantile": quantile, "log cosh": log_cosh}
+    return others[model](z, y)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(700, 30), (5, 20000), (40, 0)])
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("model", ["squared", "logistic", "hinge", "squared hinge"])
+@pytest.mark.parametrize("model", get_args(Model))
 def test_linear(model: Any, intercept: bool, rows: int, columns: int) -> None:
     x = RANDOM.standard_normal((rows, columns), np.float32) / np.float32(max(columns, 1)) ** np.float32(0.5)
     w, y = RANDOM.standard_normal(columns + intercept, np.float32), CLASSES[:rows]
@@ -215,7 +218,8 @@ def test_linear(model: Any, intercept: bool, rows: int, columns: int) -> None:
     z = one @ w.astype(np.float64)
     losses, slopes = linear(model, z, y.astype(np.float64))
     grad = np.full(columns + intercept, np.nan, np.float32)
-    fit = ln.Linear(model, columns, intercept=intercept, labels="zero-one")
+    options: dict[str, Any] = {"huber": {"delta": 0.5}, "quantile": {"level": 0.25}}.get(model, {})
+    fit = ln.Linear(model, columns, intercept=intercept, labels="zero-one", **options)
     assert fit.gradient(x, y, w, grad) == pytest.approx(losses.mean(), rel=1e-5)
     np.testing.assert_allclose(grad, one.T @ slopes / rows, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(fit.predict(x, w), z, rtol=1e-4, atol=1e-5)
@@ -293,6 +297,10 @@ def test_what_is_refused() -> None:
         (lambda: loss.penalty(x, l2=float("nan"), grad=out), "^l2 is "),
         (lambda: loss.Linear("cubic", 2), "^model is 'cubic'"),
         (lambda: loss.Linear("squared", -1), "^columns is -1"),
+        (lambda: loss.Linear("squared", 2, delta=1), "^delta is 1, want None but for the model 'huber'"),
+        (lambda: loss.Linear("huber", 2, level=0.5), "^level is 0.5, want None"),
+        (lambda: loss.Linear("huber", 2, delta=0), "^delta is 0"),
+        (lambda: loss.Linear("quantile", 2, level=1), "^level is 1"),
         (lambda: loss.Linear("squared", 2, threads=0), "^threads is 0, want at least 1"),
         (lambda: fit.gradient(x, y, x[:2], out[:2]), r"^x has the shape \(6,\), want rows of 2 columns"),
         (lambda: fit.gradient(x.reshape(2, 3), y[:2], x[:2], out[:2]), r"^x has the shape \(2, 3\), want \(2, 2\)"),

@@ -23,7 +23,8 @@ and in loss/testdata/golden
                        gradient, then the losses of the elements if reduction is "none"
 FRAMEWORK.json         one object per case, see write_loss_case, and the gradient that the
                        framework picks where none is unique
-linear.json            linear models: data, values and gradients in float64, of PyTorch
+linear.json            linear models: data, values and gradients in float64, of PyTorch;
+                       softmax_linear.json of softmax regression
 
 and in schedules/FRAMEWORK.json the learning rates of schedules, see tables/schedules.py;
 scaler.json has the scales of a loss, see tables/scaler.py, around/*.bin averages, lookahead and

@@ -170,6 +170,16 @@ class LossRows(Structure):
     ]
 
 
+class SoftmaxRows(Structure):
+    """Rows of softmax regression, what is right, and where the gradients and the losses go."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in "xwb"),
+        *((name, c_size_t) for name in ("rows", "features", "classes")),
+        *((name, c_void_p) for name in ("labels", "targets", "weights", "grad_w", "grad_b", "grad_x", "each")),
+    ]
+
+
 class Matrix(Structure):
     """Where the elements of a matrix are: strides count elements."""
 
@@ -333,8 +343,24 @@ _cross_entropy = _function(
     POINTER(c_double),
     POINTER(_Error),
 )
+_softmax_linear_room = _function("lockstep_loss_softmax_linear_room", c_size_t, _P, POINTER(SoftmaxRows))
+_softmax_linear = _function(
+    "lockstep_loss_softmax_linear",
+    c_int,
+    _P,
+    POINTER(CrossEntropyOptions),
+    POINTER(SoftmaxRows),
+    c_double,
+    _P,
+    c_size_t,
+    _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
 _linear_new = _function("lockstep_linear_new", c_int, c_int, c_size_t, c_int, c_int, POINTER(_P), POINTER(_Error))
 _linear_free = _function("lockstep_linear_free", None, _P)
+_linear_set_delta = _function("lockstep_linear_set_delta", c_int, _P, c_double, POINTER(_Error))
+_linear_set_level = _function("lockstep_linear_set_level", c_int, _P, c_double, POINTER(_Error))
 _linear_gradient = _function(
     "lockstep_linear_gradient_shared", c_int, _P, _P, _P, _P, c_size_t, _P, _P, _P, POINTER(c_double), POINTER(_Error)
 )
@@ -1174,6 +1200,37 @@ def cross_entropy(options: CrossEntropyOptions, rows: LossRows, scale: float, po
     return value.value
 
 
+class Room:
+    """Memory of a call, kept for later ones that need no more."""
+
+    __slots__ = ("_floats",)
+
+    def __init__(self) -> None:
+        self._floats: Any = ()
+
+    def of(self, n: int) -> Any:
+        """At least so many floats."""
+        if len(self._floats) < n:
+            try:
+                self._floats = (c_float * n)()
+            except (MemoryError, OverflowError):
+                raise OutOfMemoryError(f"no memory for {n} floats") from None
+        return self._floats
+
+
+def softmax_linear(
+    options: CrossEntropyOptions, rows: SoftmaxRows, scale: float, room: Room, pool: Pool | None = None
+) -> float:
+    """The value of softmax regression, whose gradients are multiplied by the scale."""
+    value, error = c_double(), _Error()
+    n = _softmax_linear_room(None, byref(rows))
+    floats = room.of(n)
+    handle = None if pool is None else pool.handle
+    arguments = (byref(options), byref(rows), scale, floats, n, handle, byref(value), byref(error))
+    _check(_softmax_linear(None, *arguments), error)
+    return value.value
+
+
 def penalty(l1: float, l2: float, w: int, n: int, grad: int | None) -> float:
     """The elastic net of parameters, whose gradient is added to grad."""
     value, error = c_double(), _Error()
@@ -1195,6 +1252,16 @@ class Linear:
     def __del__(self, free: Any = _linear_free) -> None:
         if self._handle:
             free(self._handle)
+
+    def set_delta(self, delta: float) -> None:
+        """Sets the delta of Huber's loss."""
+        error = _Error()
+        _check(_linear_set_delta(self._handle, delta, byref(error)), error)
+
+    def set_level(self, level: float) -> None:
+        """Sets the level of a quantile."""
+        error = _Error()
+        _check(_linear_set_level(self._handle, level, byref(error)), error)
 
     def gradient(self, x: int, y: int, rows: int, w: int, grad: int, pool: Pool | None = None) -> float:
         """The mean loss over the rows of x; its gradient goes to grad."""

@@ -2,6 +2,7 @@
 
 rows.json has the logits, labels, targets and class weights, in rows, and of each case its options,
 value and gradient, and for the reduction "none" the losses of the rows; that of "sum" is their sum.
+softmax_linear.json has softmax regression in float64: data, values and gradients.
 """
 
 import sys
@@ -57,6 +58,29 @@ def write(folder: Path) -> None:
     write_json(folder / "rows.json", {"framework": f"pytorch {torch.__version__.split('+')[0]}", **lists, "cases": cases})
 
 
+def softmax_case(data, smoothing, weighted, soft, intercept):
+    x, w, b = (torch.tensor(data[k], dtype=torch.float64, requires_grad=True) for k in "xwb")
+    loss = torch.nn.functional.cross_entropy(
+        torch.nn.functional.linear(x, w, b if intercept else None), torch.tensor(data["targets" if soft else "labels"]),
+        torch.tensor(data["weights"], dtype=torch.float64) if weighted else None, ignore_index=IGNORED, label_smoothing=smoothing)
+    loss.backward()
+    gradients = {f"grad_{k}": v.grad.flatten().tolist() for k, v in zip("xwb", (x, w, b)) if v.grad is not None}
+    return {"smoothing": smoothing, "weighted": weighted, "soft": soft, "intercept": intercept, "value": loss.item(), **gradients}
+
+
+def write_softmax(folder: Path) -> None:
+    rng = np.random.default_rng(SEED + 4)
+    data = {k: rng.normal(size=size).astype(np.float32) for k, size in (("x", (9, 4)), ("w", (5, 4)), ("b", 5))}
+    labels, targets = rng.integers(0, 5, 9), rng.random(size=(9, 5)).astype(np.float32)
+    labels[4] = IGNORED
+    data |= {"labels": labels, "targets": targets.astype(np.float64), "weights": rng.uniform(0.25, 2, size=5).astype(np.float32)}
+    cases = [softmax_case(data, *c) for c in ((0.0, False, False, True), (0.1, True, False, True), (0.1, False, True, False))]
+    lists = {name: numbers(values) for name, values in data.items()}
+    lists["labels"] = labels.tolist()
+    write_json(folder / "softmax_linear.json", {"framework": f"pytorch {torch.__version__.split('+')[0]}", **lists, "cases": cases})
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     write(Path(sys.argv[1]))
+    write_softmax(Path(sys.argv[1]))

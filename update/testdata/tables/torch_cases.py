@@ -651,6 +651,11 @@ LINEAR_LOSSES = {
     "Logistic": ("labels01", lambda f, y: torch.nn.functional.binary_cross_entropy_with_logits(f, y)),
     "Hinge": ("labelspm", lambda f, y: torch.clamp(1 - y * f, min=0).mean()),
     "SquaredHinge": ("labelspm", lambda f, y: (torch.clamp(1 - y * f, min=0) ** 2).mean()),
+    "Poisson": ("counts", torch.nn.functional.poisson_nll_loss),
+    "Huber": ("y", lambda f, y: torch.nn.functional.huber_loss(f, y, delta=0.75)),
+    "Absolute": ("y", torch.nn.functional.l1_loss),
+    "Quantile": ("y", lambda f, y: torch.maximum(0.25 * (y - f), 0.75 * (f - y)).mean()),
+    "LogCosh": ("y", lambda f, y: (torch.logaddexp(f - y, y - f) - np.log(2)).mean()),
 }
 
 
@@ -662,6 +667,7 @@ def make_linear_data():
     return {
         "x": x, "w": w * 0.8, "b": b, "y": noisy,
         "labels01": (noisy > 0).astype(float), "labelspm": np.where(noisy > 0, 1.0, -1.0),
+        "counts": np.abs(np.round(noisy)),
     }
 
 

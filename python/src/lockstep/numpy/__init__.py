@@ -40,6 +40,7 @@ from ._loss import (
 )
 from ._optimizer import Group, Optimizer, TypedState
 from ._row_loss import cross_entropy
+from ._softmax_linear import SoftmaxLinear
 
 __all__ = [
     "AdaptiveClip",
@@ -50,6 +51,7 @@ __all__ = [
     "Noise",
     "Optimizer",
     "Rule",
+    "SoftmaxLinear",
     "TypedState",
     "add_rows",
     "bce",

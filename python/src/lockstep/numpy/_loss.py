@@ -15,7 +15,7 @@ from ._arrays import Array, address, address_of
 
 Reduction = Literal["mean", "sum", "none", "batchmean", "weighted mean"]
 Labels = Literal["plus-minus", "zero-one"]
-Model = Literal["squared", "logistic", "hinge", "squared hinge"]
+Model = Literal["squared", "logistic", "hinge", "squared hinge", "poisson", "huber", "absolute", "quantile", "log cosh"]
 
 
 def mse(
@@ -332,7 +332,17 @@ _CHOICES = {
     "reduction": ("mean", "sum", "none", "batchmean", "weighted mean"),
     "clamp": ("log", "probability"),
     "labels": ("plus-minus", "zero-one"),
-    "model": ("squared", "logistic", "hinge", "squared hinge"),
+    "model": (
+        "squared",
+        "logistic",
+        "hinge",
+        "squared hinge",
+        "poisson",
+        "huber",
+        "absolute",
+        "quantile",
+        "log cosh",
+    ),
 }
 
 
@@ -383,7 +393,9 @@ class Linear:
 
     The model "squared" is linear regression; "logistic" logistic regression, with targets from 0 to 1; "hinge" and
     "squared hinge" are linear support vector machines, with targets as ``labels`` says: 1 and -1, or for "zero-one"
-    1 and 0. With an intercept, parameters have one element more than there are columns, the last one.
+    1 and 0. "poisson" is Poisson regression of counts, whose predictions are the logarithms of rates. "huber", with
+    its ``delta``, "absolute" and "log cosh" are robust regressions, and "quantile" predicts the quantile ``level``.
+    With an intercept, parameters have one element more than there are columns, the last one.
 
     The bits depend on the inputs alone. Any thread may use it, one at a time: others wait.
     """
@@ -395,13 +407,24 @@ class Linear:
         *,
         intercept: bool = False,
         labels: Labels = "plus-minus",
+        delta: float | None = None,
+        level: float | None = None,
         threads: int = 1,
     ) -> None:
-        """Makes a model; gradients of large matrices are shared by so many threads, of which the caller's is one."""
-        self._arguments = (model, columns, intercept, labels, threads)
+        """Makes a model; gradients of large matrices are shared by so many threads, of which the caller's is one.
+
+        A ``delta`` that is not given is 1, a ``level`` ½; models that have none refuse one.
+        """
+        self._arguments = (model, columns, intercept, labels, delta, level, threads)
         if columns < 0:
             raise ArgumentError(f"columns is {columns}, want at least 0")
         self._linear = c.Linear(_choice("model", model), columns, intercept, _choice("labels", labels))
+        if delta is not None:
+            _of_model("delta", delta, model, "huber")
+            self._linear.set_delta(delta)
+        if level is not None:
+            _of_model("level", level, model, "quantile")
+            self._linear.set_level(level)
         self._columns, self._length = columns, columns + bool(intercept)
         self._pool = None if threads == 1 else Pool(threads)
         self._lock = threading.Lock()
@@ -436,5 +459,18 @@ class Linear:
         return _linear, self._arguments
 
 
-def _linear(model: Model, columns: int, intercept: bool, labels: Labels, threads: int) -> Linear:
-    return Linear(model, columns, intercept=intercept, labels=labels, threads=threads)
+def _of_model(option: str, value: float, model: Model, has: Model) -> None:
+    if model != has:
+        raise ArgumentError(f"{option} is {value}, want None but for the model {has!r}")
+
+
+def _linear(
+    model: Model,
+    columns: int,
+    intercept: bool,
+    labels: Labels,
+    delta: float | None,
+    level: float | None,
+    threads: int,
+) -> Linear:
+    return Linear(model, columns, intercept=intercept, labels=labels, delta=delta, level=level, threads=threads)

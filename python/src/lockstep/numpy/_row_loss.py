@@ -48,17 +48,7 @@ def cross_entropy(
     if not isinstance(logits, np.ndarray) or logits.ndim != 2:
         raise ArgumentError(f"logits has the shape {np.shape(logits)}, want rows of classes")
     rows, classes = logits.shape
-    if empty not in ("nan", "zero"):
-        raise ArgumentError(f"empty is {empty!r}, want 'nan' or 'zero'")
-    o = c.CrossEntropyOptions(
-        _choice("reduction", reduction),
-        _optional(class_weights, "class_weights", (classes,)),
-        ignore_index is not None,
-        ignore_index or 0,
-        smoothing,
-        z_loss,
-        empty == "zero",
-    )
+    o = _options(classes, reduction, class_weights, ignore_index, smoothing, z_loss, empty)
     right: Any = target
     labels = isinstance(right, np.ndarray) and right.dtype.kind in "iu"
     b = c.LossRows(
@@ -72,6 +62,28 @@ def cross_entropy(
         None if each is None else address_of(each, "each", (rows,), writable=True),
     )
     return c.cross_entropy(o, b, scale, pool)
+
+
+def _options(
+    classes: int,
+    reduction: str,
+    class_weights: Array | None,
+    ignore_index: int | None,
+    smoothing: float,
+    z_loss: float,
+    empty: str,
+) -> c.CrossEntropyOptions:
+    if empty not in ("nan", "zero"):
+        raise ArgumentError(f"empty is {empty!r}, want 'nan' or 'zero'")
+    return c.CrossEntropyOptions(
+        _choice("reduction", reduction),
+        _optional(class_weights, "class_weights", (classes,)),
+        ignore_index is not None,
+        ignore_index or 0,
+        smoothing,
+        z_loss,
+        empty == "zero",
+    )
 
 
 def _optional(array: Array | None, name: str, shape: tuple[int, ...]) -> int | None:
