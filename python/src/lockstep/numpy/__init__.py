@@ -5,6 +5,7 @@ refused with an ArgumentError, a ValueError, that names the argument.
 """
 
 from .._library import AdaptiveClip, Averaging, Lookahead, Noise, Rule, preset
+from .._typed import TypedState
 from ._functions import (
     add_rows,
     dots,
@@ -38,7 +39,7 @@ from ._loss import (
     soft_margin,
     squared_hinge,
 )
-from ._optimizer import Group, Optimizer, TypedState
+from ._optimizer import Group, Optimizer
 from ._row_loss import cross_entropy
 
 __all__ = [

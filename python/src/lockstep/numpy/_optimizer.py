@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
 import numpy as np
 
 from .. import _library as c
+from .. import _typed as typed
 from .._library import AdaptiveClip, ArgumentError, Averaging, Lookahead, Noise, Pool, Progress, Rule
+from .._typed import TypedState
 from ._arrays import (
     Array,
     Arrays,
@@ -39,22 +40,6 @@ Gradient = Union[Array, Half]
 Gradients = Union[Gradient, Sequence[Optional[Gradient]], Mapping[str, Optional[Gradient]]]
 Estimates = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
 _TYPES = ("float32", "bfloat16", "float16")  # in the order of the library
-
-
-@dataclass(frozen=True)
-class TypedState:
-    """A state buffer of another type than float32, as state_dict has it."""
-
-    type: str
-    """"bfloat16" or "float8"."""
-    elements: Any
-    """bfloat16's bits, uint16, or codes, uint8, of the array's shape.
-
-    The highest bit of a code is the sign, but of squares. What is left of a code c stands for 0 if it is 0, and else
-    for the float32 with the bits (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale of its block.
-    """
-    scales: Array | None = None
-    """With codes: the largest magnitude of each block of 256 elements, the last of which may be shorter."""
 
 
 class Group:
@@ -724,24 +709,16 @@ class Optimizer:
     def _read(self, k: int, slot: str, shape: tuple[int, ...]) -> Array | TypedState:
         """A copy of a state buffer."""
         of = self._type_of(k, slot)
-        if of == "bfloat16":
-            halves = np.empty(shape, np.uint16)
-            self._optimizer.read_halves(k, slot, halves.ctypes.data)
-            return TypedState(of, halves)
-        if of == "float8":
-            codes, scales = np.empty(shape, np.uint8), np.empty(c.state_scales(math.prod(shape)), np.float32)
-            self._optimizer.read_codes(k, slot, codes.ctypes.data, scales.ctypes.data)
-            return TypedState(of, codes, scales)
+        if of != "float32":
+            return typed.read(self._optimizer, k, slot, of, shape)
         return self._view(k, slot, shape).copy()
 
     def _write(self, k: int, slot: str, shape: tuple[int, ...], saved: Array | TypedState) -> None:
         """Copies to a state buffer what _read has made, once it is checked."""
-        if not isinstance(saved, TypedState):
-            self._view(k, slot, shape)[...] = saved
-        elif saved.scales is None:
-            self._optimizer.write_halves(k, slot, saved.elements.ctypes.data)
+        if isinstance(saved, TypedState):
+            typed.write(self._optimizer, k, slot, saved)
         else:
-            self._optimizer.write_codes(k, slot, saved.elements.ctypes.data, saved.scales.ctypes.data)
+            self._view(k, slot, shape)[...] = saved
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Goes on from a state_dict of an optimizer of the same arrays and rules.
@@ -840,10 +817,14 @@ class Optimizer:
             raise ArgumentError(f"the steps of {name} are {entry['steps']!r} in the state, want at least 0")
         if [*entry["state"]] != [*own]:
             raise ArgumentError(f"the state of {name} has {', '.join(entry['state'])}, want {', '.join(own)}")
-        small = math.prod(self._shapes[k]) <= c.STATE_SMALL
+        small, rule = math.prod(self._shapes[k]) <= c.STATE_SMALL, self._rules[self._group_of[k]]
         for slot, array in entry["state"].items():
             of = "float32" if small or slot in beside else types.get(slot, "float32")
-            _check_buffer(array, f"the state {slot} of {name}", own[slot], of)
+            title = f"the state {slot} of {name}"
+            if of == "float32":
+                address_of(array, title, own[slot])
+            else:
+                typed.check(array, title, own[slot], of, squares=slot in typed.squares(rule))
 
     def __getstate__(self) -> dict[str, Any]:
         groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
@@ -859,32 +840,6 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"
-
-
-def _check_buffer(saved: Any, title: str, shape: tuple[int, ...], of: str) -> None:
-    """Refuses a state buffer of a state_dict that has not its type or shape, or whose numbers no step can have left."""
-    if of == "float32":
-        address_of(saved, title, shape)
-        return
-    if not isinstance(saved, TypedState) or saved.type != of:
-        kind = saved.type if isinstance(saved, TypedState) else type(saved).__name__
-        raise ArgumentError(f"{title} is of {kind}, want {of}, as state_types says")
-    _check_array(saved.elements, title, shape, np.uint16 if of == "bfloat16" else np.uint8)
-    if (saved.scales is None) != (of == "bfloat16"):
-        raise ArgumentError(f"the scales of {title} are {saved.scales!r}, want them with codes alone")
-    numbers = (saved.elements.astype(np.uint32) << 16).view(np.float32)
-    if saved.scales is not None:
-        _check_array(saved.scales, f"the scales of {title}", (c.state_scales(math.prod(shape)),), np.float32)
-        numbers = saved.scales
-    if not np.isfinite(numbers).all() or (saved.scales is not None and (numbers < 0).any()):
-        raise ArgumentError(f"{title} has numbers that are not finite, or scales below 0")
-
-
-def _check_array(array: Any, title: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
-    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
-    if not fits:
-        is_array = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ArgumentError(f"{title} is {is_array}, want C-contiguous {np.dtype(dtype)} {shape}")
 
 
 def _saved_beside(saved: Mapping[str, Any]) -> list[str]:

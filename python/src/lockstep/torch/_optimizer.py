@@ -17,7 +17,7 @@ from ._group import Group
 from ._layout import Shape
 from ._observed import GradientObserver
 from ._options import is_cautious
-from ._packed import FLOAT32, StateType, number_of, packable
+from ._packed import FLOAT32, StateType, floats_of, number_of, packable
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
 from ._tensors import HALVES, MASTER, UnsupportedError, is_distributed, is_sharded, local, param_refusal, refusal
@@ -157,7 +157,20 @@ class LockstepOptimizer(base.Optimizer):
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such."""
+        """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such.
+
+        Bytes of another state_dtype, which a state dict says, are converted, through float32. Those of the same one
+        come with their state_seed, so that steps are those of one run.
+        """
+        if "state_dtype" in state_dict:
+            state_dict = self._as_floats(state_dict)
+            if c.STATE_TYPES[self.state_number] == state_dict["state_dtype"]:
+                self._load_state_dict(state_dict)
+                self.state_seed = state_dict.get("state_seed", self.state_seed)
+                return
+        self._load_state_dict(state_dict)
+
+    def _load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if not self.master_weights and self.state_number == FLOAT32:
             super().load_state_dict(state_dict)
             return
@@ -251,11 +264,14 @@ class LockstepOptimizer(base.Optimizer):
         type(other).step.__wrapped__(other)  # type: ignore[attr-defined] # without hooks, which were called
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's, with the state itself, where the authors of an optimizer have no other form of it."""
+        """As torch's, with the state itself, where the authors of an optimizer have no other form of it.
+
+        With a state_dtype other than float32 it has that and state_seed beside state and groups.
+        """
         if type(self)._export is LockstepOptimizer._export:
-            return super().state_dict()
+            return self._with_types(super().state_dict())
         self._convert_state()
-        saved = super().state_dict()
+        saved = self._with_types(super().state_dict())
         params = [p for group in self.param_groups for p in group["params"]]
         for group in saved["param_groups"]:
             for k in group["params"]:
@@ -263,6 +279,29 @@ class LockstepOptimizer(base.Optimizer):
                     saved["state"][k] = dict(saved["state"][k])
                     self._export(group, params[k], saved["state"][k])
         return saved
+
+    def _with_types(self, saved: dict[str, Any]) -> dict[str, Any]:
+        if self.state_number != FLOAT32:
+            saved |= {"state_dtype": c.STATE_TYPES[self.state_number], "state_seed": self.state_seed}
+        return saved
+
+    def _as_floats(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """A state dict whose state of fewer bits is of another type, with float32 in its place."""
+        kind = c.state_type(saved["state_dtype"], "state_dtype of the state dict")
+        if kind == self.state_number:
+            c.checked_seed(saved.get("state_seed", 0), "state_seed of the state dict")
+            return saved
+        state = dict(saved["state"])
+        names = {name: slot for slot, name in self._state_names.items()}
+        for own, theirs in zip(self.param_groups, saved["param_groups"]):
+            rule = self._rule(own)
+            for param, k in zip(own["params"], theirs["params"]):
+                if k in state:
+                    state[k] = {
+                        name: _floats(rule, names[name], kind, param, v) if _is_bytes(v) and name in names else v
+                        for name, v in state[k].items()
+                    }
+        return {**saved, "state": state}
 
     def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
         """Has copies of a parameter's state, which is not empty, and of its group be as their authors have them."""
@@ -331,6 +370,17 @@ class LockstepOptimizer(base.Optimizer):
         for name in names:
             _check_state(e, name, local(state[name]), shapes[name])
         return [state[name] for name in names]
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype is torch.uint8
+
+
+def _floats(rule: c.Rule, slot: str, kind: int, param: Tensor, buffer: Tensor) -> Tensor:
+    """The elements of bytes of state, in the order of a parameter."""
+    shape = Shape.of(param)
+    flat = floats_of(rule, slot, kind, shape.numel, buffer)
+    return flat.as_strided(shape.size, shape.stride) if shape.is_dense() else flat.reshape(shape.size)
 
 
 class _Held:

@@ -260,9 +260,9 @@ class Plan:
             old = before[list(e.slots).index(slot)] if before else None
             if old is not None and old.dtype is torch.float32:
                 values = torch.empty_strided(e.shape.size, e.shape.stride).copy_(old)
-                pack(rule, slot, kind, seed, values, slots)
+                pack(rule, slot, kind, seed, values, slots[slot])
             elif old is None and firsts.get(slot):
-                pack(rule, slot, kind, seed, torch.full((e.shape.numel,), firsts[slot]), slots)
+                pack(rule, slot, kind, seed, torch.full((e.shape.numel,), firsts[slot]), slots[slot])
 
     def _share(self, slots: frozenset[str]) -> None:
         """Has tensors that have not begun know the numbers that are the same for all."""
