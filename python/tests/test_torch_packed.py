@@ -42,6 +42,7 @@ PACKED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "NAdam": ({}, {"exp_avg", "exp_avg_sq"}),
     "Lion": ({}, {"exp_avg"}),
     "AdaBelief": ({}, {"exp_avg", "exp_avg_var"}),
+    "Adan": ({"weight_decay": 0.1}, {"exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"}),
     "CautiousAdamW": ({}, {"exp_avg", "exp_avg_sq"}),
     "CautiousLion": ({}, {"exp_avg"}),
     "ADOPT": ({}, {"exp_avg", "exp_avg_sq"}),

@@ -77,6 +77,7 @@ class Adam8bit(EightBits, Adam):
         maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -110,6 +111,7 @@ class AdamW8bit(EightBits, AdamW):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -141,6 +143,7 @@ class SGD8bit(EightBits, SGD):
         maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -179,6 +182,7 @@ class RMSprop8bit(EightBits, RMSprop):
         maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -207,6 +211,7 @@ class Adagrad8bit(EightBits, Adagrad):
         *,
         maximize: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -236,6 +241,7 @@ class Lion8bit(EightBits, Lion):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
