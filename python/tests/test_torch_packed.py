@@ -281,13 +281,14 @@ def test_checkpoint_before_the_first_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("to", [torch.float32, *TYPES])
-def test_state_dict_has_its_type(dtype: Any, to: Any) -> None:
+@pytest.mark.parametrize("cls", [lt.AdamW, lt.Adan])
+def test_state_dict_has_its_type(cls: Any, dtype: Any, to: Any) -> None:
     """The seed comes with the same type; another is converted, through float32."""
-    optimizer = lt.AdamW(parameters(), state_dtype=dtype, state_seed=9)
+    optimizer = cls(parameters(), state_dtype=dtype, state_seed=9)
     now = trained(optimizer, 0, 3)
     state = saved(optimizer)
     assert (state["state_dtype"], state["state_seed"]) == ("float8" if dtype == "float8" else "bfloat16", 9)
-    other = lt.AdamW([Parameter(torch.empty_like(p).copy_(p)) for p in now], state_dtype=to)
+    other = cls([Parameter(torch.empty_like(p).copy_(p)) for p in now], state_dtype=to)
     other.load_state_dict(state)
     if to == dtype:
         assert other.state_seed == 9
@@ -307,7 +308,7 @@ def test_state_dict_has_its_type(dtype: Any, to: Any) -> None:
         ({"state_dtype": "float9"}, "state_dtype of the state dict is 'float9'"),
         ({"state_dtype": swapped}, "bytes of state, want"),
     ]:
-        plain = lt.AdamW(parameters())
+        plain = cls(parameters())
         with pytest.raises(lockstep.ArgumentError, match=why):
             plain.load_state_dict({**state, **wrong})
         assert not plain.state

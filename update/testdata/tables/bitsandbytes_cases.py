@@ -40,17 +40,17 @@ def parameters(large=LARGE):
     return [random.standard_normal(n).astype(np.float32) for n in (large, SMALL)]
 
 
-def gradients(step, large=LARGE):
-    """Those of a step from 0 on: a mean and noise, of sizes that differ by elements."""
+def gradients(step, large=LARGE, spread=0.5):
+    """Those of a step from 0 on: a mean and noise, of sizes that differ by elements as e^(spread·N(0, 1)) does."""
     sizes, random = np.random.RandomState(2), np.random.RandomState(100 + step)
     found = []
     for n in (large, SMALL):
-        scale, mean = 1e-2 * np.exp(0.5 * sizes.standard_normal(n)), 0.5 * sizes.standard_normal(n)
+        scale, mean = 1e-2 * np.exp(spread * sizes.standard_normal(n)), 0.5 * sizes.standard_normal(n)
         found.append((scale * (mean + random.standard_normal(n))).astype(np.float32))
     return found
 
 
-def train(make, steps=range(STEPS), start=None, large=LARGE):
+def train(make, steps=range(STEPS), start=None, large=LARGE, spread=0.5):
     """The optimizer and how far its parameters have come. make gets a list of parameters."""
     import torch
 
@@ -58,7 +58,7 @@ def train(make, steps=range(STEPS), start=None, large=LARGE):
     params = [torch.nn.Parameter(torch.from_numpy(p.copy())) for p in values]
     optimizer = make(params)
     for step in steps:
-        for p, g in zip(params, gradients(step, large)):
+        for p, g in zip(params, gradients(step, large, spread)):
             p.grad = torch.from_numpy(g)
         optimizer.step()
     return optimizer, [(p.detach().numpy() - v) for p, v in zip(params, values)]
