@@ -37,8 +37,9 @@ def test_signatures(torchs: Any, ours: Any) -> None:
     expected = list(inspect.signature(torchs).parameters.values())
     apart = ("cautious_", "state_")
     mine = [p for p in inspect.signature(ours).parameters.values() if not p.name.startswith(apart)]
-    masters = mine.pop(-2)
-    assert (masters.name, masters.default, masters.kind) == ("master_weights", False, inspect.Parameter.KEYWORD_ONLY)
+    for name in ("split_master", "master_weights"):
+        masters = mine.pop(-2)
+        assert (masters.name, masters.default, masters.kind) == (name, False, inspect.Parameter.KEYWORD_ONLY)
     assert [(p.name, p.default, p.kind) for p in mine[:-1]] == [(p.name, p.default, p.kind) for p in expected]
     assert (mine[-1].name, mine[-1].default, mine[-1].kind) == ("fallback", False, inspect.Parameter.KEYWORD_ONLY)
     assert issubclass(ours, torchs)

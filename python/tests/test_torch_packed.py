@@ -42,6 +42,7 @@ PACKED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "NAdam": ({}, {"exp_avg", "exp_avg_sq"}),
     "Lion": ({}, {"exp_avg"}),
     "AdaBelief": ({}, {"exp_avg", "exp_avg_var"}),
+    "Adan": ({"weight_decay": 0.1}, {"exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"}),
     "CautiousAdamW": ({}, {"exp_avg", "exp_avg_sq"}),
     "CautiousLion": ({}, {"exp_avg"}),
     "ADOPT": ({}, {"exp_avg", "exp_avg_sq"}),
@@ -230,6 +231,89 @@ def test_masters() -> None:
     assert same(trained(loaded, 4, 6), trained(optimizer, 4, 6))
 
 
+NAMED = ["SGD", "AdamW", "Adagrad", "NAdam"]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", NAMED)
+def test_checkpoint(name: str, dtype: Any, tmp_path: Path) -> None:
+    """Steps go on from a file to the bit, which optimizers over arrays take, too, and give back."""
+    cls, kwargs = getattr(lt, name), PACKED[name][0] | {"state_dtype": dtype, "state_seed": 4}
+    path, tensors = tmp_path / "state", parameters()
+    if dtype == "float8":  # whose scales are of elements in the order of memory
+        tensors[2] = Parameter(tensors[2].detach().contiguous())
+    optimizer = cls(tensors, **kwargs)
+    trained(optimizer, 0, 3)
+    checkpoint.save(path, optimizer)
+    loaded = cls([Parameter(torch.empty_like(p).copy_(p)) for p in tensors], **kwargs)
+    checkpoint.load(path, loaded)
+
+    arrays = {str(k): np.array(p.detach().numpy(), order="C") for k, p in enumerate(tensors)}
+    over_arrays = ln.Optimizer(arrays, optimizer._rule(optimizer.param_groups[0]))
+    slots = {slot for slot, key in optimizer._state_names.items() if key in PACKED[name][1]}
+    over_arrays.set_state_types(dict.fromkeys(slots, "bfloat16" if dtype is torch.bfloat16 else dtype), seed=4)
+    checkpoint.load(path, over_arrays)
+    checkpoint.save(tmp_path / "again", over_arrays)
+    back = cls([Parameter(torch.empty_like(p).copy_(p)) for p in tensors], **kwargs)
+    checkpoint.load(tmp_path / "again", back)
+
+    want = trained(optimizer, 3, 6)
+    assert same(trained(loaded, 3, 6), want)
+    assert same(trained(back, 3, 6), want)
+    for number in range(3, 6):
+        grads = [drawn(tuple(p.shape), 100 * number + k) / 8 for k, p in enumerate(tensors)]
+        over_arrays.step([g.numpy() for g in grads])
+    ordered = [p.is_contiguous() for p in tensors]  # others have other numbers of elements
+    assert all(np.array_equal(arrays[str(k)], p.numpy()) for k, p in enumerate(want) if ordered[k])
+
+
+def test_checkpoint_before_the_first_step(tmp_path: Path) -> None:
+    """Of state that was loaded as float32, the file has what the next step begins with."""
+    theirs = torch.optim.AdamW(parameters()[:2])
+    trained(theirs, 0, 2)
+    ours = lt.AdamW([Parameter(p.detach().clone()) for p in params_of(theirs)], state_dtype="float8", state_seed=3)
+    ours.load_state_dict(saved(theirs))
+    checkpoint.save(tmp_path / "state", ours)
+    other = lt.AdamW([Parameter(p.detach().clone()) for p in params_of(theirs)], state_dtype="float8", state_seed=3)
+    checkpoint.load(tmp_path / "state", other)
+    assert same(trained(other, 2, 4), trained(ours, 2, 4))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("to", [torch.float32, *TYPES])
+@pytest.mark.parametrize("cls", [lt.AdamW, lt.Adan])
+def test_state_dict_has_its_type(cls: Any, dtype: Any, to: Any) -> None:
+    """The seed comes with the same type; another is converted, through float32."""
+    optimizer = cls(parameters(), state_dtype=dtype, state_seed=9)
+    now = trained(optimizer, 0, 3)
+    state = saved(optimizer)
+    assert (state["state_dtype"], state["state_seed"]) == ("float8" if dtype == "float8" else "bfloat16", 9)
+    other = cls([Parameter(torch.empty_like(p).copy_(p)) for p in now], state_dtype=to)
+    other.load_state_dict(state)
+    if to == dtype:
+        assert other.state_seed == 9
+        assert same(trained(other, 3, 6), trained(optimizer, 3, 6))
+        return
+    assert other.state_seed == 0
+    for p, q in zip(params_of(optimizer), params_of(other)):
+        for key, x in optimizer.state_values(p).items():
+            y = other.state_values(q)[key]
+            if to is torch.float32 or p.numel() <= 4096:
+                assert torch.equal(x, y)
+            close = {torch.bfloat16: 1 / 127, "float8": 1 / 8}.get(to, 0)
+            assert torch.allclose(x, y, rtol=close, atol=float(x.abs().max()) * 2e-5)
+    trained(other, 3, 4)
+    swapped = "bfloat16" if dtype == "float8" else "float8"
+    for wrong, why in [
+        ({"state_dtype": "float9"}, "state_dtype of the state dict is 'float9'"),
+        ({"state_dtype": swapped}, "bytes of state, want"),
+    ]:
+        plain = cls(parameters())
+        with pytest.raises(lockstep.ArgumentError, match=why):
+            plain.load_state_dict({**state, **wrong})
+        assert not plain.state
+
+
 def test_refused(tmp_path: Path) -> None:
     wrong: list[Any] = [torch.float16, torch.float64, "float9", None, 8]
     for bad in wrong:
@@ -245,13 +329,27 @@ def test_refused(tmp_path: Path) -> None:
         lt.SGD8bit(parameters(), 0.1)
     optimizer = lt.AdamW(parameters(), state_dtype="float8")
     trained(optimizer, 0, 1)
-    with pytest.raises(lt.UnsupportedError, match="is torch.uint8, want torch.float32"):
+    with pytest.raises(lt.UnsupportedError, match="2 is not in memory in the order of its shape, want it contiguous"):
         checkpoint.save(tmp_path / "state", optimizer)
+    contiguous = [Parameter(torch.empty(p.shape).copy_(p)) for p in parameters()]
+    checkpoint.save(tmp_path / "state", lt.AdamW(contiguous))
+    trained(other := lt.AdamW(contiguous, state_dtype="float8"), 0, 1)
+    before = saved(other)
+    with pytest.raises(checkpoint.CheckpointError, match="group 0 is of adam, want amsgrad"):
+        checkpoint.load(tmp_path / "state", lt.AdamW(contiguous, amsgrad=True, state_dtype="float8"))
+    checkpoint.save(tmp_path / "state", other)
+    for mine in (lt.AdamW(contiguous), lt.AdamW(contiguous, state_dtype=torch.bfloat16)):
+        with pytest.raises(checkpoint.CheckpointError, match="'0' has m as float8, want"):
+            checkpoint.load(tmp_path / "state", mine)
+    with pytest.raises(lt.UnsupportedError, match="2 is not in memory in the order of its shape, want it contiguous"):
+        checkpoint.load(tmp_path / "state", optimizer)
+    assert str(saved(other)) == str(before)
     plain, halves = lt.AdamW(parameters()), lt.AdamW(parameters(), state_dtype=torch.bfloat16)
     with pytest.raises(lockstep.ArgumentError, match="param is none of those"):
         plain.state_values(torch.ones(3))
-    plain.load_state_dict(saved(optimizer))
-    halves.load_state_dict(saved(optimizer))
+    bytes_alone = {key: saved(optimizer)[key] for key in ("state", "param_groups")}  # as older ones
+    plain.load_state_dict(bytes_alone)
+    halves.load_state_dict(bytes_alone)
     for other in (plain, halves):
         with pytest.raises(lt.UnsupportedError, match="the state exp_avg of parameter 0 of group 0"):
             step(other, 1)

@@ -435,7 +435,7 @@ func golden(t *testing.T, path, kept string) {
 
 // FuzzDecode looks for a panic, and for memory that the input cannot fill.
 func FuzzDecode(f *testing.F) {
-	for _, name := range []string{"testdata/go.safetensors", "testdata/python.safetensors", "testdata/go_averages.safetensors", "testdata/go_rows.safetensors"} {
+	for _, name := range []string{"testdata/go.safetensors", "testdata/python.safetensors", "testdata/go_averages.safetensors", "testdata/go_rows.safetensors", "testdata/go_typed.safetensors"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

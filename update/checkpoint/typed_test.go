@@ -70,6 +70,47 @@ func TestTypedState(t *testing.T) {
 	}
 }
 
+// TestTypedStateOfPython has state in fewer bits after the steps that the tests of Python take
+// too. Its numbers have no more bits than state keeps, so that no rounding is at random, and
+// the bits are those of any release.
+func TestTypedStateOfPython(t *testing.T) {
+	tensors := []update.Tensor{{Name: "weights", Size: 4900, Columns: 70}, {Name: "bias", Size: 7}}
+	rule := torch.Adam()
+	rule.LR, rule.Beta1, rule.Beta2 = .125, .5, .75
+	grads := [][]float32{make([]float32, 4900), make([]float32, 7)}
+	for _, g := range grads {
+		for i := range g {
+			g[i] = float32(i%3-1) / float32(int(1)<<(i%5))
+		}
+	}
+	begun := func() *run {
+		r := newRun(t, tensors, rule)
+		must(t, r.SetStateTypes(inFewerBits, 3))
+		return r
+	}
+	r := begun()
+	for range 3 {
+		must(t, r.StepSet(r.params, grads))
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	must(t, Save(path, r.Optimizer, Options{Shapes: map[string][]int{"weights": {70, 70}}}))
+	golden(t, path, "testdata/go_typed.safetensors")
+
+	other := begun()
+	_, err := Load("testdata/python_typed.safetensors", other.Optimizer)
+	must(t, err)
+	for k := range r.params {
+		other.params[k] = slices.Clone(r.params[k])
+	}
+	grads = [][]float32{numbers(4900, 5), numbers(7, 6)} // whose rounding is at random
+	for _, o := range []*run{r, other} {
+		must(t, o.StepSet(o.params, grads))
+	}
+	if got, want := state(t, other.Optimizer), state(t, r.Optimizer); got != want || !reflect.DeepEqual(other.params, r.params) {
+		t.Error("from Python steps go on otherwise")
+	}
+}
+
 // TestTypedStateBegins has a file without the state of a tensor that has taken no step.
 func TestTypedStateBegins(t *testing.T) {
 	r := newTyped(t, inFewerBits)

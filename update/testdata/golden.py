@@ -3,6 +3,7 @@
     python golden.py                      # all, each in a virtual environment of its own
     python golden.py --framework torch    # one alone; the files of the others stay as they are
     python golden.py --framework torch --python PATH/bin/python    # with an interpreter that has it
+    python golden.py --framework bitsandbytes    # for Python's tests of state of 8 bits, which no other run writes
 
 Python 3.11; CPU is enough, no accelerator is used. tables/FRAMEWORK_cases.py has the cases, tables/FRAMEWORK.txt
 the packages, of exactly these versions. Every .bin file is float32, little endian, no header.
@@ -27,6 +28,7 @@ linear.json            linear models: data, values and gradients in float64, of 
                        softmax_linear.json of softmax regression
 
 and in schedules/FRAMEWORK.json the learning rates of schedules, see tables/schedules.py;
+python/tests/testdata/bitsandbytes.npz has steps and state of bitsandbytes and torchao, see tables/bitsandbytes_cases.py;
 scaler.json has the scales of a loss, see tables/scaler.py, around/*.bin averages, lookahead and
 accumulation, see tables/around.py, muon/ Muon's steps, see tables/muon.py, sophia/ Sophia's, see tables/sophia.py, and soap/ SOAP's, see tables/soap.py.
 
@@ -43,8 +45,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 UPDATE, LOSS = HERE / "golden", HERE.parents[1] / "loss" / "testdata" / "golden"
+EIGHT_BITS_OUT = HERE.parents[1] / "python" / "tests" / "testdata" / "bitsandbytes.npz"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lockstep-golden"
 FRAMEWORKS = ("torch", "keras", "tensorflow", "optax")
+EIGHT_BITS = "bitsandbytes"
 
 
 def interpreter(framework: str) -> Path:
@@ -58,11 +62,15 @@ def interpreter(framework: str) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="write golden vectors by running the frameworks")
-    parser.add_argument("--framework", choices=FRAMEWORKS, help="run one alone")
+    parser.add_argument("--framework", choices=(*FRAMEWORKS, EIGHT_BITS), help="run one alone")
     parser.add_argument("--python", type=Path, help="an interpreter that has the framework")
     options = parser.parse_args()
     if options.python and not options.framework:
         parser.error("--python goes with --framework")
+    if options.framework == EIGHT_BITS:
+        python = options.python or interpreter(EIGHT_BITS)
+        subprocess.run([python, HERE / "tables" / "bitsandbytes_cases.py", EIGHT_BITS_OUT], check=True)
+        return
     for framework in [options.framework] if options.framework else FRAMEWORKS:
         python = options.python or interpreter(framework)
         subprocess.run([python, HERE / "tables" / f"{framework}_cases.py", UPDATE, LOSS], check=True)

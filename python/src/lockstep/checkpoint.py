@@ -17,19 +17,21 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from ._library import ArgumentError, Optimizer, Rule
+from . import _typed as typed
+from ._library import STATE_TYPES, ArgumentError, Optimizer, Rule
+from ._typed import TypedState
 
-__all__ = ["CheckpointError", "Group", "State", "Tensor", "load", "read", "save", "write"]
+__all__ = ["CheckpointError", "Group", "State", "Tensor", "TypedState", "load", "read", "save", "write"]
 
 VERSION = "1"
 MOST = (1 << 63) - 1  # of anything that is counted: other readers have 64 bits
@@ -38,7 +40,11 @@ KEY = "lockstep"  # one alone: the library writes several in any order, and equa
 AVERAGE, SLOW = "params_average", "params_slow"
 BESIDE = (AVERAGE, SLOW)  # what optimizers of Go and of lockstep.numpy may keep beside the slots of rules
 
-Buffer = npt.NDArray[np.float32]
+SCALES = ".scales"  # ends the name of what codes of 8 bits are multiplied by
+
+Buffer = Union[npt.NDArray[np.float32], TypedState]
+Types = Mapping[str, Mapping[str, str]]
+"""By the names of tensors and their slots, the types of state that is not float32."""
 
 
 class CheckpointError(ValueError):
@@ -86,11 +92,15 @@ def group_of(rule: Rule) -> Group:
 
 
 def check_fits(
-    state: State, rules: Sequence[Rule], shapes: Sequence[Mapping[str, tuple[int, ...]]], kept: Sequence[str] = ()
+    state: State,
+    rules: Sequence[Rule],
+    shapes: Sequence[Mapping[str, tuple[int, ...]]],
+    kept: Sequence[str] = (),
+    types: Types | None = None,
 ) -> None:
     """Refuses a state that is of other rules than an optimizer's groups, or of others than their parameters.
 
-    kept is what the optimizer keeps of BESIDE.
+    kept is what the optimizer keeps of BESIDE, types are those of its state.
     """
     if len(state.groups) != len(rules):
         raise ArgumentError(f"it is of {len(state.groups)} groups, want {len(rules)}")
@@ -99,6 +109,22 @@ def check_fits(
         if (saved.rule, saved.state) != (wanted.rule, wanted.state):
             raise ArgumentError(f"group {k} is of {saved.state}, want {wanted.state}")
         _check_tensors(k, rule, [t for t in state.tensors if t.group == k], own, kept)
+        for t in state.tensors:
+            if t.group == k:
+                _check_types(t, rule, (types or {}).get(t.name, {}))
+
+
+def _check_types(t: Tensor, rule: Rule, types: Mapping[str, str]) -> None:
+    for slot, buffer in t.buffers.items():
+        of, want = _type_of(buffer), types.get(slot, "float32")
+        if of != want:
+            raise ArgumentError(f"{t.name!r} has {slot} as {of}, want {want}, as the optimizer keeps it")
+        if isinstance(buffer, TypedState):
+            typed.check(buffer, f"{slot} of {t.name!r}", t.shape, of, squares=slot in typed.squares(rule))
+
+
+def _type_of(buffer: Buffer) -> str:
+    return buffer.type if isinstance(buffer, TypedState) else "float32"
 
 
 def _check_tensors(
@@ -144,12 +170,41 @@ def load(path: str | os.PathLike[str], optimizer: Any) -> dict[str, Any]:
 
 def write(path: str | os.PathLike[str], state: State) -> None:
     """Writes a state in place of what is at path. A crash leaves the old file or the new one."""
-    from safetensors.numpy import save_file
-
     _check_buffers(state)
     described = _describe(state)
-    metadata = {KEY: f"{VERSION} {_checksum(described, _arrays(state))} {described}"}
-    _replace(Path(path), lambda temporary: save_file(_keyed(state), temporary, metadata=metadata))
+    parts = _parts(state)
+    metadata = f"{VERSION} {_checksum(described, parts.values())} {described}"
+    _replace(Path(path), lambda temporary: _write(temporary, metadata, parts))
+
+
+class _Part(NamedTuple):
+    """What has a name of its own in a file."""
+
+    dtype: str
+    array: npt.NDArray[Any]
+
+
+def _write(path: Path, metadata: str, parts: Mapping[str, _Part]) -> None:
+    """Writes a file as safetensors' own library does: it knows bfloat16 only with other packages."""
+    widths = {key: part.array.itemsize for key, part in parts.items()}
+    header: dict[str, Any] = {"__metadata__": {KEY: metadata}}
+    first, order = 0, sorted(parts, key=lambda key: (-widths[key], key))
+    for key in order:
+        part = parts[key]
+        offsets = [first, first := first + part.array.nbytes]
+        header[key] = {"dtype": part.dtype, "shape": part.array.shape, "data_offsets": offsets}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for key in order:
+            file.write(_bytes_of(parts[key].array))
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The numbers of an array, little-endian."""
+    flat = array.reshape(-1)
+    return (flat if sys.byteorder == "little" else flat.byteswap()).data.cast("B")
 
 
 def read(path: str | os.PathLike[str]) -> State:
@@ -158,19 +213,21 @@ def read(path: str | os.PathLike[str]) -> State:
 
     try:
         with safe_open(os.fspath(path), framework="np") as file:
-            return _read(file)
+            return _read(file, Path(path))
     except (SafetensorError, CheckpointError) as error:
         raise CheckpointError(f"{os.fspath(path)}: {error}") from error
 
 
-def _read(file: Any) -> State:
+def _read(file: Any, path: Path) -> State:
     checksum, described = _split((file.metadata() or {}).get(KEY))
     state = _parse(described)
     _check_keys(state, file.keys())
     for tensor in state.tensors:
         shapes = _shapes(state, tensor)
-        tensor.buffers = {slot: _buffer(file, tensor, slot, shapes[slot]) for slot in tensor.buffers}
-    if _checksum(described, _arrays(state)) != checksum:
+        tensor.buffers = {
+            slot: _buffer(file, path, tensor, slot, shapes[slot], _type_of(b)) for slot, b in tensor.buffers.items()
+        }
+    if _checksum(described, _parts(state).values()) != checksum:
         raise CheckpointError("damaged: the checksum of its content is another")
     return state
 
@@ -187,7 +244,7 @@ def _split(metadata: str | None) -> tuple[str, str]:
 
 
 def _check_keys(state: State, keys: list[str]) -> None:
-    listed = set(_keyed(state))
+    listed = set(_parts(state))
     if listed != set(keys):
         missing, foreign = sorted(listed - set(keys)), sorted(set(keys) - listed)
         raise CheckpointError(f"damaged: without the buffers {missing}, with the unknown {foreign}")
@@ -203,34 +260,78 @@ def _shapes(state: State, tensor: Tensor) -> dict[str, tuple[int, ...]]:
         return own
 
 
-def _buffer(file: Any, tensor: Tensor, slot: str, wanted: tuple[int, ...]) -> Buffer:
+def _buffer(file: Any, path: Path, tensor: Tensor, slot: str, wanted: tuple[int, ...], of: str) -> Buffer:
     """Is of the wanted shape. Where that has as many elements as the tensor's, the file may have the latter."""
     key = _key(tensor, slot)
+    if of == "float32":
+        return _floats(file, key, wanted, tensor.shape)
+    if of == "bfloat16":
+        _check_stored(file, key, "BF16", tensor.shape)
+        return TypedState(of, _halves(path, key).reshape(tensor.shape))
+    _check_stored(file, key, "U8", tensor.shape)
+    codes, blocks = np.require(file.get_tensor(key), np.uint8, ["C", "W"]), typed.empty(of, tensor.shape).scales
+    assert blocks is not None
+    return TypedState(of, codes, _floats(file, key + SCALES, blocks.shape, blocks.shape))
+
+
+def _floats(file: Any, key: str, wanted: tuple[int, ...], other: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    shape = _check_stored(file, key, "F32", wanted, other)
+    if math.prod(shape) != math.prod(wanted):
+        raise CheckpointError(f"damaged: {key} is F32 {list(shape)}, not F32 {list(wanted)}")
+    return np.require(file.get_tensor(key), np.float32, ["C", "W"]).reshape(wanted)
+
+
+def _check_stored(file: Any, key: str, of: str, *wanted: tuple[int, ...]) -> tuple[int, ...]:
     stored = file.get_slice(key)
     dtype, shape = stored.get_dtype(), tuple(stored.get_shape())
-    if dtype != "F32" or shape not in (wanted, tensor.shape) or math.prod(shape) != math.prod(wanted):
-        raise CheckpointError(f"damaged: {key} is {dtype} {list(shape)}, not F32 {list(wanted)}")
-    return np.require(file.get_tensor(key), np.float32, ["C", "W"]).reshape(wanted)
+    if dtype != of or shape not in wanted:
+        raise CheckpointError(f"damaged: {key} is {dtype} {list(shape)}, not {of} {list(wanted[0])}")
+    return shape
+
+
+def _halves(path: Path, key: str) -> npt.NDArray[np.uint16]:
+    """The bits of what NumPy has no type for, of a file that safetensors has opened."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        first, last = json.loads(file.read(length))[key]["data_offsets"]
+        halves = np.fromfile(file, "<u2", (last - first) // 2, offset=first)
+    return halves.astype(np.uint16)
 
 
 def _key(tensor: Tensor, slot: str) -> str:
     return f"{tensor.name}/{slot}"
 
 
-def _keyed(state: State) -> dict[str, Buffer]:
-    return {_key(t, slot): buffer for t in state.tensors for slot, buffer in t.buffers.items()}
+def _keys(tensor: Tensor) -> Iterator[str]:
+    """What its buffers are called, in the order of the description."""
+    for slot, buffer in tensor.buffers.items():
+        yield _key(tensor, slot)
+        if _type_of(buffer) == "float8":
+            yield _key(tensor, slot) + SCALES
 
 
-def _arrays(state: State) -> Iterator[Buffer]:
-    return (buffer for tensor in state.tensors for buffer in tensor.buffers.values())
+def _parts(state: State) -> dict[str, _Part]:
+    """All that is in a file, in the order of the description."""
+    keys = (key for tensor in state.tensors for key in _keys(tensor))
+    arrays = (part for tensor in state.tensors for buffer in tensor.buffers.values() for part in _split_buffer(buffer))
+    return dict(zip(keys, arrays))
 
 
-def _checksum(described: str, buffers: Iterator[Buffer]) -> str:
+def _split_buffer(buffer: Buffer) -> Iterator[_Part]:
+    if not isinstance(buffer, TypedState):
+        yield _Part("F32", buffer)
+    elif buffer.scales is None:
+        yield _Part("BF16", buffer.elements)
+    else:
+        yield _Part("U8", buffer.elements)
+        yield _Part("F32", buffer.scales)
+
+
+def _checksum(described: str, parts: Iterable[_Part]) -> str:
     """SHA-256 over the description, and over the numbers in the order in which it lists them."""
     digest = hashlib.sha256(described.encode())
-    for buffer in buffers:
-        flat = buffer.reshape(-1)
-        digest.update((flat if sys.byteorder == "little" else flat.byteswap()).data)
+    for part in parts:
+        digest.update(_bytes_of(part.array))
     return digest.hexdigest()
 
 
@@ -238,7 +339,7 @@ def _describe(state: State) -> str:
     _check_state(state)
     groups = [{"rule": g.rule, "state": g.state, "options": g.options, **g.framework} for g in state.groups]
     tensors = [
-        {"name": t.name, "group": t.group, "steps": t.steps, "shape": t.shape, "buffers": list(t.buffers)}
+        {"name": t.name, "group": t.group, "steps": t.steps, "shape": t.shape, "buffers": list(t.buffers), **_types(t)}
         for t in state.tensors
     ]
     whole: dict[str, Any] = {"groups": groups, "tensors": tensors}
@@ -248,6 +349,11 @@ def _describe(state: State) -> str:
         return json.dumps(whole, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"what JSON cannot hold, in options or extra: {error}") from error
+
+
+def _types(tensor: Tensor) -> dict[str, dict[str, str]]:
+    types = {slot: b.type for slot, b in sorted(tensor.buffers.items()) if isinstance(b, TypedState)}
+    return {"types": types} if types else {}
 
 
 def _parse(described: str) -> State:
@@ -289,11 +395,18 @@ def _parse_tensor(
     types: Mapping[str, str] | None = None,
 ) -> Tensor:
     """A tensor whose buffers are still to be read."""
-    if types:
-        raise CheckpointError(f"{name!r} has state of the types {dict(types)}, want float32: others are Go's alone")
-    empty = np.empty(0, np.float32)
-    sizes = tuple(_count(n) for n in shape)
-    return Tensor(str(name), _count(group), _count(steps), sizes, {str(slot): empty for slot in buffers})
+    sizes, types = tuple(_count(n) for n in shape), types or {}
+    for slot, of in types.items():
+        if slot not in buffers:
+            raise CheckpointError(f"damaged: '{name}/{slot}' has a type and is no buffer")
+        if of not in STATE_TYPES[1:]:
+            raise CheckpointError(f"'{name}/{slot}' is of the type {of!r}, want {', '.join(STATE_TYPES[1:])}")
+    empty = {str(slot): _empty(types.get(slot)) for slot in buffers}
+    return Tensor(str(name), _count(group), _count(steps), sizes, empty)
+
+
+def _empty(of: str | None) -> Buffer:
+    return typed.empty(of, (0,)) if of else np.empty(0, np.float32)
 
 
 def _count(n: Any) -> int:
@@ -307,6 +420,9 @@ def _check_state(state: State) -> None:
     names = [tensor.name for tensor in state.tensors]
     if len(set(names)) != len(names):
         raise CheckpointError(f"two tensors have the name {next(n for n in names if names.count(n) > 1)!r}")
+    keys = [key for tensor in state.tensors for key in _keys(tensor)]
+    if len(set(keys)) != len(keys):
+        raise CheckpointError(f"two buffers have the name {next(k for k in keys if keys.count(k) > 1)!r}")
     for n in (state.steps, state.averages, *(tensor.steps for tensor in state.tensors)):
         if not 0 <= n <= MOST:
             raise CheckpointError(f"steps or averages are {n}, want 0 to 2⁶³-1")
@@ -324,10 +440,16 @@ def _check_state(state: State) -> None:
 
 
 def _check_buffers(state: State) -> None:
-    """Refuses what the library would write as other numbers."""
-    buffers = ((_key(t, s), b, _shapes(state, t)[s]) for t in state.tensors for s, b in t.buffers.items())
-    for key, buffer, shape in buffers:
-        if buffer.dtype != np.float32 or buffer.shape != shape or not buffer.flags.c_contiguous:
+    """Refuses what would be written as other numbers."""
+    buffers = ((t, s, b, _shapes(state, t)[s]) for t in state.tensors for s, b in t.buffers.items())
+    for tensor, slot, buffer, shape in buffers:
+        key = _key(tensor, slot)
+        if isinstance(buffer, TypedState):
+            try:
+                typed.check(buffer, key, tensor.shape, buffer.type, squares=False)
+            except ArgumentError as error:
+                raise CheckpointError(str(error)) from error
+        elif buffer.dtype != np.float32 or buffer.shape != shape or not buffer.flags.c_contiguous:
             kind = "C-contiguous" if buffer.flags.c_contiguous else "strided"
             raise CheckpointError(f"{key} is {kind} {buffer.dtype} {buffer.shape}, want C-contiguous float32 {shape}")
 

@@ -5,16 +5,19 @@ refused with an ArgumentError, a ValueError, that names the argument.
 """
 
 from .._library import AdaptiveClip, Averaging, Lookahead, Noise, Rule, preset
+from .._typed import TypedState
 from ._functions import (
     add_rows,
     dots,
     exp,
     expm1,
+    join_bf16,
     log,
     log1p,
     matmul,
     sigmoid,
     softplus,
+    split_bf16,
     sqrt,
     sum_squares,
     tanh,
@@ -38,7 +41,7 @@ from ._loss import (
     soft_margin,
     squared_hinge,
 )
-from ._optimizer import Group, Optimizer, TypedState
+from ._optimizer import Group, Optimizer
 from ._row_loss import cross_entropy
 from ._softmax_linear import SoftmaxLinear
 
@@ -64,6 +67,7 @@ __all__ = [
     "gaussian_nll",
     "hinge",
     "huber",
+    "join_bf16",
     "kl_divergence",
     "log",
     "log1p",
@@ -79,6 +83,7 @@ __all__ = [
     "smooth_l1",
     "soft_margin",
     "softplus",
+    "split_bf16",
     "sqrt",
     "squared_hinge",
     "sum_squares",

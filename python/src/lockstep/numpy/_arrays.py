@@ -17,10 +17,13 @@ Arrays = Union[Array, Sequence[Array], Mapping[str, Array]]
 Half = Union[npt.NDArray[np.float16], npt.NDArray[np.uint16], npt.NDArray[Any]]
 """An array of float16, of ml_dtypes.bfloat16, or of uint16, which are taken for bfloat16's bits."""
 
+Rest = Union[npt.NDArray[np.int16], npt.NDArray[np.uint16]]
+"""What parameters in bfloat16 lack of the bits of float32: see Optimizer."""
+
 Indices = Union[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
 _FLOAT32 = np.dtype(np.float32).str
-_FLOAT16, _UINT16 = np.dtype(np.float16).str, np.dtype(np.uint16).str
+_FLOAT16, _UINT16, _INT16 = np.dtype(np.float16).str, np.dtype(np.uint16).str, np.dtype(np.int16).str
 _INDICES = (np.dtype(np.int32).str, np.dtype(np.int64).str)
 
 
@@ -38,6 +41,16 @@ def address(array: Array, name: str, *, writable: bool = False) -> int:
 def half_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> tuple[int, int]:
     """The address of an array of 16 bits and a shape, and its type, as the library has it."""
     return _typed(array, name, shape, (_FLOAT16, _UINT16), "float16, bfloat16 or uint16", writable)
+
+
+def bfloat16_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> int:
+    """The address of an array of bfloat16 and a shape."""
+    return _typed(array, name, shape, (_UINT16,), "bfloat16 or uint16", writable)[0]
+
+
+def rest_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> int:
+    """The address of what an array of bfloat16 lacks."""
+    return _typed(array, name, shape, (_INT16, _UINT16), "int16 or uint16", writable)[0]
 
 
 def typed_address(array: Any, name: str, shape: tuple[int, ...], *, writable: bool = False) -> tuple[int, int]:
@@ -97,7 +110,7 @@ def address_of(array: Array, name: str, shape: tuple[int, ...], *, writable: boo
     return data
 
 
-def apart(arrays: Iterable[tuple[str, Array | Half]]) -> None:
+def apart(arrays: Iterable[tuple[str, Array | Half | Rest]]) -> None:
     """Refuses arrays that overlap others."""
     intervals = sorted((a.__array_interface__["data"][0], a.nbytes, name) for name, a in arrays if a.size)
     for (first, size, name), (second, _, other) in zip(intervals, intervals[1:]):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .._library import ArgumentError, Rule, first_state
+from .. import _typed as typed
+from .._library import STATE_SMALL, Rule, first_state
 from ..checkpoint import AVERAGE, SLOW, State, Tensor, check_fits, group_of
 from ._optimizer import Optimizer
 
 
 def export(optimizer: Optimizer) -> State:
     """A copy of the state."""
-    if optimizer.state_types:
-        raise ArgumentError(f"state_types is {optimizer.state_types}, want float32 alone: pickle has the others")
     saved = optimizer.state_dict()
     tensors = [
         Tensor(name, array["group"], array["steps"], optimizer.params[name].shape, array["state"])
@@ -30,16 +30,22 @@ def load(optimizer: Optimizer, state: State) -> None:
     rules = [group.rule for group in optimizer.groups]
     shapes = [{name: optimizer.params[name].shape for name in g.names} for g in optimizer.groups]
     kept = {AVERAGE: optimizer.average, SLOW: optimizer.lookahead}
-    check_fits(state, rules, shapes, [name for name, setting in kept.items() if setting is not None])
+    own = optimizer.state_types
+    types = {name: own if p.size > STATE_SMALL else {} for name, p in optimizer.params.items()}
+    check_fits(state, rules, shapes, [name for name, setting in kept.items() if setting is not None], types)
     groups = [{"rule": g.rule, "options": g.options, "state": g.state} for g in state.groups]
-    arrays = {t.name: _array(t, rules[t.group]) for t in state.tensors}
+    arrays = {t.name: _array(t, rules[t.group], types[t.name]) for t in state.tensors}
     settings = {"grad_scale": state.grad_scale, "max_norm": state.max_norm}
     counts = {"steps": state.steps, "averages": state.averages}
     optimizer.load_state_dict({"groups": groups, "arrays": arrays, **counts, **settings})
 
 
-def _array(tensor: Tensor, rule: Rule) -> dict[str, Any]:
+def _array(tensor: Tensor, rule: Rule, types: Mapping[str, str]) -> dict[str, Any]:
     first = first_state(rule)
-    shapes = rule.state_shapes(tensor.shape)
-    begun = {slot: np.full(shape, first.get(slot, 0), np.float32) for slot, shape in shapes.items()}
+    begun: dict[str, Any] = {}
+    for slot, shape in rule.state_shapes(tensor.shape).items():
+        if slot in tensor.buffers or slot not in types:
+            begun[slot] = np.full(shape, first.get(slot, 0), np.float32)
+        else:
+            begun[slot] = typed.begun(rule, slot, types[slot], shape)
     return {"group": tensor.group, "steps": tensor.steps, "state": begun | tensor.buffers}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _library as c
 from .._library import ArgumentError
-from ._arrays import Array, address, address_of, apart
+from ._arrays import Array, Half, Rest, address, address_of, apart, bfloat16_address, rest_address
 
 
 def exp(x: Array, out: Array | None = None) -> Array:
@@ -60,6 +61,30 @@ def _each(name: str, x: Array, out: Array | None) -> Array:
     target = address_of(out, "out", x.shape, writable=True)
     apart([("x", x), ("out", out)])
     c.kernels()[name].run([(target, x.size), (source, x.size)])
+    return out
+
+
+def split_bf16(x: Array) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16]]:
+    """Splits each element into the nearest bfloat16, of two the larger in magnitude, and what its bits lack then.
+
+    join_bf16 makes the same bits of the two, whatever they are.
+    """
+    source = address(x, "x")
+    halves, rests = np.empty(x.shape, np.uint16), np.empty(x.shape, np.int16)
+    c.kernels()["SplitBF16"].run([(halves.ctypes.data, x.size), (rests.ctypes.data, x.size), (source, x.size)])
+    return halves, rests
+
+
+def join_bf16(halves: Half, rests: Rest, out: Array | None = None) -> Array:
+    """Joins what split_bf16 has split, or an optimizer with rests has left: bfloat16 or its bits, and the rests."""
+    upper = bfloat16_address(halves, "halves", getattr(halves, "shape", ()))
+    lower = rest_address(rests, "rests", halves.shape)
+    if out is None:
+        out = np.empty(halves.shape, np.float32)
+    target = address_of(out, "out", halves.shape, writable=True)
+    apart([("halves", halves), ("out", out)])
+    apart([("rests", rests), ("out", out)])
+    c.kernels()["JoinBF16"].run([(target, out.size), (upper, out.size), (lower, out.size)])
     return out
 
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any, Literal, Optional, Union
 
 import numpy as np
 
 from .. import _library as c
+from .. import _typed as typed
 from .._library import AdaptiveClip, ArgumentError, Averaging, Lookahead, Noise, Pool, Progress, Rule
+from .._typed import TypedState
 from ._arrays import (
     Array,
     Arrays,
     Half,
     Indices,
+    Rest,
     address,
     address_of,
     apart,
+    bfloat16_address,
     half_address,
+    rest_address,
     rows_of,
     typed_address,
     typed_part,
     view,
 )
+from ._functions import join_bf16, split_bf16
 
 Policy = Literal["propagate", "skip", "refuse"]
 _POLICIES = ("propagate", "skip", "refuse")
@@ -37,24 +43,10 @@ _FOLLOWING = ("average", "lookahead")
 _BESIDE = ("params_average", "params_slow")  # of what follows
 Gradient = Union[Array, Half]
 Gradients = Union[Gradient, Sequence[Optional[Gradient]], Mapping[str, Optional[Gradient]]]
+Params = Union[Arrays, Half, Sequence[Half], Mapping[str, Half]]
+Rests = Union[Rest, Sequence[Rest], Mapping[str, Rest]]
 Estimates = Union[Array, Sequence[Optional[Array]], Mapping[str, Optional[Array]]]
 _TYPES = ("float32", "bfloat16", "float16")  # in the order of the library
-
-
-@dataclass(frozen=True)
-class TypedState:
-    """A state buffer of another type than float32, as state_dict has it."""
-
-    type: str
-    """"bfloat16" or "float8"."""
-    elements: Any
-    """bfloat16's bits, uint16, or codes, uint8, of the array's shape.
-
-    The highest bit of a code is the sign, but of squares. What is left of a code c stands for 0 if it is 0, and else
-    for the float32 with the bits (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale of its block.
-    """
-    scales: Array | None = None
-    """With codes: the largest magnitude of each block of 256 elements, the last of which may be shorter."""
 
 
 class Group:
@@ -105,36 +97,54 @@ class Optimizer:
         opt = Optimizer({"weights": w, "bias": b}, preset("torch", "AdamW", lr=1e-3))
         opt.step({"weights": dw, "bias": db})
 
+    With ``rests`` parameters take 4 bytes, and not the 6 of float32 and a copy in 16 bits. params are bfloat16 of
+    ml_dtypes, or uint16 for its bits, with which a model computes, and rests, int16, what these lack of float32: at
+    first zeros, or those of split_bf16. Steps are those of float32 parameters to the bit, which join_bf16 makes of the
+    two. Rules of several passes over parameters are refused, as by step_rows, and so are step_rows, step_shards,
+    copies, adaptive_clip and centralize. Both are parameters: state_dict has neither.
+
     Any thread may use it, one at a time: others wait. It can be copied and pickled, with its parameters.
     """
 
-    def __init__(self, params: Arrays, rule: Rule, *, threads: int = 1) -> None:
+    def __init__(self, params: Params, rule: Rule, *, threads: int = 1, rests: Rests | None = None) -> None:
         """Makes an optimizer of one rule; large steps are shared by so many threads, of which the caller's is one."""
-        self._make([(_named(params, "params"), rule)], threads)
+        self._make([(_named(params, "params"), rule)], threads, rests)
 
     @classmethod
-    def of_groups(cls, groups: Sequence[tuple[Arrays, Rule]], *, threads: int = 1) -> Optimizer:
+    def of_groups(
+        cls, groups: Sequence[tuple[Params, Rule]], *, threads: int = 1, rests: Rests | None = None
+    ) -> Optimizer:
         """Makes an optimizer of arrays with several rules, or with several learning rates of one.
 
-        Arrays without names are called "0", "1" and so on, counted through all groups.
+        Arrays without names are called "0", "1" and so on, counted through all groups; rests are of all.
         """
         self = cls.__new__(cls)
         named, first = [], 0
         for params, rule in groups:
             named.append((_named(params, "params", first), rule))
             first += len(named[-1][0])
-        self._make(named, threads)
+        self._make(named, threads, rests)
         return self
 
-    def _make(self, groups: Sequence[tuple[Mapping[str, Array], Rule]], threads: int) -> None:
+    def _make(self, groups: Sequence[tuple[Mapping[str, Any], Rule]], threads: int, rests: Rests | None = None) -> None:
         arrays = [(name, array) for params, _ in groups for name, array in params.items()]
-        self.params: Mapping[str, Array] = dict(arrays)
+        self.params: Mapping[str, Any] = dict(arrays)
         if len(self.params) < len(arrays):
             raise ArgumentError("a name is in two groups, want different ones")
-        self._params, self._grads = c.pointers(len(arrays)), c.pointers(len(arrays))
-        self._params[:] = [address(array, _item("params", name), writable=True) for name, array in arrays]
+        self.rests = None if rests is None else _named(rests, "rests")
+        if self.rests is not None and [*self.rests] != [*self.params]:
+            raise ArgumentError(f"rests are of {', '.join(self.rests)}, want {', '.join(self.params)}")
+        self._params, self._rests = c.pointers(len(arrays)), c.pointers(len(arrays))
+        self._grads = c.pointers(len(arrays))
+        self._params[:] = [self._address(array, _item("params", name)) for name, array in arrays]
         self._shapes = [array.shape for _, array in arrays]
-        apart((_item("params", name), array) for name, array in arrays)
+        lower: Mapping[str, Any] = self.rests or {}
+        self._rests[: len(lower)] = [
+            rest_address(rest, _item("rests", name), self.params[name].shape, writable=True)
+            for name, rest in lower.items()
+        ]
+        named = [(_item("params", name), array) for name, array in arrays]
+        apart([*named, *((_item("rests", name), rest) for name, rest in lower.items())])
         tensors = [
             c.Tensor(a.size, k, n, columns=c.columns_of(a.shape))
             for k, (params, _) in enumerate(groups)
@@ -142,6 +152,9 @@ class Optimizer:
         ]
         self._rules = [rule for _, rule in groups]
         self._optimizer = c.Optimizer(self._rules, tensors)
+        if self.rests is not None:  # refused here, not by the first step
+            none = c.pointers(0)
+            c.Optimizer(self._rules, []).step_split(none, none, none)
         self._group_of = [t.group for t in tensors]
         self._labels = [_item("grads", name) for name, _ in arrays]
         self._names = [tuple(params) for params, _ in groups]
@@ -165,6 +178,31 @@ class Optimizer:
         self._state_types: Mapping[str, str] = {}
         self._state_seed = 0
         self._lock = threading.Lock()
+
+    def _address(self, array: Any, label: str) -> int:
+        """Where parameters are."""
+        if self.rests is None:
+            return address(array, label, writable=True)
+        return bfloat16_address(array, label, getattr(array, "shape", ()), writable=True)
+
+    def _check_floats(self, what: str) -> None:
+        if self.rests is not None:
+            raise ArgumentError(f"{what} with rests, want parameters of float32")
+
+    @contextmanager
+    def _as_floats(self) -> Iterator[c.Pointers]:
+        """Parameters as float32, for what reads and writes them so."""
+        if self.rests is None:
+            yield self._params
+            return
+        joined = [join_bf16(self.params[name], rest) for name, rest in self.rests.items()]
+        at = c.pointers(len(joined))
+        at[:] = [address(x, "params") for x in joined]
+        yield at
+        for x, (name, rest) in zip(joined, self.rests.items()):
+            halves, lower = split_bf16(x)
+            self.params[name].view(np.uint16)[...] = halves
+            rest.view(np.int16)[...] = lower
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -291,6 +329,8 @@ class Optimizer:
 
     @adaptive_clip.setter
     def adaptive_clip(self, clip: AdaptiveClip | None) -> None:
+        if clip is not None:
+            self._check_floats("adaptive_clip is set")
         with self._lock:
             self._optimizer.set_adaptive_clip(clip)
             self._adaptive_clip, self._observed = clip, []
@@ -306,6 +346,8 @@ class Optimizer:
 
     @centralize.setter
     def centralize(self, on: bool) -> None:
+        if on:
+            self._check_floats("centralize is set")
         with self._lock:
             self._optimizer.set_centralize(bool(on))
             self._centralize, self._observed = bool(on), []
@@ -349,6 +391,8 @@ class Optimizer:
     @copies.setter
     def copies(self, copies: Mapping[str, Half]) -> None:
         copies = dict(copies)
+        if copies:
+            self._check_floats("copies are set")
         at, elements = [0] * len(self._shapes), [c.FLOAT32] * len(self._shapes)
         for name, array in copies.items():
             k = self._find(name)
@@ -442,8 +486,8 @@ class Optimizer:
 
         Between the two a step, state_dict, a copy, eval, train and a change of average raise ArgumentError.
         """
-        with self._lock:
-            self._optimizer.swap_average(self._params, self._pool)
+        with self._lock, self._as_floats() as params:
+            self._optimizer.swap_average(params, self._pool)
             self._swapped = not self._swapped
 
     @property
@@ -486,7 +530,10 @@ class Optimizer:
             self._point(in_order)
             observed, self._observed = self._observed, []
             try:
-                self._optimizer.step(self._params, self._grads, self._pool)
+                if self.rests is None:
+                    self._optimizer.step(self._params, self._grads, self._pool)
+                else:
+                    self._optimizer.step_split(self._params, self._rests, self._grads, self._pool)
             except BaseException:  # an interrupt, too: C may still point to them
                 self._observed += observed
                 raise
@@ -499,6 +546,7 @@ class Optimizer:
         nothing, and an array without any is left out. A grad_scale makes a mean of the sum. What was observed is
         refused. Raises ArgumentError, and has done nothing.
         """
+        self._check_floats("step_shards is called")
         if isinstance(shards, np.ndarray) or not isinstance(shards, Sequence):
             raise ArgumentError(f"shards is a {type(shards).__name__}, want a sequence of gradients")
         in_order = [self._in_order(shard, f"shards[{j}]") for j, shard in enumerate(shards)]
@@ -569,14 +617,14 @@ class Optimizer:
         a rule raise ArgumentError. A parameter between two powers of two comes back to the bit if its mean is not
         beyond the larger one, and else within half of the mean's last bit.
         """
-        with self._lock:
-            self._optimizer.eval(self._params)
+        with self._lock, self._as_floats() as params:
+            self._optimizer.eval(params)
             self._training = False
 
     def train(self) -> None:
         """Makes parameters that eval has turned again what a step wants."""
-        with self._lock:
-            self._optimizer.train(self._params)
+        with self._lock, self._as_floats() as params:
+            self._optimizer.train(params)
             self._training = True
 
     def update_hessian(self, estimates: Estimates) -> None:
@@ -607,6 +655,7 @@ class Optimizer:
         whole arrays: LAMB, LARS, NovoGrad, StableAdamW, Prodigy, DAdaptAdamW, Muon, SOAP and Adafactor, and any with
         cautious_update.
         """
+        self._check_floats("step_rows is called")
         if len(self._shapes) != 1 or not self._shapes[0]:
             raise ArgumentError(f"params is {len(self._shapes)} arrays, want one, of rows, to take steps on some")
         width = self._shapes[0][1:]
@@ -724,24 +773,16 @@ class Optimizer:
     def _read(self, k: int, slot: str, shape: tuple[int, ...]) -> Array | TypedState:
         """A copy of a state buffer."""
         of = self._type_of(k, slot)
-        if of == "bfloat16":
-            halves = np.empty(shape, np.uint16)
-            self._optimizer.read_halves(k, slot, halves.ctypes.data)
-            return TypedState(of, halves)
-        if of == "float8":
-            codes, scales = np.empty(shape, np.uint8), np.empty(c.state_scales(math.prod(shape)), np.float32)
-            self._optimizer.read_codes(k, slot, codes.ctypes.data, scales.ctypes.data)
-            return TypedState(of, codes, scales)
+        if of != "float32":
+            return typed.read(self._optimizer, k, slot, of, shape)
         return self._view(k, slot, shape).copy()
 
     def _write(self, k: int, slot: str, shape: tuple[int, ...], saved: Array | TypedState) -> None:
         """Copies to a state buffer what _read has made, once it is checked."""
-        if not isinstance(saved, TypedState):
-            self._view(k, slot, shape)[...] = saved
-        elif saved.scales is None:
-            self._optimizer.write_halves(k, slot, saved.elements.ctypes.data)
+        if isinstance(saved, TypedState):
+            typed.write(self._optimizer, k, slot, saved)
         else:
-            self._optimizer.write_codes(k, slot, saved.elements.ctypes.data, saved.scales.ctypes.data)
+            self._view(k, slot, shape)[...] = saved
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Goes on from a state_dict of an optimizer of the same arrays and rules.
@@ -840,51 +881,29 @@ class Optimizer:
             raise ArgumentError(f"the steps of {name} are {entry['steps']!r} in the state, want at least 0")
         if [*entry["state"]] != [*own]:
             raise ArgumentError(f"the state of {name} has {', '.join(entry['state'])}, want {', '.join(own)}")
-        small = math.prod(self._shapes[k]) <= c.STATE_SMALL
+        small, rule = math.prod(self._shapes[k]) <= c.STATE_SMALL, self._rules[self._group_of[k]]
         for slot, array in entry["state"].items():
             of = "float32" if small or slot in beside else types.get(slot, "float32")
-            _check_buffer(array, f"the state {slot} of {name}", own[slot], of)
+            title = f"the state {slot} of {name}"
+            if of == "float32":
+                address_of(array, title, own[slot])
+            else:
+                typed.check(array, title, own[slot], of, squares=slot in typed.squares(rule))
 
     def __getstate__(self) -> dict[str, Any]:
         groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
         threads = 1 if self._pool is None else self._pool.threads
         state = {"groups": groups, "threads": threads, "table": self._table, "state": self.state_dict()}
-        return {**state, "copies": dict(self._copies)}
+        return {**state, "copies": dict(self._copies), "rests": self.rests}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._make(state["groups"], state["threads"])
+        self._make(state["groups"], state["threads"], state.get("rests"))  # which older pickles lack
         self.table = state["table"]
         self.load_state_dict(state["state"])
         self.copies = state.get("copies", {})  # which older pickles lack
 
     def __repr__(self) -> str:
         return f"<lockstep.numpy.Optimizer {', '.join(map(repr, self.groups))}>"
-
-
-def _check_buffer(saved: Any, title: str, shape: tuple[int, ...], of: str) -> None:
-    """Refuses a state buffer of a state_dict that has not its type or shape, or whose numbers no step can have left."""
-    if of == "float32":
-        address_of(saved, title, shape)
-        return
-    if not isinstance(saved, TypedState) or saved.type != of:
-        kind = saved.type if isinstance(saved, TypedState) else type(saved).__name__
-        raise ArgumentError(f"{title} is of {kind}, want {of}, as state_types says")
-    _check_array(saved.elements, title, shape, np.uint16 if of == "bfloat16" else np.uint8)
-    if (saved.scales is None) != (of == "bfloat16"):
-        raise ArgumentError(f"the scales of {title} are {saved.scales!r}, want them with codes alone")
-    numbers = (saved.elements.astype(np.uint32) << 16).view(np.float32)
-    if saved.scales is not None:
-        _check_array(saved.scales, f"the scales of {title}", (c.state_scales(math.prod(shape)),), np.float32)
-        numbers = saved.scales
-    if not np.isfinite(numbers).all() or (saved.scales is not None and (numbers < 0).any()):
-        raise ArgumentError(f"{title} has numbers that are not finite, or scales below 0")
-
-
-def _check_array(array: Any, title: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
-    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
-    if not fits:
-        is_array = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ArgumentError(f"{title} is {is_array}, want C-contiguous {np.dtype(dtype)} {shape}")
 
 
 def _saved_beside(saved: Mapping[str, Any]) -> list[str]:
@@ -900,7 +919,7 @@ def _policy(policy: Any) -> int:
     return _POLICIES.index(policy)
 
 
-def _named(params: Arrays, argument: str, first: int = 0) -> Mapping[str, Array]:
+def _named(params: Params | Rests, argument: str, first: int = 0) -> Mapping[str, Any]:
     """Arrays by name: their own, or a number."""
     if isinstance(params, Mapping):
         return dict(params)

@@ -6,8 +6,9 @@
 
 They have the constructors, parameter groups and state of ``torch.optim``, so that schedulers, hooks and checkpoints
 work as they do there, and ``state_dict`` goes both ways in the middle of a run. They step float32 parameters in the
-CPU's memory, and with ``master_weights=True`` such of bfloat16 and float16 that are copies of float32 ones, on as many
-threads as ``torch.get_num_threads()`` says; ``fallback=True`` leaves others to torch.
+CPU's memory, and with ``master_weights=True`` such of bfloat16 and float16 that are copies of float32 ones, or with
+``split_master=True`` such of bfloat16 beside what they lack of float32, on as many threads as
+``torch.get_num_threads()`` says; ``fallback=True`` leaves others to torch.
 
 What is refused raises ``UnsupportedError``, a NotImplementedError, or for a number that cannot be
 ``lockstep.ArgumentError``, a ValueError. Nothing was stepped then.

@@ -38,6 +38,7 @@ class Lion(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -100,6 +101,7 @@ class AdaBelief(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -523,6 +525,7 @@ class ADOPT(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -559,6 +562,7 @@ class AdEMAMix(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -595,6 +599,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -628,6 +633,7 @@ class LaProp(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -706,6 +712,7 @@ class Yogi(LockstepOptimizer):
         maximize: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -737,6 +744,7 @@ class SignSGD(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -771,6 +779,7 @@ class AddSign(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -802,6 +811,7 @@ class PowerSign(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -835,6 +845,7 @@ class FTRL(LockstepOptimizer):
         *,
         maximize: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -863,6 +874,7 @@ class AdagradDA(LockstepOptimizer):
         *,
         maximize: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
     ) -> None:
         self._construct(locals())
 

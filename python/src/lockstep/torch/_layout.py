@@ -21,7 +21,7 @@ class Shape(NamedTuple):
     size: tuple[int, ...]
     stride: tuple[int, ...]
     numel: int
-    dtype: torch.dtype = torch.float32  # or uint8, where it is laid out as the library has it
+    dtype: torch.dtype = torch.float32  # uint8, where it is laid out as the library has it, or int16
 
     @staticmethod
     def of(tensor: Tensor) -> Shape:
@@ -92,7 +92,7 @@ def lay_out(tensors: Sequence[tuple[Shape, Sequence[float]]]) -> list[list[Tenso
     no more of a storage.
     """
     views: list[list[Tensor]] = [[] for _ in tensors]
-    for dtype in (torch.float32, torch.uint8):
+    for dtype in (torch.float32, torch.uint8, torch.int16):
         places = [k for k, (shape, _) in enumerate(tensors) if shape.dtype is dtype]
         for k, of in zip(places, _lay_out_alike([tensors[k] for k in places])):
             views[k] = of
@@ -113,8 +113,8 @@ def _lay_out_alike(tensors: Sequence[tuple[Shape, Sequence[float]]]) -> list[lis
 def _views(room: Tensor, places: Sequence[int], shape: Shape, first: Sequence[float]) -> list[Tensor]:
     if shape.dtype is torch.uint8:
         return [room[at : at + shape.numel] for at in places]
-    floats = room.view(torch.float32)
-    views = [floats.as_strided(shape.size, shape.stride, floats.storage_offset() + at // 4) for at in places]
+    typed, width = room.view(shape.dtype), shape.dtype.itemsize
+    views = [typed.as_strided(shape.size, shape.stride, typed.storage_offset() + at // width) for at in places]
     for view, value in zip(views, first):
         if value:
             view.fill_(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import is_
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,10 +18,20 @@ from ._group import Group
 from ._layout import Shape
 from ._observed import GradientObserver
 from ._options import is_cautious
-from ._packed import FLOAT32, StateType, number_of, packable
+from ._packed import FLOAT32, StateType, floats_of, number_of, packable
 from ._plan import Clip, Entry, Plan, StaleError, ValueClip
 from ._state import State
-from ._tensors import HALVES, MASTER, UnsupportedError, is_distributed, is_sharded, local, param_refusal, refusal
+from ._tensors import (
+    HALVES,
+    MASTER,
+    REST,
+    UnsupportedError,
+    is_distributed,
+    is_sharded,
+    local,
+    param_refusal,
+    refusal,
+)
 
 
 class LockstepOptimizer(base.Optimizer):
@@ -35,6 +46,14 @@ class LockstepOptimizer(base.Optimizer):
     gradient, and the others of its tensor move further, by the part of them that agree (Liang et al. 2024); with the
     second parameters decay where the step does not take them further from 0 (Chen et al. 2025). Both are options of
     groups. Nothing is left to torch then, whose classes know neither.
+
+    Those whose rule takes a step in one pass over elements take ``split_master``, too, for parameters that are all
+    bfloat16. What is trained is float32 then without a copy of it: the state "rest" of each parameter, int16, is what
+    it lacks of the float's bits, which are ``(param << 16) + rest``, and the parameter is rounded to nearest, of two
+    the larger in magnitude: 4 bytes and not 6. Steps are those of float32 parameters to the bit; ``state_values`` has
+    them as "master". What somebody else writes to a parameter keeps its rest, less than half of its last bit, so that
+    parameters and state can be loaded in any order. All else is as with master_weights. Nothing is left to torch then,
+    and a DTensor is refused.
 
     All classes take ``master_weights``. With it parameters may be bfloat16 or float16: what is trained is a float32
     copy of each, the state "master", which begins as the parameter in its first step. Gradients of 16 bits are read as
@@ -54,6 +73,9 @@ class LockstepOptimizer(base.Optimizer):
 
     master_weights: bool = False
     """Whether parameters of bfloat16 and float16 are stepped: see the class."""
+
+    split_master: bool = False
+    """Whether parameters of bfloat16 are trained in float32 with what they lack of it as state: see the class."""
 
     state_dtype: StateType = torch.float32
     """How the elements of state are kept: torch.float32, torch.bfloat16 or "float8". See the class."""
@@ -86,10 +108,13 @@ class LockstepOptimizer(base.Optimizer):
 
     def _construct(self, arguments: dict[str, Any]) -> None:
         """Takes over the arguments of a constructor: torch's own checks them if there is one."""
-        own = ("self", "params", "fallback", "master_weights", "state_dtype", "state_seed", "__class__")
+        own = ("self", "params", "fallback", "master_weights", "split_master", "state_dtype", "state_seed", "__class__")
         options = {name: value for name, value in arguments.items() if name not in own}
         self.fallback = arguments.get("fallback", False)
         self.master_weights = arguments.get("master_weights", False)
+        self.split_master = arguments.get("split_master", False)
+        if self.master_weights and self.split_master:
+            raise c.ArgumentError("master_weights and split_master are True, want one of them")
         self.state_dtype = arguments.get("state_dtype", torch.float32)
         self.state_seed = c.checked_seed(arguments.get("state_seed", 0), "state_seed")
         self.state_number = number_of(self.state_dtype)
@@ -108,6 +133,8 @@ class LockstepOptimizer(base.Optimizer):
                 raise UnsupportedError(f"{option} is True, want False: a step here is no part of a graph")
         rule = self._rule(group)
         c.Optimizer([rule], [])
+        if self.split_master:
+            _check_splits(rule)
         if self.state_number != FLOAT32 and rule.slots and not packable(rule):
             raise UnsupportedError(f"state_dtype is {self.state_dtype!r}, want torch.float32 with these options")
         return rule
@@ -136,7 +163,7 @@ class LockstepOptimizer(base.Optimizer):
 
     def leaves_to_torch(self, group: Mapping[str, Any]) -> bool:
         """Whether what cannot be stepped here is left to torch's class, which knows no caution."""
-        return self.fallback and not is_cautious(group) and self.state_number == FLOAT32
+        return self.fallback and not is_cautious(group) and self.state_number == FLOAT32 and not self.split_master
 
     def refusal_of(self, param: Tensor, group: Mapping[str, Any]) -> str | None:
         """Why a parameter cannot be stepped with the options of a group, or None if it can."""
@@ -144,21 +171,38 @@ class LockstepOptimizer(base.Optimizer):
             return "is sharded, want it whole: cautious_update counts in whole tensors"
         if self.state_number != FLOAT32 and is_distributed(param):
             return f"is a {type(param).__name__}, want a plain tensor with state_dtype {self.state_dtype!r}"
+        if self.split_master and is_distributed(param):
+            return f"is a {type(param).__name__}, want a plain tensor with split_master"
+        if self.split_master and param.dtype is not torch.bfloat16:
+            return f"is {param.dtype}, want torch.bfloat16 with split_master: others are for an optimizer of their own"
         return self._refusal(param)
 
     def _refusal(self, param: Tensor) -> str | None:
         """Why a parameter cannot be stepped with any options, or None if it can."""
         if self._needs_whole_tensors and is_sharded(param):
             return f"is sharded, want it whole: {type(self).__name__} looks at whole tensors"
-        return param_refusal(param, self.master_weights)
+        return param_refusal(param, self.master_weights or self.split_master)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("fallback", "master_weights", "state_dtype", "state_seed", "state_number")
+        own = ("fallback", "master_weights", "split_master", "state_dtype", "state_seed", "state_number")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such."""
-        if not self.master_weights and self.state_number == FLOAT32:
+        """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such.
+
+        Bytes of another state_dtype, which a state dict says, are converted, through float32. Those of the same one
+        come with their state_seed, so that steps are those of one run.
+        """
+        if "state_dtype" in state_dict:
+            state_dict = self._as_floats(state_dict)
+            if c.STATE_TYPES[self.state_number] == state_dict["state_dtype"]:
+                self._load_state_dict(state_dict)
+                self.state_seed = state_dict.get("state_seed", self.state_seed)
+                return
+        self._load_state_dict(state_dict)
+
+    def _load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if not (self.master_weights or self.split_master) and self.state_number == FLOAT32:
             super().load_state_dict(state_dict)
             return
         handle = self.register_load_state_dict_pre_hook(_hold_state)
@@ -251,11 +295,14 @@ class LockstepOptimizer(base.Optimizer):
         type(other).step.__wrapped__(other)  # type: ignore[attr-defined] # without hooks, which were called
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's, with the state itself, where the authors of an optimizer have no other form of it."""
+        """As torch's, with the state itself, where the authors of an optimizer have no other form of it.
+
+        With a state_dtype other than float32 it has that and state_seed beside state and groups.
+        """
         if type(self)._export is LockstepOptimizer._export:
-            return super().state_dict()
+            return self._with_types(super().state_dict())
         self._convert_state()
-        saved = super().state_dict()
+        saved = self._with_types(super().state_dict())
         params = [p for group in self.param_groups for p in group["params"]]
         for group in saved["param_groups"]:
             for k in group["params"]:
@@ -263,6 +310,29 @@ class LockstepOptimizer(base.Optimizer):
                     saved["state"][k] = dict(saved["state"][k])
                     self._export(group, params[k], saved["state"][k])
         return saved
+
+    def _with_types(self, saved: dict[str, Any]) -> dict[str, Any]:
+        if self.state_number != FLOAT32:
+            saved |= {"state_dtype": c.STATE_TYPES[self.state_number], "state_seed": self.state_seed}
+        return saved
+
+    def _as_floats(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """A state dict whose state of fewer bits is of another type, with float32 in its place."""
+        kind = c.state_type(saved["state_dtype"], "state_dtype of the state dict")
+        if kind == self.state_number:
+            c.checked_seed(saved.get("state_seed", 0), "state_seed of the state dict")
+            return saved
+        state = dict(saved["state"])
+        names = {name: slot for slot, name in self._state_names.items()}
+        for own, theirs in zip(self.param_groups, saved["param_groups"]):
+            rule = self._rule(own)
+            for param, k in zip(own["params"], theirs["params"]):
+                if k in state:
+                    state[k] = {
+                        name: _floats(rule, names[name], kind, param, v) if _is_bytes(v) and name in names else v
+                        for name, v in state[k].items()
+                    }
+        return {**saved, "state": state}
 
     def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
         """Has copies of a parameter's state, which is not empty, and of its group be as their authors have them."""
@@ -310,7 +380,7 @@ class LockstepOptimizer(base.Optimizer):
 
     def state_name(self, slot: str) -> str:
         """What torch calls a slot."""
-        return slot if slot == MASTER else self._state_names[slot]
+        return slot if slot in (MASTER, REST) else self._state_names[slot]
 
     def _state_of(self, e: Entry) -> list[Tensor]:
         """The state of a parameter, slot by slot, if it has any; notes its steps."""
@@ -319,6 +389,12 @@ class LockstepOptimizer(base.Optimizer):
         state = {k: v for k, v in dict.get(self.watched_state(), e.param, {}).items() if v is not None}
         if e.has_master and "step" in state:  # of an optimizer that has none
             state.setdefault(MASTER, e.param.detach().float())
+        if e.has_rest and "step" in state:  # of an optimizer that has none
+            state.setdefault(REST, torch.zeros(e.shape.size, dtype=torch.int16))
+        for other, has in ((MASTER, e.has_rest), (REST, e.has_master)):
+            if has and other in state:
+                of = "master_weights" if other == MASTER else "split_master"
+                raise UnsupportedError(f"the state of {e.title} has a {other}, want that of an optimizer without {of}")
         e.begun = any(name in state for name in names) if names else "step" in state
         if not e.begun:
             return []
@@ -331,6 +407,27 @@ class LockstepOptimizer(base.Optimizer):
         for name in names:
             _check_state(e, name, local(state[name]), shapes[name])
         return [state[name] for name in names]
+
+
+@lru_cache(maxsize=256)
+def _check_splits(rule: c.Rule) -> None:
+    """Refuses rules whose steps are no single pass over elements, as the library does."""
+    none = c.pointers(0)
+    try:
+        c.Optimizer([rule], []).step_split(none, none, none)
+    except c.ArgumentError as e:
+        raise UnsupportedError(f"split_master is True, want False with these options: {e}") from e
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype is torch.uint8
+
+
+def _floats(rule: c.Rule, slot: str, kind: int, param: Tensor, buffer: Tensor) -> Tensor:
+    """The elements of bytes of state, in the order of a parameter."""
+    shape = Shape.of(param)
+    flat = floats_of(rule, slot, kind, shape.numel, buffer)
+    return flat.as_strided(shape.size, shape.stride) if shape.is_dense() else flat.reshape(shape.size)
 
 
 class _Held:
@@ -369,6 +466,8 @@ def _release_state(state: dict[Any, Any]) -> None:
 def _check_state(e: Entry, name: str, tensor: Tensor, shape: Shape) -> None:
     size = shape.size if tensor.dtype is shape.dtype else e.shape.size  # float32 becomes bytes where these are wanted
     why = refusal(tensor, shape.dtype)
+    if name == REST and tensor.dtype is not torch.int16:
+        why = f"is {tensor.dtype}, want torch.int16"
     if why is None and tuple(tensor.shape) != size:
         of = "that of its parameter, " if size == e.shape.size else ""
         why = f"has shape {tuple(tensor.shape)}, want {of}{size}"

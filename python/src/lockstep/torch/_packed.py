@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from .. import _library as c
+from .. import _typed as typed
+from .._typed import TypedState
 from ._layout import Shape
 
 StateType = Union[torch.dtype, str]
@@ -47,8 +49,8 @@ def shape_of(kind: int, numel: int) -> Shape:
     return Shape((room,), (1,), room, torch.uint8)
 
 
-def pack(rule: c.Rule, slot: str, kind: int, seed: int, values: Tensor, slots: dict[str, Tensor]) -> None:
-    """Makes the buffer of a slot, among those of all slots, of float32 values in the order of memory.
+def pack(rule: c.Rule, slot: str, kind: int, seed: int, values: Tensor, buffer: Tensor) -> None:
+    """Fills the buffer of a slot with float32 values in the order of memory.
 
     They are rounded as a library's optimizer does that has the tensor alone and has taken no step.
     """
@@ -56,9 +58,7 @@ def pack(rule: c.Rule, slot: str, kind: int, seed: int, values: Tensor, slots: d
     own = c.Optimizer([rule], [c.Tensor(n)])
     ctypes.memmove(own.state(0, slot) or 0, values.data_ptr(), 4 * n)
     own.set_state_types({slot: kind}, seed)
-    types = [kind if name == slot else FLOAT32 for name in slots]
-    apart = {name: slots[slot] if name == slot else torch.zeros(n) for name in slots}
-    to = c.Optimizer([rule], [c.Tensor(n, 0, None, [t.data_ptr() for t in apart.values()], 0, types)])
+    to = _over(rule, slot, kind, n, buffer)
     if kind == BFLOAT16:
         halves = torch.empty(n, dtype=torch.int16)
         own.read_halves(0, slot, halves.data_ptr())
@@ -67,3 +67,34 @@ def pack(rule: c.Rule, slot: str, kind: int, seed: int, values: Tensor, slots: d
         codes, scales = torch.empty(n, dtype=torch.uint8), torch.empty(c.state_scales(n))
         own.read_codes(0, slot, codes.data_ptr(), scales.data_ptr())
         to.write_codes(0, slot, codes.data_ptr(), scales.data_ptr())
+
+
+class _Over(c.Optimizer):
+    """A library's optimizer over the bytes of one slot, and over nothing that matters of the others."""
+
+    held: list[Tensor]
+
+
+def _over(rule: c.Rule, slot: str, kind: int, n: int, buffer: Tensor) -> c.Optimizer:
+    types = [kind if name == slot else FLOAT32 for name in rule.slots]
+    held = [buffer if name == slot else torch.zeros(n) for name in rule.slots]
+    optimizer = _Over([rule], [c.Tensor(n, 0, None, [t.data_ptr() for t in held], 0, types)])
+    optimizer.held = held
+    return optimizer
+
+
+def of_typed(rule: c.Rule, slot: str, state: TypedState) -> Tensor:
+    """The bytes of a slot, whose elements are in the order of memory. Raises ArgumentError for what cannot be."""
+    kind, n = c.STATE_TYPES.index(state.type), state.elements.size
+    buffer = torch.zeros(c.state_room(kind, n), dtype=torch.uint8)
+    typed.write(_over(rule, slot, kind, n, buffer), 0, slot, state)
+    return buffer
+
+
+def floats_of(rule: c.Rule, slot: str, kind: int, n: int, buffer: Tensor) -> Tensor:
+    """The n elements of the bytes of a slot, in the order of memory. Raises ArgumentError if they are not these."""
+    if buffer.shape != (c.state_room(kind, n),):
+        raise c.ArgumentError(f"{tuple(buffer.shape)} bytes of state, want {c.state_room(kind, n)}")
+    floats = torch.empty(n)
+    _over(rule, slot, kind, n, buffer.contiguous().clone()).read_floats(0, slot, floats.data_ptr())
+    return floats

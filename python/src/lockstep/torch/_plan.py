@@ -22,11 +22,13 @@ from ._state import of, values
 from ._tensors import (
     HALVES,
     MASTER,
+    REST,
     UnsupportedError,
     element_of,
     grad_refusal,
     is_distributed,
     is_sharded,
+    joined,
     local,
     param_refusal,
     torch_shape,
@@ -66,18 +68,19 @@ class Entry:
     """A parameter that is stepped here."""
 
     __slots__ = (
-        *("begun", "dtype", "group", "has_gaps", "has_master", "param", "shape", "slots", "steps", "storage"),
-        *("title", "types", "views"),
+        *("begun", "dtype", "group", "has_gaps", "has_master", "has_rest", "param", "shape", "slots", "steps"),
+        *("storage", "title", "types", "views"),
     )
 
-    def __init__(self, param: Tensor, group: int, title: str) -> None:
+    def __init__(self, param: Tensor, group: int, title: str, splits: bool) -> None:
         """Looks at a parameter that can be stepped."""
         self.param, self.group, self.title = param, group, title
         part = local(param)
         self.storage = part.untyped_storage()  # which keeps another from being where this one was
         shape = Shape.of(part)
         self.has_gaps = not shape.is_dense()
-        self.dtype, self.has_master = part.dtype, part.dtype in HALVES
+        self.dtype, self.has_rest = part.dtype, splits
+        self.has_master = part.dtype in HALVES and not splits
         self.shape = Shape.of(torch.empty(shape.size, device="meta")) if self.has_gaps else shape
         self.steps, self.begun = 0, False
         self.views: list[Tensor] = []
@@ -93,18 +96,31 @@ class Entry:
             self.slots |= {slot: shape_of(kind, self.shape.numel) for slot in self.types}
         if self.has_master:
             self.slots[MASTER] = self.shape
+        if self.has_rest:
+            self.slots[REST] = self.shape._replace(dtype=torch.int16)
 
     @property
     def master(self) -> Tensor:
         """The float32 parameter that is trained in place of one of 16 bits."""
         return self.views[-1]
 
+    @property
+    def rest(self) -> Tensor:
+        """What a parameter of bfloat16 lacks of float32."""
+        return self.views[-1]
+
     def rule_views(self) -> list[Tensor]:
         """The state that the rule has."""
-        return self.views[:-1] if self.has_master else self.views
+        return self.views[:-1] if self.has_master or self.has_rest else self.views
 
     def follow_param(self) -> None:
-        """Has the master be what somebody has made of the parameter, where that is another."""
+        """Has the master be what somebody has made of the parameter, where that is another.
+
+        A rest stays, which may be that of what was loaded, but where it would lead a 0 to NaN.
+        """
+        if self.has_rest:
+            self.rest[local(self.param).eq(0) & self.rest.lt(0)] = 0
+            return
         part, master = local(self.param), self.master
         changed = part.ne(master.to(self.dtype))
         if bool(changed.any()):
@@ -125,7 +141,7 @@ class Entry:
         part = local(self.param)
         if tuple(part.shape) != self.shape.size or (not self.has_gaps and part.stride() != self.shape.stride):
             raise StaleError
-        if part.dtype is not self.dtype or param_refusal(self.param, self.has_master):
+        if part.dtype is not self.dtype or param_refusal(self.param, self.has_master or self.has_rest):
             raise StaleError
         self.storage = part.untyped_storage()
         return part
@@ -222,7 +238,7 @@ class Plan:
                 title = optimizer._title(k, j)
                 why = group.refusal or optimizer.refusal_of(param, group.group)
                 if why is None:
-                    self.entries.append(Entry(param, k, title))
+                    self.entries.append(Entry(param, k, title, optimizer.split_master))
                 elif optimizer.leaves_to_torch(group.group):
                     self.foreign.setdefault(k, []).append(param)
                 else:
@@ -260,9 +276,9 @@ class Plan:
             old = before[list(e.slots).index(slot)] if before else None
             if old is not None and old.dtype is torch.float32:
                 values = torch.empty_strided(e.shape.size, e.shape.stride).copy_(old)
-                pack(rule, slot, kind, seed, values, slots)
+                pack(rule, slot, kind, seed, values, slots[slot])
             elif old is None and firsts.get(slot):
-                pack(rule, slot, kind, seed, torch.full((e.shape.numel,), firsts[slot]), slots)
+                pack(rule, slot, kind, seed, torch.full((e.shape.numel,), firsts[slot]), slots[slot])
 
     def _share(self, slots: frozenset[str]) -> None:
         """Has tensors that have not begun know the numbers that are the same for all."""
@@ -290,6 +306,11 @@ class Plan:
         self._own = c.pointers(n)  # where parameters themselves are
         self._scale = 1.0
         self._masters = [(k, e) for k, e in enumerate(self.entries) if e.has_master]
+        self._halved = [(k, e) for k, e in enumerate(self.entries) if e.has_master or e.has_rest]
+        self._rests: c.Pointers | None = None
+        if any(e.has_rest for e in self.entries):
+            self._rests = c.pointers(n)
+            self._rests[:] = [e.rest.data_ptr() for e in self.entries]
         self._elements, self._copies = [c.FLOAT32] * n, [0] * n
         self._versions: list[int] = []
         self._set_elements([element_of(e.param) for e in self.entries])
@@ -318,6 +339,8 @@ class Plan:
         """The state of a parameter that has begun, as float32."""
         e = self.entries[k]
         found = dict(zip(e.slots, e.views)) if e.begun else {}
+        if REST in found:
+            found[MASTER] = joined(e.in_order(local(e.param).detach()), found.pop(REST))
         for slot in e.types if e.begun else ():
             found[slot] = torch.empty_strided(e.shape.size, e.shape.stride)
             self.core.read_floats(k, slot, found[slot].data_ptr())
@@ -418,7 +441,7 @@ class Plan:
 
     def step(self, optimizer: LockstepOptimizer, clip: Clip | ValueClip | None) -> None:
         """Takes the step. Raises StaleError, having changed nothing, if a parameter is not what it was."""
-        if self._masters:
+        if self._halved:
             self._follow_params()
         if self._is_plain and self._all_begun and not self.foreign and self._find_usual():
             self._run(optimizer, clip, [])
@@ -426,19 +449,19 @@ class Plan:
         else:
             with torch.no_grad():
                 self._step_unusual(optimizer, clip)
-        if self._masters:
+        if self._halved:
             self._note_versions()
 
     def _note_versions(self) -> None:
-        self._versions = [e.param._version for _, e in self._masters]
+        self._versions = [e.param._version for _, e in self._halved]
 
     @torch.no_grad()
     def _follow_params(self) -> None:
         """Has masters follow parameters that something else than a step has written to."""
-        versions = [e.param._version for _, e in self._masters]
+        versions = [e.param._version for _, e in self._halved]
         if versions != self._versions:
             before = self._versions or [-1] * len(versions)
-            for (_, e), now, then in zip(self._masters, versions, before):
+            for (_, e), now, then in zip(self._halved, versions, before):
                 if now != then and e.begun:
                     e.part()
                     e.follow_param()
@@ -523,16 +546,22 @@ class Plan:
             scale *= clip.factor(measured, foreign, scale)
         if scale > 0:
             self._set_scale(scale)
-            self.core.step(self._where, self._grads, pool)
+            self._move(pool)
         else:
             self._step_nonfinite(pool)
         _multiply(foreign, scale)
+
+    def _move(self, pool: c.Pool | None) -> None:
+        if self._rests is None:
+            self.core.step(self._where, self._grads, pool)
+        else:
+            self.core.step_split(self._where, self._rests, self._grads, pool)
 
     def _step_clipped(self, scale: float, clip: ValueClip, pool: c.Pool | None) -> None:
         self._set_scale(scale)
         self.core.set_max_value(clip.limit)
         try:
-            self.core.step(self._where, self._grads, pool)
+            self._move(pool)
         finally:
             self.core.set_max_value(0)
 
@@ -545,7 +574,7 @@ class Plan:
         """Takes a step with gradients whose norm is infinite or NaN: the factor is 0 or NaN, which is no scale."""
         self.core.set_max_norm(1)
         try:
-            self.core.step(self._where, self._grads, pool)
+            self._move(pool)
         finally:
             self.core.set_max_norm(0)
 

@@ -52,6 +52,7 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -85,6 +86,7 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -154,6 +156,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
         fused: bool | None = None,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -192,6 +195,7 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
         differentiable: bool = False,
         fused: bool | None = None,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -201,7 +205,7 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
 
     def _widen_sums(self) -> None:
         """Has the state that torch's class makes of the parameters' types be float32."""
-        for group in self.param_groups if self.master_weights else ():
+        for group in self.param_groups if self.master_weights or self.split_master else ():
             for param in group["params"]:
                 if "sum" in self.state[param]:
                     first = group["initial_accumulator_value"]
@@ -240,6 +244,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
         *,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -274,6 +279,7 @@ class Rprop(LockstepOptimizer, torch.optim.Rprop):
         maximize: bool = False,
         differentiable: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -307,6 +313,7 @@ class Adadelta(LockstepOptimizer, torch.optim.Adadelta):
         maximize: bool = False,
         differentiable: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -342,6 +349,7 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
         capturable: bool = False,
         cautious_update: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -379,6 +387,7 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -419,6 +428,7 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -461,6 +471,7 @@ class ASGD(NumbersOfSteps, torch.optim.ASGD):
         capturable: bool = False,
         *,
         master_weights: bool = False,
+        split_master: bool = False,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())

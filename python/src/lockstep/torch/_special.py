@@ -12,6 +12,7 @@ from torch import Tensor
 from .._library import ArgumentError, Rule
 from ._optimizer import LockstepOptimizer
 from ._options import CAUTIONS, Betas, Names, Number, Params, common, means
+from ._packed import FLOAT32, StateType
 from ._tensors import MASTER
 
 
@@ -26,7 +27,7 @@ class Adan(LockstepOptimizer):
     """Adan (Xie et al. 2022): Adam with Nesterov's momentum made of the gradient's change.
 
     Arguments and defaults are those of the authors' optimizer, without its max_grad_norm, and so is ``state_dict``.
-    Weight decay is decoupled, as with their no_prox=True.
+    Weight decay is decoupled, as with their no_prox=True. With a state_dtype, ``state_dict`` has the state as it is.
     """
 
     _state_names: ClassVar[Names] = {"m": "exp_avg", "diff": "exp_avg_diff", "v": "exp_avg_sq", "prev": "pre_grad"}
@@ -44,6 +45,9 @@ class Adan(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
+        state_dtype: StateType = torch.float32,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -65,6 +69,8 @@ class Adan(LockstepOptimizer):
                 self.watched_state().touched = True
 
     def _export(self, group: dict[str, Any], param: Tensor, state: dict[str, Any]) -> None:
+        if self.state_number != FLOAT32:
+            return  # bytes, of which the authors' optimizer knows nothing
         state["neg_pre_grad"] = -state.pop("pre_grad")
         group["step"] = max(group.get("step", 0), int(state["step"]))
 
@@ -91,6 +97,7 @@ class MADGRAD(LockstepOptimizer):
         *,
         maximize: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
     ) -> None:
         self._construct(locals())
 
@@ -289,6 +296,7 @@ class SophiaG(LockstepOptimizer):
         cautious_update: bool = False,
         cautious_decay: bool = False,
         master_weights: bool = False,
+        split_master: bool = False,
     ) -> None:
         self._construct(locals())
 

@@ -17,6 +17,10 @@ MASTER = "master"
 """The state of a parameter of 16 bits that is the float32 one which is trained."""
 
 
+REST = "rest"
+"""The state of a parameter of bfloat16 that is what it lacks of the bits of the float32 one which is trained."""
+
+
 class UnsupportedError(NotImplementedError):
     """A tensor or an option that this package does not have. Nothing was changed."""
 
@@ -75,6 +79,11 @@ def refusal(tensor: Tensor, dtype: torch.dtype = torch.float32) -> str | None:
     if tensor.numel() and not tensor.data_ptr():
         return f"is a {type(tensor).__name__} without memory of its own"
     return None
+
+
+def joined(half: Tensor, rest: Tensor) -> Tensor:
+    """The float32 numbers of a parameter of bfloat16 and its rest, of the same order in memory."""
+    return (half.view(torch.int16).to(torch.int32).bitwise_left_shift(16) + rest).view(torch.float32)
 
 
 def param_refusal(param: Tensor, masters: bool) -> str | None:
