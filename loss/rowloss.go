@@ -116,14 +116,14 @@ func (l *RowLoss) SetWorkers(n int) error { return l.rows.SetWorkers(n) }
 func (l *RowLoss) Eval(b Rows) (float64, error) { return l.rows.Eval(b) }
 
 // newRoom is a worker's, with what the loss wants besides: of SoftmaxFocal for each row what
-// Focal takes, of MultiMargin blocks of limits, of losses that nobody wants, and of logits.
+// Focal takes, of MultiMargin blocks of limits and of losses that nobody wants.
 func (l *CrossEntropy) newRoom() *rowRoom {
 	r := newRowRoom(l.grid)
 	switch l.kind.model {
 	case SoftmaxFocal:
 		r.parts = make([]float32, 4*l.grid.group)
 	case MultiMargin:
-		r.parts = make([]float32, 3*tune.RowBlock)
+		r.parts = make([]float32, 2*tune.RowBlock)
 	}
 	return r
 }
@@ -187,7 +187,7 @@ func (p *rowsPass) margins(r *rowRoom, lo, hi int) float64 {
 		p.clear(lo)
 		return 0
 	}
-	limits, unwanted, logits := r.parts[:tune.RowBlock], r.parts[tune.RowBlock:][:tune.RowBlock], r.parts[2*tune.RowBlock:]
+	limits, unwanted := r.parts[:tune.RowBlock], r.parts[tune.RowBlock:]
 	r.huber = fallback.HuberScalars{Scale: 1, Ceiling: 1, Up: 1}
 	if p.l.kind.squared {
 		r.huber.Limit, r.huber.Slope, r.huber.Ceiling = math.MaxFloat32, 2, math.MaxFloat32
@@ -208,7 +208,7 @@ func (p *rowsPass) margins(r *rowRoom, lo, hi int) float64 {
 		g := r.unwanted[:len(x)]
 		if p.b.Grad != nil {
 			if g = p.b.Grad[at:][:len(x)]; &g[0] == &x[0] {
-				x = logits[:copy(logits, x)]
+				x = r.unwanted[:copy(r.unwanted, x)]
 			}
 		}
 		for c := range b.cells {

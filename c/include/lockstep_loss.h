@@ -185,6 +185,37 @@ typedef struct lockstep_logits {
 LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
 
+/* A loss of rows of numbers z of classes, of which y is the right one and w[y] its weight: Go's
+ * loss.RowModel says more of each. */
+typedef enum lockstep_row_model {
+	LOCKSTEP_ROW_NLL = 1, /* -w[y]·z[y], z logarithms of probabilities; the mean is over the sum of w[y], of the others over the rows */
+	LOCKSTEP_ROW_MULTI_MARGIN, /* w[y]·Σ max(0, margin - z[y] + z[c])/classes over the other classes c, or of the squares */
+	LOCKSTEP_ROW_CRAMMER_SINGER, /* w[y]·max(0, margin - z[y] + z[c]) of the largest other class, the first of several */
+	LOCKSTEP_ROW_CATEGORICAL_HINGE, /* w[y]·max(0, margin - z[y] + max(0, z[c])) of that */
+	LOCKSTEP_ROW_SOFTMAX_FOCAL      /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y */
+} lockstep_row_model;
+
+/* Which loss of rows and labels it is. */
+typedef struct lockstep_row_loss_options {
+	lockstep_row_model model;
+	lockstep_reduction reduction; /* a mean is over rows that are not ignored */
+	const float *class_weights;   /* finite, at least 0, one for each class; rows of what has the weight 0 cost nothing; NULL stands for 1 each */
+	int ignores;                  /* whether rows of a label cost nothing and have the gradient 0 */
+	int64_t ignored;              /* that label, which may be none of the classes */
+	int empty_is_zero;            /* whether a mean over rows none of which counts is 0 and not NaN */
+	const double *margin;         /* of the three losses that have one; NULL stands for 1 */
+	int squared;                  /* of LOCKSTEP_ROW_MULTI_MARGIN */
+	double gamma;                 /* of LOCKSTEP_ROW_SOFTMAX_FOCAL, from 0 to 1000; usually 2 */
+} lockstep_row_loss_options;
+
+/*
+ * A loss of each row, of labels alone, with what lockstep_loss_cross_entropy says of rows, scale
+ * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
+ * something in it is, has the gradient NaN; of LOCKSTEP_ROW_NLL the label's number alone counts.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
+	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
+
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {
 	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, LOSSES = UNSCALED + 13, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, OF_ROWS = UNSCALED + 13, LOSSES = OF_ROWS + 1, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "loss_of_rows"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -234,8 +234,9 @@ static float *draw_some(source *s, uint32_t often, size_t n) {
 /* Rows with their options. */
 typedef struct rows_case {
 	lockstep_cross_entropy_options o;
+	lockstep_row_loss_options of; /* labels, if it has a model */
 	lockstep_logits b;
-	double scale;
+	double scale, margin;
 	int place; /* of the gradient: nowhere, apart, or that of the logits */
 	int each;
 } rows_case;
@@ -245,6 +246,19 @@ static int64_t *draw_labels(source *s, size_t rows, uint32_t classes) {
 	CHECK(labels, "no memory");
 	for (size_t i = 0; i < rows; i++) labels[i] = below(s, classes);
 	return labels;
+}
+
+/* Draws logits, and the place of the gradient. */
+static void draw_logits(source *s, rows_case *c) {
+	int wild = below(s, 3) == 0;
+	size_t n = c->b.rows * c->b.classes;
+	float *logits = room(n);
+	for (size_t i = 0; i < n; i++) {
+		logits[i] = 16 * draw_unit(s);
+		if (wild) logits[i] = from_bits(value(s));
+	}
+	c->b.logits = logits;
+	c->place = (int)below(s, 3);
 }
 
 static rows_case draw_rows(source *s) {
@@ -263,16 +277,47 @@ static rows_case draw_rows(source *s) {
 	c.b.targets = draw_some(s, 3, c.b.rows * classes);
 	c.scale = draw_unit(s);
 	if (!c.b.targets) c.b.labels = draw_labels(s, c.b.rows, classes);
-	int wild = below(s, 3) == 0;
-	float *logits = room(c.b.rows * classes);
-	for (size_t i = 0; i < c.b.rows * classes; i++) {
-		logits[i] = 16 * draw_unit(s);
-		if (wild) logits[i] = from_bits(value(s));
-	}
-	c.b.logits = logits;
-	c.place = (int)below(s, 3);
+	draw_logits(s, &c);
 	c.each = below(s, 2) > 0 || c.o.reduction == LOCKSTEP_REDUCE_NONE;
 	return c;
+}
+
+/* Rows of a loss of labels. */
+static rows_case draw_label_rows(source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	uint32_t classes = 1 + below(s, size[0]);
+	rows_case c = {.b.classes = classes};
+	lockstep_row_loss_options *o = &c.of;
+	c.b.rows = below(s, size[1]);
+	o->model = (lockstep_row_model)(1 + below(s, 5));
+	o->reduction = (lockstep_reduction)below(s, 3);
+	o->class_weights = draw_some(s, 2, classes);
+	if (below(s, 2) > 0) o->ignores = 1, o->ignored = below(s, classes);
+	o->empty_is_zero = (int)below(s, 2);
+	int has_margin = below(s, 2) > 0;
+	double x = draw_unit(s);
+	if (o->model == LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		o->gamma = 4 * x;
+	else if (o->model != LOCKSTEP_ROW_NLL && has_margin)
+		c.margin = x - .25;
+	else
+		c.margin = (double)NAN; /* none */
+	o->squared = o->model == LOCKSTEP_ROW_MULTI_MARGIN && below(s, 2) > 0;
+	c.b.weights = draw_some(s, 3, c.b.rows);
+	c.scale = draw_unit(s);
+	c.b.labels = draw_labels(s, c.b.rows, classes);
+	draw_logits(s, &c);
+	c.each = below(s, 2) > 0 || o->reduction == LOCKSTEP_REDUCE_NONE;
+	return c;
+}
+
+/* Evaluates the loss that a case has. */
+static lockstep_status eval_rows(const rows_case *c, const lockstep_table *table, const lockstep_logits *b, lockstep_pool *pool, double *value, lockstep_error *error) {
+	if (!c->of.model) return lockstep_loss_cross_entropy(table, &c->o, b, c->scale, pool, value, error);
+	lockstep_row_loss_options o = c->of;
+	if (o.model != LOCKSTEP_ROW_SOFTMAX_FOCAL && !isnan(c->margin)) o.margin = &c->margin;
+	return lockstep_loss_of_rows(table, &o, b, c->scale, pool, value, error);
 }
 
 /* What comes out on the threads of a pool, or on this one. */
@@ -286,7 +331,7 @@ static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, locks
 	if (c->each) b.each = room(b.rows);
 	double value;
 	lockstep_error e;
-	CHECK(!lockstep_loss_cross_entropy(table, &c->o, &b, c->scale, pool, &value, &e), "cross-entropy: %s", e.message);
+	CHECK(!eval_rows(c, table, &b, pool, &value, &e), "rows: %s", e.message);
 	uint64_t h = hash_value(value);
 	if (b.grad) h = hash_floats(h, b.grad, n);
 	if (b.each) h = hash_floats(h, b.each, b.rows);
@@ -295,12 +340,11 @@ static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, locks
 	return h;
 }
 
-static uint64_t run_rows(const lockstep_table *table, source *s) {
-	rows_case c = draw_rows(s);
+static uint64_t run_rows(const lockstep_table *table, rows_case c) {
 	uint64_t h = hash_rows(&c, table, NULL);
 	for (int k = 0; k < POOLS; k++)
 		CHECK(hash_rows(&c, table, pools[k]) == h, "%zu rows of %zu classes: other bits on more threads", c.b.rows, c.b.classes);
-	free((void *)c.o.class_weights), free((void *)c.b.weights), free((void *)c.b.targets), free((void *)c.b.labels), free((void *)c.b.logits);
+	free((void *)c.o.class_weights), free((void *)c.of.class_weights), free((void *)c.b.weights), free((void *)c.b.targets), free((void *)c.b.labels), free((void *)c.b.logits);
 	return h;
 }
 
@@ -308,7 +352,8 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
-	if (kind == 7) return hash_sum(run_rows(table, &s));
+	if (kind == 7) return hash_sum(run_rows(table, draw_rows(&s)));
+	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -459,6 +504,27 @@ static void refuse_rows(void) {
 	CHECK(!lockstep_loss_cross_entropy(NULL, NULL, &good, 1, NULL, NULL, NULL) && each[0] != 5, "defaults were refused");
 }
 
+static void refuse_row_losses(void) {
+	const int64_t labels[] = {0, 3};
+	float x[6] = {0}, grad[6] = {5};
+	double v = 5, margin = INFINITY, one = 1;
+	lockstep_error e;
+	lockstep_logits b = {.logits = x, .rows = 2, .classes = 3, .labels = labels, .grad = grad};
+#define REFUSED(message, ...) refused(lockstep_loss_of_rows(NULL, &(lockstep_row_loss_options){__VA_ARGS__}, &b, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, message)
+	REFUSED("model is 0, want", .model = 0);
+	REFUSED("model is 6, want", .model = (lockstep_row_model)6);
+	REFUSED("margin is inf, want", .model = LOCKSTEP_ROW_CRAMMER_SINGER, .margin = &margin);
+	REFUSED("margin is 1, want NULL", .model = LOCKSTEP_ROW_NLL, .margin = &one);
+	REFUSED("squared is 1, want 0", .model = LOCKSTEP_ROW_CRAMMER_SINGER, .squared = 1);
+	REFUSED("gamma is 2, want 0", .model = LOCKSTEP_ROW_NLL, .gamma = 2);
+	REFUSED("gamma is -1, want a number", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .gamma = -1);
+	REFUSED("labels[1] is 3, want a class", .model = LOCKSTEP_ROW_NLL);
+	b.targets = x;
+	REFUSED("targets are given, want NULL", .model = LOCKSTEP_ROW_NLL);
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+}
+
 static void refuse_models(void) {
 	lockstep_linear *l;
 	lockstep_error e;
@@ -512,6 +578,7 @@ void test_losses(void) {
 	refuse_losses();
 	refuse_options();
 	refuse_rows();
+	refuse_row_losses();
 	refuse_models();
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");

@@ -82,6 +82,7 @@ var lossList = []lossCase{
 	{"loss_bce_with_logits_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
 		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
 	})},
+	{"loss_of_rows", rowLoss},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -282,8 +283,57 @@ func crossEntropy(s *source, h *draws.Hash) {
 			b.Labels[i] = int64(s.Below(uint32(classes)))
 		}
 	}
+	s.logits(&b, rows*classes)
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewCrossEntropy(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
+}
+
+// rowLoss has what crossEntropy has, of a loss of labels.
+func rowLoss(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	if s.Below(2) > 0 {
+		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
+	}
+	o.EmptyMean = loss.EmptyMean(s.Below(2))
+	option, x := s.Below(2) > 0, float64(s.unit())
+	switch {
+	case o.Model == loss.SoftmaxFocal:
+		o.Gamma = 4 * x
+	case o.Model != loss.NLL && option:
+		o.Margin = loss.Weight(x - .25)
+	}
+	o.Squared = o.Model == loss.MultiMargin && s.Below(2) > 0
+	b := loss.Rows{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit())), Labels: make([]int64, rows)}
+	for i := range b.Labels {
+		b.Labels[i] = int64(s.Below(uint32(classes)))
+	}
+	s.logits(&b, rows*classes)
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewRowLoss(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
+}
+
+// logits draws n of them, and the place of the gradient.
+func (s *source) logits(b *loss.Rows, n int) {
 	wild := s.Below(3) == 0
-	b.Logits = make([]float32, rows*classes)
+	b.Logits = make([]float32, n)
 	for i := range b.Logits {
 		if b.Logits[i] = 16 * s.unit(); wild {
 			b.Logits[i] = s.value()
@@ -295,16 +345,6 @@ func crossEntropy(s *source, h *draws.Hash) {
 	case 2:
 		b.Grad = b.Logits
 	}
-	if s.Below(2) > 0 || o.Reduction == loss.None {
-		b.Each = make([]float32, rows)
-	}
-	l, err := loss.NewCrossEntropy(classes, o)
-	must(err)
-	value, err := l.Eval(b)
-	must(err)
-	h.Doubles(value)
-	h.Floats(b.Grad...)
-	h.Floats(b.Each...)
 }
 
 // label is a target that a model has a meaning for.

@@ -155,6 +155,22 @@ class CrossEntropyOptions(Structure):
     ]
 
 
+class RowLossOptions(Structure):
+    """Which loss of rows and labels it is."""
+
+    _fields_ = [
+        ("model", c_int),
+        ("reduction", c_int),
+        ("class_weights", c_void_p),
+        ("ignores", c_int),
+        ("ignored", c_int64),
+        ("empty_is_zero", c_int),
+        ("margin", POINTER(c_double)),
+        ("squared", c_int),
+        ("gamma", c_double),
+    ]
+
+
 class LossRows(Structure):
     """Rows of logits, what is right, and where the gradient and the losses go."""
 
@@ -327,6 +343,17 @@ _cross_entropy = _function(
     c_int,
     _P,
     POINTER(CrossEntropyOptions),
+    POINTER(LossRows),
+    c_double,
+    _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
+_loss_of_rows = _function(
+    "lockstep_loss_of_rows",
+    c_int,
+    _P,
+    POINTER(RowLossOptions),
     POINTER(LossRows),
     c_double,
     _P,
@@ -1171,6 +1198,14 @@ def cross_entropy(options: CrossEntropyOptions, rows: LossRows, scale: float, po
     value, error = c_double(), _Error()
     handle = None if pool is None else pool.handle
     _check(_cross_entropy(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
+    return value.value
+
+
+def loss_of_rows(options: RowLossOptions, rows: LossRows, scale: float, pool: Pool | None = None) -> float:
+    """The value of a loss of rows and labels, whose gradient is multiplied by the scale."""
+    value, error = c_double(), _Error()
+    handle = None if pool is None else pool.handle
+    _check(_loss_of_rows(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
     return value.value
 
 

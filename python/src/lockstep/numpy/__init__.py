@@ -39,7 +39,7 @@ from ._loss import (
     squared_hinge,
 )
 from ._optimizer import Group, Optimizer, TypedState
-from ._row_loss import cross_entropy
+from ._row_loss import categorical_hinge, crammer_singer, cross_entropy, multi_margin, nll, softmax_focal
 
 __all__ = [
     "AdaptiveClip",
@@ -54,6 +54,8 @@ __all__ = [
     "add_rows",
     "bce",
     "bce_with_logits",
+    "categorical_hinge",
+    "crammer_singer",
     "cross_entropy",
     "dots",
     "exp",
@@ -69,6 +71,8 @@ __all__ = [
     "mae",
     "matmul",
     "mse",
+    "multi_margin",
+    "nll",
     "penalty",
     "poisson_nll",
     "preset",
@@ -76,6 +80,7 @@ __all__ = [
     "sigmoid",
     "smooth_l1",
     "soft_margin",
+    "softmax_focal",
     "softplus",
     "sqrt",
     "squared_hinge",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from ctypes import c_double, pointer
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from ._plan import shared_pool
 from ._tensors import UnsupportedError, refusal
 
 _REDUCTIONS = ("mean", "sum", "none")
+
+# The models of C.
+_NLL, _MULTI_MARGIN, _SOFTMAX_FOCAL = 1, 2, 5
 
 
 def cross_entropy(
@@ -33,6 +37,106 @@ def cross_entropy(
     a second derivative. Raises UnsupportedError for other tensors and lockstep.ArgumentError for a class that there
     is not.
     """
+    soft = target.is_floating_point()
+    rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
+    weights = None if weight is None else weight.contiguous()
+
+    def evaluate(b: c.LossRows) -> float:
+        number = _REDUCTIONS.index(reduction)
+        o = c.CrossEntropyOptions(number, _data(weights), 1, ignore_index, label_smoothing, 0, 0)
+        if soft:
+            b.labels, b.targets = None, b.labels
+        return c.cross_entropy(o, b, 1, shared_pool())
+
+    return _apply(rows, targets, evaluate, reduction, outer)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.nll_loss of float32 logarithms of probabilities, as cross_entropy here.
+
+    Rows of a class of the weight 0 cost nothing, whatever they are.
+    """
+    options = {"ignores": 1, "ignored": ignore_index}
+    return _of_labels(_NLL, input, target, weight, size_average, reduce, reduction, options)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.multi_margin_loss of float32 scores, as cross_entropy here."""
+    if p not in (1, 2):
+        raise c.ArgumentError(f"p is {p!r}, want 1 or 2")
+    if input.dim() > 2:
+        raise c.ArgumentError(f"input has the shape {tuple(input.shape)}, want classes, or rows of them")
+    options = {"margin": pointer(c_double(margin)), "squared": int(p == 2)}
+    return _of_labels(_MULTI_MARGIN, input, target, weight, size_average, reduce, reduction, options)
+
+
+def softmax_focal_loss(
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Tensor | None = None,
+    gamma: float = 2,
+    ignore_index: int = -100,
+    reduction: str = "none",
+) -> Tensor:
+    """The focal loss of the softmax of logits and their classes, whose weights are alpha, as cross_entropy here.
+
+    torch has none: arguments and defaults are those of torchvision's sigmoid_focal_loss, but for alpha. The mean is
+    over the rows that are not ignored.
+    """
+    options = {"ignores": 1, "ignored": ignore_index, "gamma": gamma}
+    return _of_labels(_SOFTMAX_FOCAL, inputs, targets, alpha, None, None, reduction, options)
+
+
+def _of_labels(
+    model: int,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+    options: dict[str, Any],
+) -> Tensor:
+    if target.is_floating_point():
+        raise UnsupportedError(f"target is {target.dtype}, want {torch.int64}")
+    rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
+    weights = None if weight is None else weight.contiguous()
+
+    def evaluate(b: c.LossRows) -> float:
+        number = _REDUCTIONS.index(reduction)
+        o = c.RowLossOptions(model=model, reduction=number, class_weights=_data(weights), **options)
+        return c.loss_of_rows(o, b, 1, shared_pool())
+
+    return _apply(rows, targets, evaluate, reduction, outer)
+
+
+def _rows(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Checks arguments, and makes rows of classes and of targets; the shape is that of the losses."""
     if size_average is not None or reduce is not None:
         raise UnsupportedError("size_average and reduce are deprecated, want reduction")
     if reduction not in _REDUCTIONS:
@@ -58,8 +162,14 @@ def cross_entropy(
         raise c.ArgumentError(f"weight has the shape {tuple(weight.shape)}, want {(classes,)}")
     rows = input.movedim(axis, -1).reshape(-1, classes)
     targets = (target.movedim(axis, -1).reshape(-1, classes) if soft else target.reshape(-1)).contiguous()
-    options = (None if weight is None else weight.contiguous(), ignore_index, reduction, label_smoothing)
-    loss: Tensor = _CrossEntropy.apply(rows, targets, options)
+    return rows, targets, outer
+
+
+Evaluate = Callable[[c.LossRows], float]
+
+
+def _apply(rows: Tensor, targets: Tensor, evaluate: Evaluate, reduction: str, outer: tuple[int, ...]) -> Tensor:
+    loss: Tensor = _RowLoss.apply(rows, targets, evaluate, reduction == "none")
     return loss.reshape(outer) if reduction == "none" else loss
 
 
@@ -69,15 +179,11 @@ def _check(tensor: Tensor, name: str, dtype: torch.dtype) -> None:
         raise UnsupportedError(f"{name} {why}")
 
 
-def _evaluate(x: Tensor, targets: Tensor, options: tuple[Any, ...], grad: Tensor | None) -> Tensor:
-    """The value, or the losses of the rows; the gradient of it or their sum goes to grad."""
-    weight, ignored, reduction, smoothing = options
-    soft = targets.is_floating_point()
-    each = x.new_empty(len(x)) if reduction == "none" else None
-    o = c.CrossEntropyOptions(_REDUCTIONS.index(reduction), _data(weight), 1, ignored, smoothing, 0, 0)
-    labels, probabilities = (None, targets.data_ptr()) if soft else (targets.data_ptr(), None)
-    b = c.LossRows(x.data_ptr(), *x.shape, labels, probabilities, None, _data(grad), _data(each))
-    value = c.cross_entropy(o, b, 1, shared_pool())
+def _evaluate(x: Tensor, targets: Tensor, evaluate: Evaluate, apart: bool, grad: Tensor | None) -> Tensor:
+    """The value, or apart the losses of the rows; the gradient of it or their sum goes to grad."""
+    each = x.new_empty(len(x)) if apart else None
+    b = c.LossRows(x.data_ptr(), *x.shape, targets.data_ptr(), None, None, _data(grad), _data(each))
+    value = evaluate(b)
     return x.new_tensor(value) if each is None else each
 
 
@@ -85,25 +191,25 @@ def _data(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _RowLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, targets: Tensor, options: tuple[Any, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, targets: Tensor, evaluate: Evaluate, apart: bool) -> Tensor:
         x = x.resolve_neg().contiguous()
-        ctx.options, ctx.grad = options, None
+        ctx.options, ctx.grad = (evaluate, apart), None
         if ctx.needs_input_grad[0]:
             ctx.grad = torch.empty_like(x)
             ctx.save_for_backward(x, targets)
-        return _evaluate(x, targets, options, ctx.grad)
+        return _evaluate(x, targets, evaluate, apart, ctx.grad)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (g,) = upstream
         x, targets = ctx.saved_tensors
         grad, ctx.grad = ctx.grad, None  # it goes to the caller, who may write over it
         if grad is None:
             grad = torch.empty_like(x)
-            _evaluate(x, targets, ctx.options, grad)
-        if ctx.options[2] == "none":
-            return grad.mul_(g.unsqueeze(1)), None, None
-        return (grad if g.item() == 1 else grad.mul_(g)), None, None
+            _evaluate(x, targets, *ctx.options, grad)
+        if ctx.options[1]:
+            return grad.mul_(g.unsqueeze(1)), None, None, None
+        return (grad if g.item() == 1 else grad.mul_(g)), None, None, None

@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from .._library import ArgumentError
-from ._functional_rows import cross_entropy
+from ._functional_rows import cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
 from ._tensors import UnsupportedError, refusal
 
 __all__ = [
@@ -36,10 +36,13 @@ __all__ = [
     "kl_div",
     "l1_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
     "poisson_nll_loss",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
+    "softmax_focal_loss",
 ]
 
 Reduction = Literal["none", "mean", "sum"]
