@@ -106,7 +106,7 @@ def test_losses_of_labels(rows: int, classes: int, name: str, options: dict[str,
         up[0, column] += step
         down[0, column] -= step
         slope = (loss(up, labels, **keep) - loss(down, labels, **keep)) / (2 * step)
-        assert grad[0, column] == pytest.approx(4 * slope, abs=2e-4)
+        assert grad[0, column] == pytest.approx(4 * slope, abs=1e-3)  # there are kinks between
     assert np.isnan(loss(logits[:0], labels[:0], **options))
     assert loss(logits[:0], labels[:0], empty="zero", **options) == 0
 

@@ -15,18 +15,20 @@ F = torch.nn.functional
 
 
 def both(x: Any, target: Any, upstream: Any = None, name: str = "cross_entropy", **options: Any) -> None:
-    """Compares value and gradient."""
+    """Compares value and gradient with PyTorch's."""
     compare(getattr(functional, name), getattr(F, name), x, target, upstream, **options)
 
 
-def compare(ours: Any, torchs: Any, x: Any, target: Any, upstream: Any = None, **options: Any) -> None:
+def compare(
+    ours: Any, torchs: Any, x: Any, target: Any, upstream: Any = None, rtol: float = 2e-5, **options: Any
+) -> None:
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     got, want = ours(mine, target, **options), torchs(theirs, target, **options)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, equal_nan=True)
     g = torch.ones_like(want) if upstream is None else upstream.expand_as(want)
     got.backward(g)
     want.backward(g)
-    torch.testing.assert_close(mine.grad, theirs.grad, rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(mine.grad, theirs.grad, rtol=rtol, atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -38,7 +40,7 @@ def test_like_torch(shape: tuple[int, ...], weighted: bool, smoothing: float, re
     x, classes = 3 * torch.randn(shape), shape[0] if len(shape) == 1 else shape[1]
     outer = shape[:0] + shape[2:] if len(shape) == 1 else (shape[0], *shape[2:])
     labels = torch.randint(classes, outer)
-    options = {"reduction": reduction, "label_smoothing": smoothing}
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
     if weighted:
         options["weight"] = torch.rand(classes) + 0.5
     both(x, labels, **options)
@@ -63,7 +65,8 @@ def test_losses_of_labels_like_torch(shape: tuple[int, ...], weighted: bool, red
         options["weight"] = torch.rand(classes) + 0.5
     upstream = torch.tensor(0.25)
     for p, margin in ((1, 1.0), (2, 0.4)) if len(shape) < 3 else ():
-        both(x, labels, upstream, "multi_margin_loss", p=p, margin=margin, **options)
+        # torch adds the label's gradient up in float32, one by one
+        both(x, labels, upstream, "multi_margin_loss", rtol=1e-4, p=p, margin=margin, **options)
     logs = x.log_softmax(-1 if len(shape) == 1 else 1)
     both(logs, labels, upstream, "nll_loss", **options)
     if len(shape) > 1:

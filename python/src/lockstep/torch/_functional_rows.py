@@ -206,10 +206,11 @@ class _RowLoss(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (g,) = upstream
         x, targets = ctx.saved_tensors
+        evaluate, apart = ctx.options
         grad, ctx.grad = ctx.grad, None  # it goes to the caller, who may write over it
         if grad is None:
             grad = torch.empty_like(x)
-            _evaluate(x, targets, *ctx.options, grad)
-        if ctx.options[1]:
+            _evaluate(x, targets, evaluate, apart, grad)
+        if apart:
             return grad.mul_(g.unsqueeze(1)), None, None, None
         return (grad if g.item() == 1 else grad.mul_(g)), None, None, None
