@@ -3,46 +3,56 @@ package loss
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 )
 
-// TestGoldenRows compares with PyTorch's cross-entropy, whose losses are differences of
-// numbers like the logits.
+// TestGoldenRows compares with PyTorch, Keras and Optax, whose losses are differences of numbers
+// like the logits.
 func TestGoldenRows(t *testing.T) {
+	type goldenRows struct {
+		Reduction, Loss          string
+		Smoothing, Margin, Gamma float64
+		Weighted, Soft, Squared  bool
+		Clean, Every             bool
+		Value                    float64
+		Each                     []float64
+		Gradient                 []float64
+	}
 	var data struct {
 		Logits           []*float32
 		Labels           []int64
 		Targets, Weights []float32
-		Cases            []struct {
-			Reduction      string
-			Smoothing      float64
-			Weighted, Soft bool
-			Value          float64
-			Each           []float64
-			Gradient       []float64
-		}
+		Cases            []goldenRows
 	}
 	readJSON(t, "rows.json", &data)
-	if len(data.Cases) < 16 {
-		t.Fatalf("%d golden cases", len(data.Cases))
+	cases := data.Cases
+	for _, name := range []string{"rows_keras.json", "rows_optax.json"} {
+		data.Cases = nil // which the decoder writes over
+		readJSON(t, name, &data)
+		cases = append(cases, data.Cases...)
 	}
+	if len(cases) < 46 {
+		t.Fatalf("%d golden cases", len(cases))
+	}
+	models := map[string]RowModel{"NLL": NLL, "MultiMargin": MultiMargin, "CrammerSinger": CrammerSinger, "CategoricalHinge": CategoricalHinge, "SoftmaxFocal": SoftmaxFocal}
 	classes := len(data.Weights)
-	for _, c := range data.Cases {
-		o := CrossEntropyOptions{Ignore: Label(TorchIgnore), Smoothing: c.Smoothing}
-		o.Reduction = map[string]Reduction{"mean": Mean, "none": None}[c.Reduction]
-		b := Rows{Labels: data.Labels}
-		if c.Weighted {
-			o.Weights = data.Weights
-		}
+	for k, c := range cases {
+		b := Rows{Labels: slices.Clone(data.Labels)}
 		if c.Soft {
 			b.Labels, b.Targets = nil, data.Targets
+		}
+		for i, y := range b.Labels {
+			if y == TorchIgnore && c.Every {
+				b.Labels[i] = 0
+			}
 		}
 		largest := 0.0
 		for _, z := range data.Logits {
 			x := float32(math.Inf(-1)) // of which JSON has none
 			if z != nil {
 				x = *z
-			} else if c.Soft || c.Smoothing > 0 {
+			} else if c.Clean {
 				x = -4
 			}
 			b.Logits = append(b.Logits, x)
@@ -50,8 +60,21 @@ func TestGoldenRows(t *testing.T) {
 				largest = max(largest, math.Abs(float64(x)))
 			}
 		}
-		value, grad, each := evalRows(t, newCrossEntropy(t, classes, o), b)
-		name := fmt.Sprintf("%s, smoothing %g, weighted %v, soft %v", c.Reduction, c.Smoothing, c.Weighted, c.Soft)
+		o := CrossEntropyOptions{Ignore: Label(TorchIgnore), Smoothing: c.Smoothing}
+		o.Reduction = map[string]Reduction{"mean": Mean, "none": None}[c.Reduction]
+		if c.Weighted {
+			o.Weights = data.Weights
+		}
+		l := newCrossEntropy(t, classes, o)
+		if c.Loss != "" {
+			of := RowLossOptions{Model: models[c.Loss], Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Squared: c.Squared, Gamma: c.Gamma}
+			if c.Margin != 0 {
+				of.Margin = &c.Margin
+			}
+			l = &newRowLoss(t, classes, of).rows
+		}
+		value, grad, each := evalRows(t, l, b)
+		name := fmt.Sprintf("case %d, %s %s", k, c.Loss, c.Reduction)
 		near(t, name, value, c.Value, 4, max(largest, math.Abs(c.Value)))
 		for i, e := range c.Each {
 			near(t, name+": loss", float64(each[i]), e, 4, max(largest, math.Abs(e)))
