@@ -1,6 +1,6 @@
 // Package loss computes losses and their gradients in one pass over flat float32
 // buffers: squared and absolute errors and what is between them, cross-entropies,
-// likelihoods and hinge losses of predictions, the cross-entropy of the softmax of rows,
+// likelihoods and hinge losses of predictions, cross-entropies, margins and likelihoods of rows,
 // L1 and L2 penalties of parameters, and the gradients of linear models.
 //
 // Losses are added in float64 in a fixed order. The bits of a result depend on
@@ -8,7 +8,7 @@
 // error means that nothing was written.
 //
 // Calls allocate nothing but what they need at first and keep for the next call:
-// a Linear and a CrossEntropy for themselves, the others some 43 KB for each processor,
+// Linear, CrossEntropy and RowLoss for themselves, the others some 43 KB for each processor,
 // which a garbage collection may take back.
 package loss
 

@@ -317,6 +317,7 @@ func TestRowLossExtremes(t *testing.T) {
 			{"multi-margin squared", 0, -inf, -inf, 0, 0},
 			{"Crammer-Singer", 0, -inf, -inf, 0, 0},
 			{"Crammer-Singer", 0, 1e4, 2e4, 20000.7, -1},
+			{"Crammer-Singer", -inf, -inf, -inf, math.NaN(), math.NaN()},
 			{"Crammer-Singer", 3, 0, nan, math.NaN(), math.NaN()},
 			{"Crammer-Singer", 3, -inf, inf, math.Inf(1), -1},
 			{"Crammer-Singer", inf, 0, inf, math.NaN(), math.NaN()},
