@@ -162,3 +162,12 @@ func ExampleLogSoftmax() {
 	fmt.Printf("%.4f %.3f\n", value, grad)
 	// Output: 0.2513 [-0.167 0.122 0.045 0.023 -0.045 0.023]
 }
+
+// Two pairs, of which the first should point the same way and the second apart.
+func ExampleCosineEmbedding() {
+	pairs := loss.Pairs{X: []float32{1, 0, 3, 4}, Y: []float32{1, 1, 4, 3}, Labels: []float32{1, -1}, GradX: make([]float32, 4), Each: make([]float32, 2)}
+	value, err := loss.CosineEmbedding{Margin: .5, Eps: 1e-12}.Eval(2, pairs)
+	check(err)
+	fmt.Printf("%.3f %.3f %.3f\n", value, pairs.Each, pairs.GradX)
+	// Output: 0.376 [0.293 0.460] [0.000 -0.354 0.022 -0.017]
+}
