@@ -216,6 +216,24 @@ typedef struct lockstep_row_loss_options {
 LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
 
+/* Pairs of rows, and where what is computed goes: x, y and their gradients are row-major without
+ * gaps. What is written overlaps nothing else. */
+typedef struct lockstep_pairs {
+	const float *x, *y;
+	size_t rows, columns;  /* 1 to 1048576 columns, if there are rows */
+	const float *labels;   /* 1 or -1 of each row; NULL stands for 1 each */
+	const float *weights;  /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
+	lockstep_reduction reduction; /* the mean, the sum, or none */
+	float *grad_x, *grad_y; /* of the value; NULL if they are not wanted */
+	float *each;            /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+} lockstep_pairs;
+
+/*
+ * 1 - c of the label 1 and max(0, c - margin) of -1, with c = x·y/√((‖x‖² + eps)(‖y‖² + eps)). The
+ * margin is from -1 to 1 and eps at least 0: 1e-12 in PyTorch. scale is a factor of the gradients.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_cosine_embedding(const lockstep_table *table, const lockstep_pairs *pairs, double margin, double eps, double scale, double *value, lockstep_error *error);
+
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {
 	LOCKSTEP_LINEAR_SQUARED,      /* (x·w - y)²: linear regression */

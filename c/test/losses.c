@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, OF_ROWS = UNSCALED + 13, LOSSES = OF_ROWS + 1, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, OF_ROWS = UNSCALED + 13, LOSSES = OF_ROWS + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "loss_of_rows"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "loss_of_rows", "loss_cosine_embedding"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -348,11 +348,49 @@ static uint64_t run_rows(const lockstep_table *table, rows_case c) {
 	return h;
 }
 
+static float *draw_numbers(source *s, size_t n, int wild) {
+	float *x = room(n);
+	for (size_t i = 0; i < n; i++) {
+		x[i] = 2 * draw_unit(s) - 1;
+		if (wild) x[i] = from_bits(value(s));
+	}
+	return x;
+}
+
+static uint64_t run_pairs(const lockstep_table *table, source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	lockstep_pairs b = {.columns = 1 + below(s, size[0])};
+	b.rows = below(s, size[1]);
+	b.reduction = (lockstep_reduction)below(s, 3);
+	double margin = (double)draw_unit(s) - .5, eps = draw_unit(s), scale, v;
+	size_t n = b.rows * b.columns;
+	b.weights = draw_some(s, 3, b.rows);
+	scale = draw_unit(s);
+	float *labels = below(s, 2) > 0 ? room(b.rows) : NULL;
+	for (size_t i = 0; labels && i < b.rows; i++) labels[i] = 1 - 2 * (float)below(s, 2);
+	b.labels = labels;
+	int wild = below(s, 3) == 0;
+	b.x = draw_numbers(s, n, wild), b.y = draw_numbers(s, n, wild);
+	if (below(s, 2) > 0) b.grad_x = room(n);
+	if (below(s, 2) > 0) b.grad_y = room(n);
+	if (below(s, 2) > 0 || b.reduction == LOCKSTEP_REDUCE_NONE) b.each = room(b.rows);
+	lockstep_error e;
+	CHECK(!lockstep_loss_cosine_embedding(table, &b, margin, eps, scale, &v, &e), "pairs: %s", e.message);
+	uint64_t h = hash_value(v);
+	if (b.grad_x) h = hash_floats(h, b.grad_x, n);
+	if (b.grad_y) h = hash_floats(h, b.grad_y, n);
+	if (b.each) h = hash_floats(h, b.each, b.rows);
+	free((void *)b.x), free((void *)b.y), free(labels), free((void *)b.weights), free(b.grad_x), free(b.grad_y), free(b.each);
+	return h;
+}
+
 static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
 	if (kind == 7) return hash_sum(run_rows(table, draw_rows(&s)));
+	if (kind == OF_ROWS + 1) return hash_sum(run_pairs(table, &s));
 	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
@@ -525,6 +563,33 @@ static void refuse_row_losses(void) {
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }
 
+static void refuse_pairs(void) {
+	float x[12] = {0}, grad[6] = {5}, bad[2] = {1, 2};
+	double v = 5;
+	lockstep_error e;
+	const lockstep_pairs good = {.x = x, .y = x + 6, .rows = 2, .columns = 3, .grad_x = grad};
+	lockstep_pairs b = good;
+#define REFUSED(status, message) refused(lockstep_loss_cosine_embedding(NULL, &b, 0, 0, 1, &v, &e), &e, status, message)
+	refused(lockstep_loss_cosine_embedding(NULL, &b, 2, 0, 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "margin is 2, want");
+	refused(lockstep_loss_cosine_embedding(NULL, &b, 0, -1, 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is -1, want");
+	b.y = NULL;
+	REFUSED(LOCKSTEP_NULL, "y is NULL");
+	b = good, b.labels = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[1] is 2, want 1 or -1");
+	b = good, bad[0] = -1, b.weights = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[0] is -1");
+	b = good, b.grad_y = grad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad_x is 6 elements at ");
+	b = good, b.columns = (1 << 20) + 1;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "columns is 1048577");
+	b = good, b.reduction = LOCKSTEP_REDUCE_NONE;
+	REFUSED(LOCKSTEP_NULL, "each is NULL");
+	b.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+}
+
 static void refuse_models(void) {
 	lockstep_linear *l;
 	lockstep_error e;
@@ -579,6 +644,7 @@ void test_losses(void) {
 	refuse_options();
 	refuse_rows();
 	refuse_row_losses();
+	refuse_pairs();
 	refuse_models();
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, 1.5f, "y[1] is 1.5, want a probability");
 	refuse_gradients(LOCKSTEP_LINEAR_LOGISTIC, LOCKSTEP_PLUS_MINUS, NAN, "y[1] is ");

@@ -83,6 +83,7 @@ var lossList = []lossCase{
 		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
 	})},
 	{"loss_of_rows", rowLoss},
+	{"loss_cosine_embedding", cosineEmbedding},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -328,6 +329,47 @@ func rowLoss(s *source, h *draws.Hash) {
 	h.Doubles(value)
 	h.Floats(b.Grad...)
 	h.Floats(b.Each...)
+}
+
+func cosineEmbedding(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
+	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(3)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
+	b := loss.Pairs{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit()))}
+	if s.Below(2) > 0 {
+		b.Labels = make([]float32, rows)
+		for i := range b.Labels {
+			b.Labels[i] = 1 - 2*float32(s.Below(2))
+		}
+	}
+	wild := s.Below(3) == 0
+	b.X, b.Y = s.numbers(rows*columns, wild), s.numbers(rows*columns, wild)
+	if s.Below(2) > 0 {
+		b.GradX = make([]float32, len(b.X))
+	}
+	if s.Below(2) > 0 {
+		b.GradY = make([]float32, len(b.X))
+	}
+	if s.Below(2) > 0 || l.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	value, err := l.Eval(rows, b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.GradX...)
+	h.Floats(b.GradY...)
+	h.Floats(b.Each...)
+}
+
+// numbers are from -1 to 1, or wild ones.
+func (s *source) numbers(n int, wild bool) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		if x[i] = 2*s.unit() - 1; wild {
+			x[i] = s.value()
+		}
+	}
+	return x
 }
 
 // logits draws n of them, and the place of the gradient.
