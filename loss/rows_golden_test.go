@@ -11,13 +11,13 @@ import (
 // like the logits.
 func TestGoldenRows(t *testing.T) {
 	type goldenRows struct {
-		Reduction, Loss          string
-		Smoothing, Margin, Gamma float64
-		Weighted, Soft, Squared  bool
-		Clean, Every             bool
-		Value                    float64
-		Each                     []float64
-		Gradient                 []float64
+		Reduction, Loss               string
+		Smoothing, Margin, Gamma, Eps float64
+		Weighted, Soft, Squared       bool
+		Clean, Every                  bool
+		Value                         float64
+		Each                          []float64
+		Gradient                      []float64
 	}
 	var data struct {
 		Logits           []*float32
@@ -32,9 +32,10 @@ func TestGoldenRows(t *testing.T) {
 		readJSON(t, name, &data)
 		cases = append(cases, data.Cases...)
 	}
-	if len(cases) < 46 {
+	if len(cases) < 50 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
+	reductions := map[string]Reduction{"mean": Mean, "none": None}
 	models := map[string]RowModel{"NLL": NLL, "MultiMargin": MultiMargin, "CrammerSinger": CrammerSinger, "CategoricalHinge": CategoricalHinge, "SoftmaxFocal": SoftmaxFocal}
 	classes := len(data.Weights)
 	for k, c := range cases {
@@ -60,8 +61,13 @@ func TestGoldenRows(t *testing.T) {
 				largest = max(largest, math.Abs(float64(x)))
 			}
 		}
+		name := fmt.Sprintf("case %d, %s %s", k, c.Loss, c.Reduction)
+		if c.Loss == "CosineEmbedding" {
+			compareCosine(t, name, CosineEmbedding{reductions[c.Reduction], c.Margin, c.Eps}, b.Logits, data.Targets, c.Value, c.Each, c.Gradient)
+			continue
+		}
 		o := CrossEntropyOptions{Ignore: Label(TorchIgnore), Smoothing: c.Smoothing}
-		o.Reduction = map[string]Reduction{"mean": Mean, "none": None}[c.Reduction]
+		o.Reduction = reductions[c.Reduction]
 		if c.Weighted {
 			o.Weights = data.Weights
 		}
@@ -74,7 +80,6 @@ func TestGoldenRows(t *testing.T) {
 			l = &newRowLoss(t, classes, of).rows
 		}
 		value, grad, each := evalRows(t, l, b)
-		name := fmt.Sprintf("case %d, %s %s", k, c.Loss, c.Reduction)
 		near(t, name, value, c.Value, 4, max(largest, math.Abs(c.Value)))
 		for i, e := range c.Each {
 			near(t, name+": loss", float64(each[i]), e, 4, max(largest, math.Abs(e)))
@@ -82,5 +87,26 @@ func TestGoldenRows(t *testing.T) {
 		for i, g := range c.Gradient {
 			near(t, name+": gradient", float64(grad[i]), g, 8, max(1, math.Abs(g)))
 		}
+	}
+}
+
+// compareCosine has labels of 1 and -1 in turn, or where there is no margin of 1.
+func compareCosine(t *testing.T, name string, l CosineEmbedding, x, y []float32, value float64, each, gradient []float64) {
+	t.Helper()
+	const rows = 6
+	b := Pairs{X: x, Y: y, GradX: make([]float32, len(x)), Each: make([]float32, rows)}
+	if l.Margin != 0 {
+		b.Labels = []float32{1, -1, 1, -1, 1, -1}
+	}
+	got, err := l.Eval(rows, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, name, got, value, 8, 1)
+	for i, e := range each {
+		near(t, name+": loss", float64(b.Each[i]), e, 8, 1)
+	}
+	for i, g := range gradient {
+		near(t, name+": gradient", float64(b.GradX[i]), g, 8, 1)
 	}
 }

@@ -111,6 +111,38 @@ def test_losses_of_labels(rows: int, classes: int, name: str, options: dict[str,
     assert loss(logits[:0], labels[:0], empty="zero", **options) == 0
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(40, 10), (3, 4500)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
+    x, _, _ = data(rows, columns)
+    y, target = x[::-1] + np.float32(1), np.where(np.arange(rows) % 2, -1, 1).astype(np.float32)
+    w = np.linspace(1, 2, rows, dtype=np.float32)
+
+    def losses(x: Any, y: Any) -> Any:
+        c = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
+        return w * np.where(target > 0, 1 - c, np.maximum(0, c - 0.05))
+
+    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction == "mean" else 1
+    grads, each = [np.full_like(x, np.nan) for _ in range(2)], np.full(rows, np.nan, np.float32)
+    value = ln.cosine_embedding(
+        x, y, target, margin=0.05, weights=w, reduction=reduction, scale=4, grad_x=grads[0], grad_y=grads[1], each=each
+    )
+    assert value == pytest.approx(losses(p, q).sum() / divisor, rel=1e-6)
+    np.testing.assert_allclose(each, losses(p, q), atol=1e-6)
+    for column in (0, columns - 1):
+        step = np.zeros(columns)
+        step[column] = 1e-5
+        by_x, by_y = losses(p + step, q) - losses(p - step, q), losses(p, q + step) - losses(p, q - step)
+        np.testing.assert_allclose(grads[0][:, column], 4 * by_x / 2e-5 / divisor, atol=1e-6)
+        np.testing.assert_allclose(grads[1][:, column], 4 * by_y / 2e-5 / divisor, atol=1e-6)
+    with pytest.raises(ArgumentError, match=r"labels\[0\] is 0"):
+        ln.cosine_embedding(x, y, np.zeros(rows, np.float32))
+    with pytest.raises(ArgumentError, match="y has the shape"):
+        ln.cosine_embedding(x, y[:1])
+    with pytest.raises(ArgumentError, match="x has the shape"):
+        ln.cosine_embedding(x[0], y[0])
+
+
 def test_threads_change_no_bit() -> None:
     logits, labels, _ = data(600, 1000)
     one, two = np.empty_like(logits), np.empty_like(logits)

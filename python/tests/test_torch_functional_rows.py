@@ -85,6 +85,33 @@ def test_losses_of_labels_like_torch(shape: tuple[int, ...], weighted: bool, red
         compare(functional.softmax_focal_loss, focal, x, labels, upstream, alpha=alpha, gamma=gamma, **options)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (64, 10)])
+def test_cosine_embedding_like_torch(shape: tuple[int, ...], reduction: str) -> None:
+    torch.manual_seed(4)
+    x, y = torch.randn(shape) + 0.3, torch.randn(shape) + 0.3
+    target = torch.where(torch.arange(shape[0]) % 2 == 0, -1, 1) if len(shape) > 1 else torch.tensor(1)
+    for which in ((True, True), (True, False), (False, True)):
+        mine = [v.clone().requires_grad_(wanted) for v, wanted in zip((x, y), which)]
+        theirs = [v.clone().requires_grad_(wanted) for v, wanted in zip((x, y), which)]
+        got = functional.cosine_embedding_loss(mine[0], mine[1], target, 0.1, reduction=reduction)
+        want = F.cosine_embedding_loss(*theirs, target, 0.1, reduction=reduction)
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+        up = torch.rand_like(want)
+        got.backward(up)  # type: ignore[no-untyped-call]
+        want.backward(up)
+        for a, b in zip(mine, theirs):
+            assert (a.grad is None) == (b.grad is None)
+            if b.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=2e-5, atol=1e-6)
+    with pytest.raises(ArgumentError, match=r"labels\[0\] is 2"):
+        functional.cosine_embedding_loss(x, y, 2 * torch.ones(target.shape))
+    with pytest.raises(ArgumentError, match="the shapes are"):
+        functional.cosine_embedding_loss(x, y[:1], target)
+    with pytest.raises(UnsupportedError, match="input2 is torch.float64"):
+        functional.cosine_embedding_loss(x, y.double(), target)
+
+
 def test_strided_and_each_upstream() -> None:
     x, labels = torch.randn(8, 5).t()[:, ::2].t(), torch.randint(5, (4,))
     both(x, labels, torch.rand(4), reduction="none")

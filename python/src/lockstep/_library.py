@@ -186,6 +186,23 @@ class LossRows(Structure):
     ]
 
 
+class Pairs(Structure):
+    """Pairs of rows, and where their gradients and losses go."""
+
+    _fields_ = [
+        ("x", c_void_p),
+        ("y", c_void_p),
+        ("rows", c_size_t),
+        ("columns", c_size_t),
+        ("labels", c_void_p),
+        ("weights", c_void_p),
+        ("reduction", c_int),
+        ("grad_x", c_void_p),
+        ("grad_y", c_void_p),
+        ("each", c_void_p),
+    ]
+
+
 class Matrix(Structure):
     """Where the elements of a matrix are: strides count elements."""
 
@@ -357,6 +374,17 @@ _loss_of_rows = _function(
     POINTER(LossRows),
     c_double,
     _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
+_cosine_embedding = _function(
+    "lockstep_loss_cosine_embedding",
+    c_int,
+    _P,
+    POINTER(Pairs),
+    c_double,
+    c_double,
+    c_double,
     POINTER(c_double),
     POINTER(_Error),
 )
@@ -1206,6 +1234,13 @@ def loss_of_rows(options: RowLossOptions, rows: LossRows, scale: float, pool: Po
     value, error = c_double(), _Error()
     handle = None if pool is None else pool.handle
     _check(_loss_of_rows(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
+    return value.value
+
+
+def cosine_embedding(pairs: Pairs, margin: float, eps: float, scale: float) -> float:
+    """The value of the cosine embedding loss of pairs, whose gradients are multiplied by the scale."""
+    value, error = c_double(), _Error()
+    _check(_cosine_embedding(None, byref(pairs), margin, eps, scale, byref(value), byref(error)), error)
     return value.value
 
 

@@ -15,6 +15,7 @@ from common import *
 
 ROWS, CLASSES, IGNORED = 6, 7, -100
 REDUCTIONS = ("mean", "none")
+SIGNS, MARGIN = [1.0, -1.0] * (ROWS // 2), -0.5  # of cosine embeddings, of logits and targets
 
 
 def make_inputs() -> dict[str, np.ndarray]:
@@ -79,6 +80,8 @@ def torch_cases(data):
             for p, margin in ((1, 1.0), (2, 0.5)):
                 add(lambda x, i, w, r: F.multi_margin_loss(x, torch.tensor(i.labels), p, margin, w, reduction=r),
                     r, {"loss": "MultiMargin", "weighted": w, "squared": p == 2, "margin": margin}, False, True)
+        add(lambda x, i, w, r: F.cosine_embedding_loss(x, torch.tensor(i.targets), torch.tensor(SIGNS), MARGIN, reduction=r),
+            r, {"loss": "CosineEmbedding", "margin": MARGIN, "eps": 1e-12, "weighted": False}, True, True)
     return f"pytorch {torch.__version__.split('+')[0]}", cases
 
 
@@ -122,6 +125,7 @@ def optax_cases(data):
     for r in REDUCTIONS:
         add(losses.softmax_cross_entropy_with_integer_labels, r, {}, lambda i: i.labels, clean=False)
         add(losses.softmax_cross_entropy, r, {"soft": True}, lambda i: i.targets)
+        add(losses.cosine_distance, r, {"loss": "CosineEmbedding"}, lambda i: i.targets)
         add(losses.multiclass_hinge_loss, r, {"loss": "CrammerSinger"}, lambda i: i.labels)
     return f"optax {version('optax')} on jax {version('jax')}", cases
 

@@ -39,7 +39,15 @@ from ._loss import (
     squared_hinge,
 )
 from ._optimizer import Group, Optimizer, TypedState
-from ._row_loss import categorical_hinge, crammer_singer, cross_entropy, multi_margin, nll, softmax_focal
+from ._row_loss import (
+    categorical_hinge,
+    cosine_embedding,
+    crammer_singer,
+    cross_entropy,
+    multi_margin,
+    nll,
+    softmax_focal,
+)
 
 __all__ = [
     "AdaptiveClip",
@@ -55,6 +63,7 @@ __all__ = [
     "bce",
     "bce_with_logits",
     "categorical_hinge",
+    "cosine_embedding",
     "crammer_singer",
     "cross_entropy",
     "dots",

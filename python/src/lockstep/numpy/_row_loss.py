@@ -242,6 +242,44 @@ def softmax_focal(
     )
 
 
+def cosine_embedding(
+    x: Array,
+    y: Array,
+    target: Array | None = None,
+    *,
+    margin: float = 0,
+    eps: float = 1e-12,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1,
+    grad_x: Array | None = None,
+    grad_y: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """1 - c of pairs of rows whose target is 1, max(0, c - margin) of -1, c the cosine of the angle between them.
+
+    Without targets they are 1. ``eps`` is added to the squares of norms: PyTorch's, or 0 for Optax' cosine_distance.
+    ``grad_x`` and ``grad_y`` are overwritten with the gradients, times ``scale``, ``each`` with the losses of the rows,
+    of which ``weights`` are factors.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise ArgumentError(f"x has the shape {np.shape(x)}, want rows of columns")
+    rows, columns = x.shape
+    pairs = c.Pairs(
+        address(x, "x"),
+        address_of(y, "y", x.shape),
+        rows,
+        columns,
+        _optional(target, "target", (rows,)),
+        _optional(weights, "weights", (rows,)),
+        _choice("reduction", reduction),
+        None if grad_x is None else address_of(grad_x, "grad_x", x.shape, writable=True),
+        None if grad_y is None else address_of(grad_y, "grad_y", x.shape, writable=True),
+        None if each is None else address_of(each, "each", (rows,), writable=True),
+    )
+    return c.cosine_embedding(pairs, margin, eps, scale)
+
+
 def _of_labels(
     model: int,
     scores: Array,

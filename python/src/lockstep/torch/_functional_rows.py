@@ -105,6 +105,58 @@ def softmax_focal_loss(
     return _of_labels(_SOFTMAX_FOCAL, inputs, targets, alpha, None, None, reduction, options)
 
 
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.cosine_embedding_loss of float32 rows or of two, with gradients of both.
+
+    Targets that are neither 1 nor -1, which cost nothing in torch, raise ArgumentError.
+    """
+    if size_average is not None or reduce is not None:
+        raise UnsupportedError("size_average and reduce are deprecated, want reduction")
+    if reduction not in _REDUCTIONS:
+        raise c.ArgumentError(f"reduction is {reduction!r}, want 'mean', 'sum' or 'none'")
+    for name, tensor in (("input1", input1), ("input2", input2)):
+        _check(tensor, name, torch.float32)
+    if target.requires_grad:
+        raise UnsupportedError("target requires a gradient, want one that does not")
+    if input1.shape != input2.shape or input1.dim() not in (1, 2) or target.shape != input1.shape[:-1]:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (input1, input2, target))
+        raise c.ArgumentError(f"the shapes are {shapes}, want those of rows twice and of a number for each")
+    labels = target.to(device="cpu", dtype=torch.float32).reshape(-1).contiguous()
+    rows = (len(labels), input1.shape[-1])
+    loss: Tensor = _Pairs.apply(input1.reshape(rows), input2.reshape(rows), labels, margin, reduction)
+    return loss.reshape(target.shape) if reduction == "none" else loss
+
+
+class _Pairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, labels: Tensor, margin: float, reduction: str) -> Tensor:
+        x, y = x.resolve_neg().contiguous(), y.resolve_neg().contiguous()
+        grads = [torch.empty_like(x) if wanted else None for wanted in ctx.needs_input_grad[:2]]
+        each = x.new_empty(len(x)) if reduction == "none" else None
+        number = _REDUCTIONS.index(reduction)
+        b = c.Pairs(
+            x.data_ptr(), y.data_ptr(), *x.shape, labels.data_ptr(), None, number, *map(_data, grads), _data(each)
+        )
+        value = c.cosine_embedding(b, margin, 1e-12, 1)
+        ctx.save_for_backward(*grads)
+        return x.new_tensor(value) if each is None else each
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = upstream
+        x, y = (None if grad is None else grad * (g.unsqueeze(1) if g.dim() else g) for grad in ctx.saved_tensors)
+        return x, y, None, None, None
+
+
 def _of_labels(
     model: int,
     input: Tensor,

@@ -24,12 +24,13 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from .._library import ArgumentError
-from ._functional_rows import cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
+from ._functional_rows import cosine_embedding_loss, cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
 from ._tensors import UnsupportedError, refusal
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
     "cross_entropy",
     "gaussian_nll_loss",
     "huber_loss",
