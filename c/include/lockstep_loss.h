@@ -78,6 +78,10 @@ LOCKSTEP_API lockstep_status lockstep_loss_bce(const lockstep_table *table, cons
  */
 LOCKSTEP_API lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error);
 
+/* lockstep_loss_bce_with_logits with a pos_weight for each of so many classes, which a row of
+ * predictions has one after another; finite, at least 0. */
+LOCKSTEP_API lockstep_status lockstep_loss_bce_with_class_logits(const lockstep_table *table, const lockstep_predictions *p, const float *pos_weights, size_t classes, double *value, lockstep_error *error);
+
 /* |pred - target|, whose gradient is 0 where it is. */
 LOCKSTEP_API lockstep_status lockstep_loss_mae(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
 

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, OF_ROWS = UNSCALED + 13, LOSSES = OF_ROWS + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, OF_ROWS = UNSCALED + 14, LOSSES = OF_ROWS + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "loss_of_rows", "loss_cosine_embedding"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -113,6 +113,11 @@ static lockstep_status eval_scaled(int kind, const lockstep_table *table, const 
 	case 8: return eval_normal(table, p, o, value, error);
 	case 9: return lockstep_loss_kl_divergence(table, p, o.option & 1, value, error);
 	case 10: return lockstep_loss_focal(table, p, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
+	}
+	if (kind == OF_ROWS - 1) {
+		lockstep_predictions smoothed = *p;
+		smoothed.smoothing = (double)o.option / 4;
+		return lockstep_loss_bce_with_class_logits(table, &smoothed, (float[]){(float)o.weight, 0, 3}, 3, value, error);
 	}
 	return eval_smoothed(kind, table, p, o, value, error);
 }
@@ -470,6 +475,9 @@ static void refuse_options(void) {
 	refused(lockstep_loss_gaussian_nll(NULL, &good, x, NULL, 0, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is 0, want");
 	refused(lockstep_loss_gaussian_nll(NULL, &good, NULL, NULL, 1, 0, &v, &e), &e, LOCKSTEP_NULL, "variance is NULL");
 	refused(lockstep_loss_gaussian_nll(NULL, &good, weight, weight + 3, 1, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_variance is 4 elements at ");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, x, 3, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "classes is 3, want");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, grad, 4, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, (float[]){1, -1}, 2, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weights[1] is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, -1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "gamma is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, 1, &bad, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "alpha is inf, want");
 	lockstep_predictions p = good;

@@ -82,6 +82,9 @@ var lossList = []lossCase{
 	{"loss_bce_with_logits_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, _ int, x float64) loss.Loss {
 		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
 	})},
+	{"loss_bce_with_class_logits", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: float64(option) / 4, PosWeights: []float32{float32(x), 0, 3}}
+	})},
 	{"loss_of_rows", rowLoss},
 	{"loss_cosine_embedding", cosineEmbedding},
 }
