@@ -172,7 +172,8 @@ def bce_with_logits(
     has; of these targets are from 0 to 1, and losses of those between may be off by some pred units of the weight.
     ``smoothing`` is that of ``bce``.
     """
-    name, option = "lockstep_loss_bce_with_logits", [c_double(1 if isinstance(pos_weight, np.ndarray) else pos_weight)]
+    name = "lockstep_loss_bce_with_logits"
+    option: list[Any] = [c_double(1 if isinstance(pos_weight, np.ndarray) else pos_weight)]
     if isinstance(pos_weight, np.ndarray):
         classes = np.shape(pred)[-1:]
         name = "lockstep_loss_bce_with_class_logits"
