@@ -55,7 +55,7 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 	p := pair{CosineEmbedding: l, b: b, g: g, k: kernels.Active(), r: roomOf(g), columns: columns, scale: scale / divisor}
 	defer rowRooms.Put(p.r)
 	p.r.targets = fallback.RowTargetsScalars{Keep: 1}
-	clear(p.r.most)
+	buffers.Clear(p.r.most)
 	total := 0.0
 	for row := range rows {
 		total += p.eval(row)
@@ -189,7 +189,7 @@ func (p *pair) grad(g, x, y []float32, slope, turn, product float64) {
 	}
 	p.pieces(func(lo, cells, columns int) {
 		from, to := lo*p.g.wide, lo*p.g.wide+cells*columns
-		copy(g[from:to], x[from:to])
+		buffers.Copy(g[from:to], x[from:to])
 		kernels.RowTargetsScale(p.k, g[from:to], y[from:to], r.a[lo:][:cells], r.b[lo:][:cells], r.d[lo:][:cells], r.ones[:columns])
 	})
 }

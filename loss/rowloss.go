@@ -208,7 +208,8 @@ func (p *rowsPass) margins(r *rowRoom, lo, hi int) float64 {
 		g := r.unwanted[:len(x)]
 		if p.b.Grad != nil {
 			if g = p.b.Grad[at:][:len(x)]; &g[0] == &x[0] {
-				x = r.unwanted[:copy(r.unwanted, x)]
+				buffers.Copy(r.unwanted[:len(x)], x)
+				x = r.unwanted[:len(x)]
 			}
 		}
 		for c := range b.cells {
@@ -293,7 +294,7 @@ func (p *rowsPass) largestMargins(r *rowRoom, lo, hi int) float64 {
 		if p.b.Grad != nil {
 			e = p.b.Grad[at:][:len(x)]
 		}
-		copy(e, x)
+		buffers.Copy(e, x)
 		for j := range n {
 			if p.skips(lo + j) {
 				continue

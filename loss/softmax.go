@@ -80,7 +80,7 @@ func LogSoftmax(y, x []float32, rows int) error {
 		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
 			at, c := lo*columns+b.at, b.cell
 			part := y[at:][:b.elements()]
-			copy(part, x[at:])
+			buffers.Copy(part, x[at:][:len(part)])
 			kernels.RowScale(k, part, r.a[c:][:b.cells], r.b[c:][:b.cells], r.ones[:b.columns])
 			kernels.RowScale(k, part, r.a[c:][:b.cells], r.d[c:][:b.cells], r.ones[:b.columns])
 		}
