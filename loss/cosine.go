@@ -138,7 +138,7 @@ func (p *pair) eval(row int) float64 {
 				loss, slope = 0, 0
 			}
 		}
-		loss *= weight
+		loss = float64(loss * weight)
 		slope *= p.scale * weight
 	}
 	if p.b.Each != nil {

@@ -150,7 +150,7 @@ func (p *rowsPass) weighted(row int, loss float64) (weighted, scale float64) {
 	if p.b.Weights != nil {
 		weight *= float64(p.b.Weights[row])
 	}
-	loss *= weight
+	loss = float64(loss * weight)
 	if p.b.Each != nil {
 		p.b.Each[row] = float32(loss)
 	}
