@@ -74,6 +74,7 @@ type CrossEntropyOptions struct {
 // number of workers. One goroutine at a time may use a CrossEntropy, whose buffers grow with
 // the rows; calls that need no more than earlier ones allocate nothing.
 type CrossEntropy struct {
+	kind     rowKind
 	classes  int
 	options  CrossEntropyOptions
 	weights  []float32 // of the classes, nil if all are 1
@@ -92,27 +93,33 @@ const maxClasses = 1 << 20
 
 // NewCrossEntropy returns a cross-entropy over so many classes, from 1 to 1048576.
 func NewCrossEntropy(classes int, o CrossEntropyOptions) (*CrossEntropy, error) {
+	l := new(CrossEntropy)
+	return l, l.init(classes, o)
+}
+
+// init makes what losses of rows have in common.
+func (l *CrossEntropy) init(classes int, o CrossEntropyOptions) error {
 	switch {
 	case classes < 1 || classes > maxClasses:
-		return nil, &ArgError{"classes", classes, fmt.Sprintf("from 1 to %d", maxClasses)}
+		return &ArgError{"classes", classes, fmt.Sprintf("from 1 to %d", maxClasses)}
 	case o.Reduction > None:
-		return nil, &ArgError{"Reduction", o.Reduction, "Mean, Sum or None"}
+		return &ArgError{"Reduction", o.Reduction, "Mean, Sum or None"}
 	case o.EmptyMean > EmptyZero:
-		return nil, &ArgError{"EmptyMean", o.EmptyMean, "EmptyNaN or EmptyZero"}
+		return &ArgError{"EmptyMean", o.EmptyMean, "EmptyNaN or EmptyZero"}
 	case o.Weights != nil && len(o.Weights) != classes:
-		return nil, &ArgError{"len(Weights)", len(o.Weights), fmt.Sprintf("the number of classes, %d", classes)}
+		return &ArgError{"len(Weights)", len(o.Weights), fmt.Sprintf("the number of classes, %d", classes)}
 	case !(o.Smoothing >= 0 && o.Smoothing <= 1):
-		return nil, &ArgError{"Smoothing", o.Smoothing, "from 0 to 1"}
+		return &ArgError{"Smoothing", o.Smoothing, "from 0 to 1"}
 	}
 	if err := checkCoefficient("ZLoss", o.ZLoss); err != nil {
-		return nil, err
+		return err
 	}
-	l := &CrossEntropy{classes: classes, options: o, weights: slices.Clone(o.Weights), weightOf: float64(classes), grid: newGrid(classes)}
+	*l = CrossEntropy{kind: l.kind, classes: classes, options: o, weights: slices.Clone(o.Weights), weightOf: float64(classes), grid: newGrid(classes)}
 	if o.Weights != nil {
 		l.weightOf = 0
 		for i, w := range l.weights {
 			if err := checkWeight("Weights", i, w); err != nil {
-				return nil, err
+				return err
 			}
 			l.weightOf += float64(w)
 		}
@@ -121,7 +128,7 @@ func NewCrossEntropy(classes int, o CrossEntropyOptions) (*CrossEntropy, error) 
 		l.options.Ignore = Label(*o.Ignore)
 	}
 	l.pool = workers.New(tune.ParallelLen, tune.ApartLen)
-	return l, l.SetWorkers(0)
+	return l.SetWorkers(0)
 }
 
 func checkWeight(arg string, i int, w float32) error {
@@ -215,7 +222,7 @@ func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
 				want += fmt.Sprintf(", or %d, which is ignored", ignored)
 			}
 			return 0, &ArgError{fmt.Sprintf("Labels[%d]", i), y, want}
-		case l.weights == nil:
+		case l.weights == nil || l.kind.countsRows():
 			sum++
 		default:
 			sum += float64(l.weights[y])
@@ -230,6 +237,8 @@ func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
 func (l *CrossEntropy) check(b Rows, rows int) error {
 	n := rows * l.classes
 	switch {
+	case b.Targets != nil && l.kind.model != ofCrossEntropy:
+		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil: the loss is of labels"}
 	case b.Labels != nil && b.Targets != nil:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil beside labels"}
 	case len(b.Logits) != n || len(b.Targets) != 0 && len(b.Targets) != n:
@@ -285,7 +294,7 @@ func (l *CrossEntropy) run(b Rows, rows int, scale float64) float64 {
 		room = l.workers
 	}
 	for len(l.rooms) < room {
-		l.rooms = append(l.rooms, newRowRoom(l.grid))
+		l.rooms = append(l.rooms, l.newRoom())
 	}
 	defer l.forget()
 	l.pool.Run(p, units, len(b.Logits), false)
@@ -309,7 +318,7 @@ func (p *rowsPass) Do(unit, worker int) {
 	sum := 0.0
 	end := min((unit+1)*p.unit, p.rows)
 	for lo := unit * p.unit; lo < end; lo += p.l.grid.group {
-		sum += p.group(r, lo, min(lo+p.l.grid.group, end))
+		sum += p.losses(r, lo, min(lo+p.l.grid.group, end))
 	}
 	p.l.sums[unit] = sum
 }
@@ -322,7 +331,11 @@ func (p *rowsPass) skips(row int) bool {
 	if p.b.Weights != nil && p.b.Weights[row] == 0 {
 		return true
 	}
-	return p.b.Targets == nil && p.l.options.Ignore != nil && p.b.Labels[row] == *p.l.options.Ignore
+	if p.b.Targets != nil {
+		return false
+	}
+	y := p.b.Labels[row]
+	return p.l.options.Ignore != nil && y == *p.l.options.Ignore || p.l.kind.model != ofCrossEntropy && p.l.weights != nil && p.l.weights[y] == 0
 }
 
 // group is the rows from lo to hi, in one go while they are in the caches.
@@ -345,6 +358,9 @@ func (p *rowsPass) group(r *rowRoom, lo, hi int) float64 {
 		r.top[j], r.over[j] = float32(most), float32(over)
 	}
 	r.logs(p.k, n)
+	if p.l.kind.model == SoftmaxFocal {
+		p.focus(r, lo, n)
+	}
 	total := 0.0
 	for j := range n {
 		if p.skips(lo + j) {
@@ -352,7 +368,11 @@ func (p *rowsPass) group(r *rowRoom, lo, hi int) float64 {
 			r.scales(j*cells, cells, 0, 0, 0)
 			continue
 		}
-		total += p.row(r, lo+j, j)
+		if p.l.kind.model == SoftmaxFocal {
+			total += p.focalRow(r, lo+j, j)
+		} else {
+			total += p.row(r, lo+j, j)
+		}
 	}
 	if p.b.Grad != nil {
 		p.gradient(r, lo, n)

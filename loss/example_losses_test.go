@@ -182,3 +182,54 @@ func ExampleLinear_SetDelta() {
 	// 4.950 [-0.900 -0.900]
 	// 4.927 [-0.968 -0.789]
 }
+
+// Two rows of scores as losses of rows and labels have them, and their gradients.
+func ExampleRowLoss() {
+	scores, grad, each := []float32{3, 1, 2.5, 0, 2, 2}, make([]float32, 6), make([]float32, 2)
+	for _, o := range []loss.RowLossOptions{
+		{Model: loss.MultiMargin},
+		{Model: loss.MultiMargin, Squared: true, Margin: loss.Weight(2)},
+		{Model: loss.CrammerSinger},
+		{Model: loss.CategoricalHinge, Weights: []float32{1, 1, 2}},
+		{Model: loss.SoftmaxFocal, Gamma: 2},
+	} {
+		o.Reduction = loss.None
+		l, err := loss.NewRowLoss(3, o)
+		check(err)
+		check(l.SetWorkers(1))
+		_, err = l.Eval(loss.Rows{Logits: scores, Labels: []int64{0, 2}, Grad: grad, Each: each})
+		check(err)
+		fmt.Printf("%.3f %.3f\n", each, grad)
+	}
+	var model loss.RowModel = loss.CrammerSinger
+	fmt.Println(model > loss.NLL)
+	// Output:
+	// [0.167 0.333] [-0.333 0.000 0.333 0.000 0.333 -0.333]
+	// [0.750 1.333] [-1.000 0.000 1.000 0.000 1.333 -1.333]
+	// [0.500 1.000] [-1.000 0.000 1.000 0.000 1.000 -1.000]
+	// [0.500 2.000] [-1.000 0.000 1.000 0.000 2.000 -2.000]
+	// [0.101 0.214] [-0.193 0.035 0.158 0.042 0.309 -0.351]
+	// true
+}
+
+// Cross-entropy in two parts, and back through both.
+func ExampleLogSoftmax() {
+	logits, grad := []float32{2, 1, 0, 0, 3, 0}, make([]float32, 6)
+	check(loss.LogSoftmax(logits, logits, 2))
+	nll, err := loss.NewRowLoss(3, loss.RowLossOptions{Model: loss.NLL})
+	check(err)
+	value, err := nll.Eval(loss.Rows{Logits: logits, Labels: []int64{0, 1}, Grad: grad})
+	check(err)
+	check(loss.LogSoftmaxGrad(grad, logits, 2))
+	fmt.Printf("%.4f %.3f\n", value, grad)
+	// Output: 0.2513 [-0.167 0.122 0.045 0.023 -0.045 0.023]
+}
+
+// Two pairs, of which the first should point the same way and the second apart.
+func ExampleCosineEmbedding() {
+	pairs := loss.Pairs{X: []float32{1, 0, 3, 4}, Y: []float32{1, 1, 4, 3}, Labels: []float32{1, -1}, GradX: make([]float32, 4), Each: make([]float32, 2)}
+	value, err := loss.CosineEmbedding{Margin: .5, Eps: 1e-12}.Eval(2, pairs)
+	check(err)
+	fmt.Printf("%.3f %.3f %.3f\n", value, pairs.Each, pairs.GradX)
+	// Output: 0.376 [0.293 0.460] [0.000 -0.354 0.022 -0.017]
+}

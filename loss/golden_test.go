@@ -99,7 +99,7 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 		"KLDivergence":  KLDivergence{r, c.Log, s},
 		"Focal":         Focal{r, c.Gamma, c.Alpha, s},
 		"BCE":           BCE{r, clamp, c.Smoothing, s},
-		"BCEWithLogits": BCEWithLogits{r, posWeight(c.PosWeight), c.Smoothing, s},
+		"BCEWithLogits": BCEWithLogits{Reduction: r, PosWeight: posWeight(c.PosWeight), Smoothing: c.Smoothing, Scaling: s},
 		"Hinge":         Hinge{r, labels, s},
 		"SquaredHinge":  SquaredHinge{r, labels, s},
 	}[c.Loss]

@@ -1,6 +1,6 @@
 // Package loss computes losses and their gradients in one pass over flat float32
 // buffers: squared and absolute errors and what is between them, cross-entropies,
-// likelihoods and hinge losses of predictions, the cross-entropy of the softmax of rows,
+// likelihoods and hinge losses of predictions, cross-entropies, margins and likelihoods of rows,
 // L1 and L2 penalties of parameters, and the gradients of linear models and of softmax
 // regression.
 //
@@ -9,7 +9,7 @@
 // error means that nothing was written.
 //
 // Calls allocate nothing but what they need at first and keep for the next call:
-// a Linear, a CrossEntropy and a SoftmaxLinear for themselves, the others some 43 KB
+// a Linear, a CrossEntropy, a RowLoss and a SoftmaxLinear for themselves, the others some 43 KB
 // for each processor, which a garbage collection may take back.
 package loss
 
@@ -168,6 +168,11 @@ type BCEWithLogits struct {
 	// stands for 1.
 	PosWeight *float64
 
+	// PosWeights are PosWeight of each class, as many as a row of predictions has columns,
+	// finite and at least 0. Targets are from 0 to 1 then, and losses of those between may be
+	// off by some pred units of the weight. Nil stands for PosWeight, which is nil beside them.
+	PosWeights []float32
+
 	// Smoothing is that of BCE.
 	Smoothing float64
 	Scaling
@@ -188,9 +193,51 @@ func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error)
 	if err := checkPart("Smoothing", l.Smoothing); err != nil {
 		return 0, err
 	}
+	if l.PosWeights != nil {
+		return l.evalClasses(pred, target, grad, each)
+	}
 	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
 		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: float32(weight), LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}
 		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
+	})
+}
+
+// evalClasses has a weight for each class: with v = 1-y + weight·y, where y is the target, the loss
+// is v times that of the target weight·y/v.
+func (l BCEWithLogits) evalClasses(pred, target, grad, each []float32) (float64, error) {
+	n := len(l.PosWeights)
+	switch {
+	case l.PosWeight != nil:
+		return 0, &ArgError{"PosWeight", *l.PosWeight, "nil beside PosWeights"}
+	case n == 0 || len(pred)%n != 0:
+		return 0, &ArgError{"len(PosWeights)", n, fmt.Sprintf("a number that divides len(pred) = %d", len(pred))}
+	}
+	for i, w := range l.PosWeights {
+		if err := checkWeight("PosWeights", i, w); err != nil {
+			return 0, err
+		}
+	}
+	for _, out := range [][]float32{grad, each} {
+		if buffers.Overlap(out, l.PosWeights) {
+			return 0, &ArgError{"PosWeights", fmt.Sprintf("%d elements at %p", n, l.PosWeights), "a buffer apart from what is written"}
+		}
+	}
+	keep, shift := float32(1-l.Smoothing), float32(l.Smoothing/2)
+	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
+		factors, targets := p.scratch[0], p.scratch[1]
+		for i, y := range p.target {
+			y = float32(y*keep) + shift
+			positive := float32(l.PosWeights[(p.at+i)%n] * y)
+			factors[i], targets[i] = (1-y)+positive, y
+			if factors[i] != 0 {
+				targets[i] = positive / factors[i]
+			}
+		}
+		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: 1, LabelScale: 1}
+		p.list.Set(p.grad, p.each, p.pred, targets)
+		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
+		p.list.Set(p.grad, p.each, factors)
+		kernels.Weigh(p.table, &p.list, &p.sum)
 	})
 }
 
@@ -268,6 +315,7 @@ type data struct {
 // A part is what a kernel is called with.
 type part struct {
 	data
+	at      int // its first element in them
 	scratch [2][]float32
 	*room
 }
@@ -364,7 +412,7 @@ func eval(r Reduction, s *Scaling, d data, run func(scale float32, p part)) (flo
 
 // part is a range of the buffers of a call.
 func (own *room) part(d *data, lo, hi int) part {
-	p := part{room: own}
+	p := part{room: own, at: lo}
 	p.pred, p.target = d.pred[lo:hi], d.target[lo:hi]
 	p.grad, p.each = own.wanted(0, d.grad, lo, hi), own.wanted(1, d.each, lo, hi)
 	if d.inParts {

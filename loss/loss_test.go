@@ -104,6 +104,37 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
+// TestPosWeights compares a weight for each class with those of each column, among smoothed labels,
+// over several parts.
+func TestPosWeights(t *testing.T) {
+	const rows, columns = 2001, 5
+	weights := []float32{1, 0, 3, .25, 70}
+	x, y := uniform(rows*columns, -20, 20, 9), uniform(rows*columns, 0, 1, 10)
+	for i := range y {
+		if i%3 > 0 {
+			y[i] = float32(i % 2)
+		}
+	}
+	grad, each := make([]float32, len(x)), make([]float32, len(x))
+	for _, smoothing := range []float64{0, .25} {
+		l := BCEWithLogits{Reduction: Sum, PosWeights: weights, Smoothing: smoothing, Scaling: Scaling{Weight: uniform(rows, 0, 2, 1), Rows: rows, GradScale: Weight(-2)}}
+		value, total := mustEval(t, l, x, y, grad, each), 0.0
+		for i := range x {
+			label := (1-smoothing)*float64(y[i]) + smoothing/2
+			f, w := logistic(float64(weights[i%columns])), float64(l.Weight[i/columns])
+			loss, slope := w*f(float64(x[i]), label), -2*w*f.slope(float64(x[i]), label)
+			size, between := max(1, float64(weights[i%columns])), math.Abs(float64(x[i]))
+			if label == 0 || label == 1 {
+				size, between = max(1, math.Abs(loss)), 0
+			}
+			near(t, "loss", float64(each[i]), loss, 8+4*between, size)
+			near(t, "gradient", float64(grad[i]), slope, 12, 2*max(1, float64(weights[i%columns])))
+			total += loss
+		}
+		near(t, "value", value, total, 1, total)
+	}
+}
+
 func TestReductions(t *testing.T) {
 	for _, l := range losses {
 		t.Run(l.name, func(t *testing.T) {
@@ -459,6 +490,9 @@ func TestErrors(t *testing.T) {
 		{"Reduction", "5", eval(MSE{Reduction: 5}, x, y, grad, each)},
 		{"Clamp", "2", eval(BCE{Clamp: 2}, x, y, grad, each)},
 		{"PosWeight", "-1", eval(BCEWithLogits{PosWeight: Weight(-1)}, x, y, grad, each)},
+		{"PosWeight", "1", eval(BCEWithLogits{PosWeight: Weight(1), PosWeights: []float32{1}}, x, y, grad, each)},
+		{"PosWeights[1]", "-1", eval(BCEWithLogits{PosWeights: []float32{1, -1}}, x, y, grad, each)},
+		{"len(PosWeights)", "0", eval(BCEWithLogits{PosWeights: []float32{}}, x, y, grad, each)},
 		{"PosWeight", "NaN", eval(BCEWithLogits{PosWeight: Weight(nan)}, x, y, grad, each)},
 		{"PosWeight", "+Inf", eval(BCEWithLogits{PosWeight: Weight(inf)}, x, y, grad, each)},
 		{"Labels", "2", eval(Hinge{Labels: 2}, x, y, grad, each)},

@@ -74,9 +74,12 @@ type rowRoom struct {
 
 	ones     []float32 // as many as a cell has columns
 	unwanted []float32 // a block of exponentials
+	parts    []float32 // what some losses want besides: see newRoom of CrossEntropy
 	list     kernels.List
 	lanes    [fallback.Lanes]float64
 	targets  fallback.RowTargetsScalars
+	huber    fallback.HuberScalars
+	focal    fallback.FocalScalars
 }
 
 func newRowRoom(g grid) *rowRoom { return makeRoom(max(g.group, g.cells()), g.group, g.wide) }

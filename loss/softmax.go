@@ -56,6 +56,78 @@ func Softmax(y, x []float32, rows int) error {
 	return nil
 }
 
+// LogSoftmax stores the logarithms of Softmax of each of so many rows of x, row-major, in y,
+// which is x itself or apart from it: the distances from the largest element, less the logarithm
+// of the sum of their exponentials.
+func LogSoftmax(y, x []float32, rows int) error {
+	columns, err := columnsOf(x, rows)
+	switch {
+	case err != nil:
+		return err
+	case len(y) != len(x):
+		return &ArgError{"len(y)", len(y), fmt.Sprintf("len(x) = %d", len(x))}
+	case buffers.Overlap(y, x) && &y[0] != &x[0]:
+		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "x, or a buffer apart from it"}
+	}
+	g, k := newGrid(columns), kernels.Active()
+	cells := g.cells()
+	eachGroup(nil, x, rows, columns, func(r *rowRoom, lo, n int) {
+		for j := range n {
+			for c := j * cells; c < (j+1)*cells; c++ {
+				r.a[c], r.b[c], r.d[c] = 1, r.top[j], r.log[j]
+			}
+		}
+		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
+			at, c := lo*columns+b.at, b.cell
+			part := y[at:][:b.elements()]
+			buffers.Copy(part, x[at:][:len(part)])
+			kernels.RowScale(k, part, r.a[c:][:b.cells], r.b[c:][:b.cells], r.ones[:b.columns])
+			kernels.RowScale(k, part, r.a[c:][:b.cells], r.d[c:][:b.cells], r.ones[:b.columns])
+		}
+	})
+	return nil
+}
+
+// LogSoftmaxGrad makes of grad, the gradient by LogSoftmax's y of so many rows, that by its x:
+// less y's probabilities times the row's sum.
+func LogSoftmaxGrad(grad, y []float32, rows int) error {
+	columns, err := columnsOf(y, rows)
+	switch {
+	case err != nil:
+		return err
+	case len(grad) != len(y):
+		return &ArgError{"len(grad)", len(grad), fmt.Sprintf("len(y) = %d", len(y))}
+	case buffers.Overlap(grad, y):
+		return &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from y"}
+	}
+	g, k := newGrid(columns), kernels.Active()
+	r := roomOf(g)
+	defer rowRooms.Put(r)
+	cells := g.cells()
+	for lo := 0; lo < rows; lo += g.group {
+		n := min(g.group, rows-lo)
+		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
+			kernels.Dots(k, r.weight[b.cell:][:b.cells], grad[lo*columns+b.at:][:b.elements()], r.ones[:b.columns])
+		}
+		for j := range n {
+			sum := 0.0
+			for _, s := range r.weight[j*cells:][:cells] {
+				sum += float64(s)
+			}
+			for c := j * cells; c < (j+1)*cells; c++ {
+				r.a[c], r.b[c], r.d[c], r.most[c] = 1, float32(sum), 0, 0
+			}
+		}
+		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
+			at, c := lo*columns+b.at, b.cell
+			e := r.unwanted[:b.elements()]
+			r.exps(k, b, e, y[at:][:len(e)])
+			kernels.RowTargetsScale(k, grad[at:][:len(e)], e, r.a[c:][:b.cells], r.b[c:][:b.cells], r.d[c:][:b.cells], r.ones[:b.columns])
+		}
+	}
+	return nil
+}
+
 // columnsOf is how many columns a matrix of so many rows has.
 func columnsOf(x []float32, rows int) (int, error) {
 	if rows == 0 && len(x) == 0 {

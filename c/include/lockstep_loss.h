@@ -78,6 +78,10 @@ LOCKSTEP_API lockstep_status lockstep_loss_bce(const lockstep_table *table, cons
  */
 LOCKSTEP_API lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error);
 
+/* lockstep_loss_bce_with_logits with a pos_weight for each of so many classes, which a row of
+ * predictions has one after another; finite, at least 0. */
+LOCKSTEP_API lockstep_status lockstep_loss_bce_with_class_logits(const lockstep_table *table, const lockstep_predictions *p, const float *pos_weights, size_t classes, double *value, lockstep_error *error);
+
 /* |pred - target|, whose gradient is 0 where it is. */
 LOCKSTEP_API lockstep_status lockstep_loss_mae(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
 
@@ -184,6 +188,55 @@ typedef struct lockstep_logits {
  */
 LOCKSTEP_API lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
+
+/* A loss of rows of numbers z of classes, of which y is the right one and w[y] its weight: Go's
+ * loss.RowModel says more of each. */
+typedef enum lockstep_row_model {
+	LOCKSTEP_ROW_NLL = 1, /* -w[y]·z[y], z logarithms of probabilities; the mean is over the sum of w[y], of the others over the rows */
+	LOCKSTEP_ROW_MULTI_MARGIN, /* w[y]·Σ max(0, margin - z[y] + z[c])/classes over the other classes c, or of the squares */
+	LOCKSTEP_ROW_CRAMMER_SINGER, /* w[y]·max(0, margin - z[y] + z[c]) of the largest other class, the first of several */
+	LOCKSTEP_ROW_CATEGORICAL_HINGE, /* w[y]·max(0, margin - z[y] + max(0, z[c])) of that */
+	LOCKSTEP_ROW_SOFTMAX_FOCAL      /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y */
+} lockstep_row_model;
+
+/* Which loss of rows and labels it is. */
+typedef struct lockstep_row_loss_options {
+	lockstep_row_model model;
+	lockstep_reduction reduction; /* a mean is over rows that are not ignored */
+	const float *class_weights;   /* finite, at least 0, one for each class; rows of what has the weight 0 cost nothing; NULL stands for 1 each */
+	int ignores;                  /* whether rows of a label cost nothing and have the gradient 0 */
+	int64_t ignored;              /* that label, which may be none of the classes */
+	int empty_is_zero;            /* whether a mean over rows none of which counts is 0 and not NaN */
+	const double *margin;         /* of the three losses that have one; NULL stands for 1 */
+	int squared;                  /* of LOCKSTEP_ROW_MULTI_MARGIN */
+	double gamma;                 /* of LOCKSTEP_ROW_SOFTMAX_FOCAL, from 0 to 1000; usually 2 */
+} lockstep_row_loss_options;
+
+/*
+ * A loss of each row, of labels alone, with what lockstep_loss_cross_entropy says of rows, scale
+ * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
+ * something in it is, has the gradient NaN; of LOCKSTEP_ROW_NLL the label's number alone counts.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
+	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
+
+/* Pairs of rows, and where what is computed goes: x, y and their gradients are row-major without
+ * gaps. What is written overlaps nothing else. */
+typedef struct lockstep_pairs {
+	const float *x, *y;
+	size_t rows, columns;  /* 1 to 1048576 columns, if there are rows */
+	const float *labels;   /* 1 or -1 of each row; NULL stands for 1 each */
+	const float *weights;  /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
+	lockstep_reduction reduction; /* the mean, the sum, or none */
+	float *grad_x, *grad_y; /* of the value; NULL if they are not wanted */
+	float *each;            /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+} lockstep_pairs;
+
+/*
+ * 1 - c of the label 1 and max(0, c - margin) of -1, with c = x·y/√((‖x‖² + eps)(‖y‖² + eps)). The
+ * margin is from -1 to 1 and eps at least 0: 1e-12 in PyTorch. scale is a factor of the gradients.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_cosine_embedding(const lockstep_table *table, const lockstep_pairs *pairs, double margin, double eps, double scale, double *value, lockstep_error *error);
 
 /* The loss of a linear model's prediction x·w. */
 typedef enum lockstep_model {

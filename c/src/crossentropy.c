@@ -1,4 +1,4 @@
-/* Losses of rows of logits: Go's loss.CrossEntropy. */
+/* Losses of rows of logits: Go's loss.CrossEntropy and loss.RowLoss. */
 #include "loss.h"
 #include "mode.h"
 
@@ -38,6 +38,10 @@ typedef struct pass {
 	const lockstep_table *table;
 	const lockstep_cross_entropy_options *o;
 	const lockstep_logits *b;
+	lockstep_row_model model; /* 0 for the cross-entropy */
+	int squared;
+	float gamma;
+	double margin;
 	size_t wide, cells, group, unit; /* columns of a cell but the last, cells of a row, rows of a group and of a unit */
 	double scale, keep, each, weight_of;
 	double sums[PARTS];
@@ -50,6 +54,7 @@ typedef struct room {
 	float top[GROUP], over[GROUP], log[GROUP], at[GROUP];
 	size_t cell[GROUP];
 	double rest[GROUP];
+	float slope[GROUP], each[GROUP], wrong[GROUP], like[GROUP]; /* of the focal loss */
 } room;
 
 /* Cells that go through kernels together: the first, how many, the columns of each, and the first
@@ -84,7 +89,9 @@ static int spreads(const pass *p) { return p->b->targets || p->o->smoothing > 0;
 /* Whether a row costs nothing. */
 static int skips(const pass *p, size_t row) {
 	if (p->b->weights && p->b->weights[row] == 0) return 1;
-	return !p->b->targets && p->o->ignores && p->b->labels[row] == p->o->ignored;
+	if (p->b->targets) return 0;
+	int64_t y = p->b->labels[row];
+	return (p->o->ignores && y == p->o->ignored) || (p->model && p->o->class_weights && p->o->class_weights[y] == 0);
 }
 
 /* What is left by a row that does. */
@@ -260,6 +267,49 @@ static void make_gradient(const pass *p, room *r, size_t lo, size_t n) {
 		if (!skips(p, lo + j)) p->b->grad[(lo + j) * p->b->classes + (size_t)p->b->labels[lo + j]] = r->at[j];
 }
 
+/* The loss of a row times its weights, which is stored, and the gradient's factor. */
+static double weighted_loss(const pass *p, size_t row, double loss, double *scale) {
+	double weight = p->o->class_weights ? (double)p->o->class_weights[p->b->labels[row]] : 1;
+	if (p->b->weights) weight *= (double)p->b->weights[row];
+	loss *= weight;
+	if (p->b->each) p->b->each[row] = (float)loss;
+	*scale = p->scale * weight;
+	return loss;
+}
+
+/* 1 less the probability of the j-th row's label. */
+static double unlikely(const room *r, size_t j, float like) {
+	double over = (double)r->over[j];
+	return exact(r, j) ? over / (1 + over) : 1 - (double)like;
+}
+
+/* Stores what the power of 1-p makes of the slopes and losses of n rows from lo on. */
+static void focus(const pass *p, room *r, size_t lo, size_t n) {
+	for (size_t j = 0; j < n; j++) {
+		r->each[j] = skips(p, lo + j) ? 0 : (float)(((double)r->top[j] - (double)r->at[j]) + (double)r->log[j]);
+		r->wrong[j] = -r->each[j];
+	}
+	lockstep_kernel_exp(p->table, (lockstep_buffer[]){{r->like, n, 0}, {r->wrong, n, 0}}, 2);
+	for (size_t j = 0; j < n; j++) {
+		r->slope[j] = (float)unlikely(r, j, r->like[j]);
+		r->wrong[j] = r->slope[j] > 0x1p-126f ? r->slope[j] : 0x1p-126f;
+	}
+	double unwanted[LOCKSTEP_LANES] = {0};
+	lockstep_buffer list[] = {{r->slope, n, 0}, {r->each, n, 0}, {(float *)ones, n, 0}, {r->wrong, n, 0}, {r->like, n, 0}};
+	lockstep_kernel_focal(p->table, list, 5, &(lockstep_focal_scalars){1, p->gamma, 1, 0}, unwanted);
+}
+
+/* The loss of the j-th row of a group, and its gradient's numbers. */
+static double focal_row(const pass *p, room *r, size_t row, size_t j) {
+	double scale, loss = weighted_loss(p, row, (double)r->each[j], &scale);
+	if (!p->b->grad) return loss;
+	double slope = scale * (double)r->slope[j], rest = (double)r->over[j];
+	if (!exact(r, j)) rest = (1 + rest) * unlikely(r, j, r->like[j]);
+	set_scales(p, r, j * p->cells, rest == 0 ? 0 : slope / rest, 0, 0);
+	r->at[j] = (float)-slope;
+	return loss;
+}
+
 /* Rows from lo on, in one go while they are in the caches. */
 static double group_loss(const pass *p, room *r, size_t lo, size_t n) {
 	if (n == 1 && skips(p, lo)) return clear_row(p, lo), 0;
@@ -270,15 +320,191 @@ static double group_loss(const pass *p, room *r, size_t lo, size_t n) {
 		r->over[j] = (float)(exact(r, j) ? rest_of(p, r, j, j * p->cells) : sum - 1);
 	}
 	lockstep_kernel_log1p(p->table, (lockstep_buffer[]){{r->log, n, 0}, {r->over, n, 0}}, 2);
+	if (p->model) focus(p, r, lo, n);
 	double total = 0;
 	for (size_t j = 0; j < n; j++) {
 		if (skips(p, lo + j))
 			clear_row(p, lo + j), set_scales(p, r, j * p->cells, 0, 0, 0);
 		else
-			total += row_loss(p, r, lo + j, j);
+			total += p->model ? focal_row(p, r, lo + j, j) : row_loss(p, r, lo + j, j);
 	}
 	if (p->b->grad) make_gradient(p, r, lo, n);
 	return total;
+}
+
+/* A row of logits, and of the gradient, which is there. */
+static const float *logits_of(const pass *p, size_t row) { return p->b->logits + row * p->b->classes; }
+static float *grad_of(const pass *p, size_t row) { return p->b->grad + row * p->b->classes; }
+
+static double likelihoods(const pass *p, size_t lo, size_t n) {
+	double total = 0;
+	for (size_t row = lo; row < lo + n; row++) {
+		if (skips(p, row)) {
+			clear_row(p, row);
+			continue;
+		}
+		size_t y = (size_t)p->b->labels[row];
+		double scale;
+		total += weighted_loss(p, row, -(double)logits_of(p, row)[y], &scale);
+		if (!p->b->grad) continue;
+		memset(grad_of(p, row), 0, p->b->classes * sizeof(float));
+		grad_of(p, row)[y] = (float)-scale;
+	}
+	return total;
+}
+
+/* Has labels cost nothing, and rows that are skipped. */
+static void leave_labels(const pass *p, block b, size_t lo, size_t n, float *g) {
+	size_t i, cell;
+	for (size_t j = 0; j < n; j++) {
+		if (skips(p, lo + j))
+			memset(g + j * b.columns, 0, b.columns * sizeof *g);
+		else if (place(p, b, lo + j, j, &i, &cell))
+			g[i] = 0;
+	}
+}
+
+/* Sets the factor of a row's slopes, to which it adds 0: a slope of 0 has a sign. */
+static void share(const pass *p, room *r, size_t j, float factor) {
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->a[c] = factor, r->b[c] = -0.0f;
+}
+
+/* The loss of the j-th row of a group, and its gradient's numbers. */
+static double margin_row(const pass *p, room *r, size_t row, size_t j) {
+	double slopes = 0, loss = 0, scale;
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) slopes += (double)r->weight[c], loss -= (double)r->cost[c];
+	loss /= (double)p->b->classes;
+	if (p->squared) loss /= 2;
+	loss = weighted_loss(p, row, loss, &scale);
+	scale /= (double)p->b->classes;
+	if (isnan(loss)) scale = loss;
+	share(p, r, j, (float)scale);
+	r->at[j] = (float)-(scale * slopes);
+	return loss;
+}
+
+/* Sets the limit above which a class of each of n rows from lo on costs something. */
+static void set_limits(const pass *p, room *r, size_t lo, size_t n) {
+	for (size_t j = 0; j < n; j++) {
+		float limit = 0;
+		if (!skips(p, lo + j)) limit = (float)((double)logits_of(p, lo + j)[p->b->labels[lo + j]] - p->margin);
+		for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->most[c] = limit;
+	}
+}
+
+/* Stores the slopes of a block and adds up what it costs: Huber's are 1 or twice the distance
+ * above a limit. */
+static void add_margins(const pass *p, room *r, block b, size_t lo, size_t n) {
+	_Alignas(64) float limits[BLOCK], unwanted[BLOCK];
+	double lanes[LOCKSTEP_LANES] = {0};
+	size_t at = lo * p->b->classes + b.at, len = elements(b);
+	const float *x = p->b->logits + at;
+	float *g = p->b->grad ? p->b->grad + at : r->unwanted;
+	if (g == x) x = memcpy(r->unwanted, x, len * sizeof *x);
+	for (size_t i = 0; i < len; i++) limits[i] = r->most[b.cell + i / b.columns];
+	lockstep_huber_scalars c = {.scale = 1, .ceiling = 1, .up = 1};
+	if (p->squared) c.limit = FLT_MAX, c.slope = 2, c.ceiling = FLT_MAX;
+	lockstep_kernel_huber(p->table, (lockstep_buffer[]){{g, len, 0}, {unwanted, len, 0}, {(float *)x, len, 0}, {limits, len, 0}}, 4, &c, lanes);
+	leave_labels(p, b, lo, n, g);
+	lockstep_buffer list[] = {{r->weight + b.cell, b.cells, 0}, {r->cost + b.cell, b.cells, 0}, {(float *)x, len, 0}, {g, len, 0}, {r->most + b.cell, b.cells, 0}, {(float *)ones, b.columns, 0}};
+	lockstep_kernel_row_targets(p->table, list, 6, &(lockstep_row_targets_scalars){1, 0});
+}
+
+static double margins(const pass *p, room *r, size_t lo, size_t n) {
+	if (n == 1 && skips(p, lo)) return clear_row(p, lo), 0;
+	set_limits(p, r, lo, n);
+	block b = first_block(p, n);
+	do {
+		add_margins(p, r, b, lo, n);
+	} while (next_block(p, &b));
+	double total = 0;
+	for (size_t j = 0; j < n; j++) {
+		if (skips(p, lo + j))
+			clear_row(p, lo + j), share(p, r, j, 0);
+		else
+			total += margin_row(p, r, lo + j, j);
+	}
+	if (p->b->grad) make_gradient(p, r, lo, n);
+	return total;
+}
+
+/* Makes the largest element of cells with NaN, which row_max does not count, NaN. */
+static void spoil(const pass *p, room *r, block b, const float *x) {
+	double lanes[LOCKSTEP_LANES] = {0};
+	lockstep_kernel_sum_abs(p->table, (lockstep_buffer[]){{(float *)x, elements(b), 0}}, 1, lanes);
+	if (!isnan(lockstep_total(lanes))) return;
+	for (size_t i = 0; i < elements(b); i++)
+		if (isnan(x[i])) r->most[b.cell + i / b.columns] = x[i];
+}
+
+/* Finds the largest of each cell but for labels, in the gradient's buffer, which has the logits
+ * until then, and -INFINITY in the places of labels. */
+static void find_largest(const pass *p, room *r, block b, size_t lo, size_t n) {
+	size_t at = lo * p->b->classes + b.at, len = elements(b), i, cell;
+	float *e = p->b->grad ? p->b->grad + at : r->unwanted;
+	if (e != p->b->logits + at) memcpy(e, p->b->logits + at, len * sizeof *e);
+	for (size_t j = 0; j < n; j++)
+		if (!skips(p, lo + j) && place(p, b, lo + j, j, &i, &cell)) r->at[j] = e[i], e[i] = -INFINITY;
+	lockstep_buffer list[] = {{r->most + b.cell, b.cells, 0}, {e, len, 0}, {(float *)ones, b.columns, 0}};
+	lockstep_kernel_row_max(p->table, list, 3);
+	spoil(p, r, b, e);
+}
+
+/* The gradient of a row, which has the logits until now: the label's and that of the first with
+ * the largest, if there is one. */
+static void set_largest(const pass *p, size_t row, double loss, double scale, const float *largest) {
+	float *g = grad_of(p, row);
+	size_t classes = p->b->classes, first = 0;
+	while (loss > 0 && largest && g[first] != *largest) first++;
+	memset(g, 0, classes * sizeof *g);
+	for (size_t c = 0; isnan(loss) && c < classes; c++) g[c] = (float)loss;
+	if (!(loss > 0)) return;
+	g[p->b->labels[row]] = (float)-scale;
+	if (largest) g[first] = (float)scale;
+}
+
+/* The loss of the j-th row of a group, and its gradient. */
+static double largest_row(const pass *p, const room *r, size_t row, size_t j) {
+	float top = -FLT_MAX;
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells && !isnan(top); c++)
+		if (!(r->most[c] <= top)) top = r->most[c];
+	int categorical = p->model == LOCKSTEP_ROW_CATEGORICAL_HINGE;
+	double other = (double)top, scale;
+	if (categorical && top <= 0)
+		other = 0;
+	else if (top == -FLT_MAX) /* there is none */
+		other = (double)-INFINITY;
+	double loss = (p->margin - (double)r->at[j]) + other;
+	loss = weighted_loss(p, row, loss <= 0 ? 0 : loss, &scale);
+	if (p->b->grad) set_largest(p, row, loss, scale, top > (categorical ? 0 : -FLT_MAX) ? &top : NULL);
+	return loss;
+}
+
+static double largest_margins(const pass *p, room *r, size_t lo, size_t n) {
+	if (n == 1 && skips(p, lo)) return clear_row(p, lo), 0;
+	block b = first_block(p, n);
+	do {
+		find_largest(p, r, b, lo, n);
+	} while (next_block(p, &b));
+	double total = 0;
+	for (size_t j = 0; j < n; j++) {
+		if (skips(p, lo + j))
+			clear_row(p, lo + j);
+		else
+			total += largest_row(p, r, lo + j, j);
+	}
+	return total;
+}
+
+/* What n rows from lo on cost. */
+static double losses(const pass *p, room *r, size_t lo, size_t n) {
+	switch (p->model) {
+	case LOCKSTEP_ROW_NLL: return likelihoods(p, lo, n);
+	case LOCKSTEP_ROW_MULTI_MARGIN: return margins(p, r, lo, n);
+	case LOCKSTEP_ROW_CRAMMER_SINGER:
+	case LOCKSTEP_ROW_CATEGORICAL_HINGE: return largest_margins(p, r, lo, n);
+	default: return group_loss(p, r, lo, n);
+	}
 }
 
 static void run_unit(void *context, size_t unit) {
@@ -286,33 +512,33 @@ static void run_unit(void *context, size_t unit) {
 	room r;
 	double sum = 0;
 	size_t end = least((unit + 1) * p->unit, p->b->rows);
-	for (size_t lo = unit * p->unit; lo < end; lo += p->group) sum += group_loss(p, &r, lo, least(p->group, end - lo));
+	for (size_t lo = unit * p->unit; lo < end; lo += p->group) sum += losses(p, &r, lo, least(p->group, end - lo));
 	p->sums[unit] = sum;
 }
 
-/* A pass over some rows, whose gradient has a factor. */
-static LOCKSTEP_NOT_INLINED pass begin(const lockstep_table *table, const lockstep_cross_entropy_options *o, const lockstep_logits *b, double scale) {
-	size_t classes = b->classes;
-	pass p = {.table = table, .o = o, .b = b, .scale = scale, .keep = 1 - o->smoothing, .each = o->smoothing / (double)classes, .weight_of = (double)classes};
-	p.wide = classes > BLOCK ? PIECE : classes;
-	p.cells = (classes + p.wide - 1) / p.wide;
-	p.group = classes > BLOCK ? 1 : least(GROUP, BLOCK / classes);
-	p.unit = most(most(1, UNIT / classes), (b->rows + PARTS - 1) / PARTS);
-	if (o->class_weights) p.weight_of = 0;
-	for (size_t c = 0; o->class_weights && c < classes; c++) p.weight_of += (double)o->class_weights[c];
-	return p;
+/* What a pass needs beside its table, its options and its rows, whose gradient has a factor. */
+static void begin(pass *p, double scale) {
+	size_t classes = p->b->classes;
+	p->scale = scale, p->keep = 1 - p->o->smoothing, p->each = p->o->smoothing / (double)classes, p->weight_of = (double)classes;
+	p->wide = classes > BLOCK ? PIECE : classes;
+	p->cells = (classes + p->wide - 1) / p->wide;
+	p->group = classes > BLOCK ? 1 : least(GROUP, BLOCK / classes);
+	p->unit = most(most(1, UNIT / classes), (p->b->rows + PARTS - 1) / PARTS);
+	if (p->o->class_weights) p->weight_of = 0;
+	for (size_t c = 0; p->o->class_weights && c < classes; c++) p->weight_of += (double)p->o->class_weights[c];
 }
 
 double lockstep_row_losses(const lockstep_table *table, const lockstep_cross_entropy_options *o, const lockstep_logits *b, double scale) {
-	pass p = begin(table, o, b, scale);
+	pass p = {.table = table, .o = o, .b = b};
 	room r;
 	double sum = 0;
+	begin(&p, scale);
 	for (size_t lo = 0; lo < b->rows; lo += p.group) sum += group_loss(&p, &r, lo, least(p.group, b->rows - lo));
 	return sum;
 }
 
 /* The sum of the losses. */
-static LOCKSTEP_NOT_INLINED double run(pass *p, lockstep_pool *pool) {
+static double run(pass *p, lockstep_pool *pool) {
 	size_t rows = p->b->rows, classes = p->b->classes;
 	size_t units = (rows + p->unit - 1) / p->unit, size = rows * classes / ELEMENTS;
 	if (lockstep_shares(pool, units, size))
@@ -345,9 +571,13 @@ lockstep_status lockstep_check_entropy(const lockstep_cross_entropy_options *o, 
 	return lockstep_check_factors("class_weights", o->class_weights, classes, error);
 }
 
-static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const lockstep_logits *b, lockstep_error *error) {
+static lockstep_status check_rows(const pass *p, lockstep_error *error) {
+	const lockstep_cross_entropy_options *o = p->o;
+	const lockstep_logits *b = p->b;
 	if (b->rows > PTRDIFF_MAX / sizeof(float) / b->classes)
 		return lockstep_reject(error, LOCKSTEP_LONG_BUFFER, "logits has %zu rows of %zu classes, want no more than memory", b->rows, b->classes);
+	if (b->targets && p->model)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL: the loss is of labels");
 	if (b->labels && b->targets)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL beside labels");
 	if (b->rows && !b->labels && !b->targets)
@@ -363,38 +593,78 @@ static lockstep_status check_rows(const lockstep_cross_entropy_options *o, const
 	return status ? status : lockstep_check_factors("weights", b->weights, b->rows, error);
 }
 
-lockstep_status lockstep_divide_entropy(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error) {
+/* Refuses labels, and sets what the sum of the losses is divided by: 0 for a mean over nothing. */
+static lockstep_status divide(const lockstep_cross_entropy_options *o, const lockstep_logits *b, int counts_rows, double *divisor, lockstep_error *error) {
 	double sum = b->labels ? 0 : (double)b->rows;
 	for (size_t i = 0; b->labels && i < b->rows; i++) {
 		int64_t y = b->labels[i];
 		if (o->ignores && y == o->ignored) continue;
 		if ((uint64_t)y >= b->classes)
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "labels[%zu] is %lld, want a class, from 0 to %zu%s", i, (long long)y, b->classes - 1, o->ignores ? ", or the label that is ignored" : "");
-		sum += o->class_weights ? (double)o->class_weights[y] : 1;
+		sum += counts_rows ? 1 : (double)o->class_weights[y];
 	}
 	*divisor = o->reduction == LOCKSTEP_REDUCE_MEAN ? sum : 1;
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_divide_entropy(const lockstep_cross_entropy_options *o, const lockstep_logits *b, double *divisor, lockstep_error *error) {
+	return divide(o, b, !o->class_weights, divisor, error);
+}
+
+/* The reduced value of what is checked, with the mode of arithmetic that is usual. */
+static LOCKSTEP_NOT_INLINED double value_of(pass *p, double scale, double divisor, lockstep_pool *pool) {
+	if (divisor == 0) {
+		for (size_t i = 0; i < p->b->rows; i++) clear_row(p, i);
+		return p->o->empty_is_zero ? 0 : (double)NAN;
+	}
+	begin(p, scale / divisor);
+	return run(p, pool) / divisor;
+}
+
+static lockstep_status eval(pass *p, double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
+	double divisor = 1;
+	lockstep_status status = lockstep_check_entropy(p->o, p->b->classes, error);
+	if (!status) status = check_rows(p, error);
+	if (!status) status = divide(p->o, p->b, !p->o->class_weights || p->model > LOCKSTEP_ROW_NLL, &divisor, error);
+	if (!status) status = lockstep_choose(&p->table, error);
+	if (status) return status;
+	lockstep_mode before = lockstep_enter_mode();
+	double v = value_of(p, scale, divisor, pool);
+	lockstep_leave_mode(before);
+	if (value) *value = v;
 	return LOCKSTEP_OK;
 }
 
 lockstep_status lockstep_loss_cross_entropy(const lockstep_table *table, const lockstep_cross_entropy_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
 	static const lockstep_cross_entropy_options defaults;
-	const lockstep_cross_entropy_options *o = options ? options : &defaults;
-	double divisor = 1, v;
-	lockstep_status status = lockstep_check_entropy(o, rows->classes, error);
-	if (!status) status = check_rows(o, rows, error);
-	if (!status) status = lockstep_divide_entropy(o, rows, &divisor, error);
-	if (!status) status = lockstep_choose(&table, error);
-	if (status) return status;
-	lockstep_mode before = lockstep_enter_mode();
-	pass p = begin(table, o, rows, scale / divisor);
-	if (divisor == 0) {
-		for (size_t i = 0; i < rows->rows; i++) clear_row(&p, i);
-		v = o->empty_is_zero ? 0 : (double)NAN;
-	} else {
-		v = run(&p, pool) / divisor;
-	}
-	lockstep_leave_mode(before);
-	if (value) *value = v;
+	pass p = {.table = table, .o = options ? options : &defaults, .b = rows};
+	return eval(&p, scale, pool, value, error);
+}
+
+static lockstep_status check_model(const lockstep_row_loss_options *o, lockstep_error *error) {
+	int has_margin = o->model > LOCKSTEP_ROW_NLL && o->model < LOCKSTEP_ROW_SOFTMAX_FOCAL;
+	if (o->model < LOCKSTEP_ROW_NLL || o->model > LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "model is %d, want one from LOCKSTEP_ROW_NLL to LOCKSTEP_ROW_SOFTMAX_FOCAL", (int)o->model);
+	if (o->margin && !has_margin)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "margin is %g, want NULL: the loss has none", *o->margin);
+	if (o->margin && !(fabs(*o->margin) <= FLT_MAX))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "margin is %g, want a finite float", *o->margin);
+	if (o->squared && o->model != LOCKSTEP_ROW_MULTI_MARGIN)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "squared is %d, want 0: it is for LOCKSTEP_ROW_MULTI_MARGIN", o->squared);
+	if (o->gamma != 0 && o->model != LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", o->gamma);
+	if (!(o->gamma >= 0 && o->gamma <= 1000))
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want a number from 0 to 1000", o->gamma);
 	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
+	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
+	lockstep_status status = check_model(options, error);
+	if (status) return status;
+	lockstep_cross_entropy_options o = {.reduction = options->reduction, .class_weights = options->class_weights, .ignores = options->ignores, .ignored = options->ignored, .empty_is_zero = options->empty_is_zero};
+	pass p = {.table = table, .o = &o, .b = rows, .model = options->model, .squared = options->squared, .gamma = (float)options->gamma};
+	p.margin = options->margin ? *options->margin : 1;
+	return eval(&p, scale, pool, value, error);
 }

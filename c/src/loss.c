@@ -15,7 +15,7 @@ enum {
 typedef struct part {
 	float *grad, *each, *grad_variance, *scratch[2];
 	const float *pred, *target, *variance;
-	size_t n;
+	size_t n, at; /* and the first of its elements in the call's */
 } part;
 
 /* A loss at work, and its scalars. */
@@ -33,6 +33,8 @@ struct loss {
 	lockstep_hinge_scalars hinge;
 	lockstep_huber_scalars huber;
 	lockstep_bce_with_logits_scalars logits;
+	const float *pos_weights; /* of so many classes */
+	size_t classes;
 	lockstep_poisson_nll_scalars poisson;
 	lockstep_gaussian_nll_scalars gaussian;
 	lockstep_focal_scalars focal;
@@ -72,6 +74,22 @@ static void run_logits(const loss *l, const part *b, double *sum) {
 	lockstep_bce_with_logits_scalars c = l->logits;
 	c.scale = l->scale;
 	lockstep_kernel_bce_with_logits(l->table, FOUR(b), &c, sum);
+}
+
+/* A weight for each class: with v = 1-y + weight·y, where y is the target, the loss is v times that
+ * of the target weight·y/v. */
+static void run_class_logits(const loss *l, const part *b, double *sum) {
+	float *factors = b->scratch[0], *targets = b->scratch[1];
+	for (size_t i = 0; i < b->n; i++) {
+		float y = b->target[i] * l->logits.label_scale + l->logits.label_shift;
+		float positive = l->pos_weights[(b->at + i) % l->classes] * y;
+		factors[i] = (1 - y) + positive;
+		targets[i] = factors[i] != 0 ? positive / factors[i] : y;
+	}
+	double unweighted[LOCKSTEP_LANES] = {0};
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->pred, b->n), buffer_of(targets, b->n)};
+	lockstep_kernel_bce_with_logits(l->table, list, 4, &(lockstep_bce_with_logits_scalars){l->scale, 1, 1, 0}, unweighted);
+	lockstep_kernel_weigh(l->table, (lockstep_buffer[]){list[0], list[1], buffer_of(factors, b->n)}, 3, sum);
 }
 
 static void run_hinge(const loss *l, const part *b, double *sum) {
@@ -269,7 +287,7 @@ static void add_block(const loss *l, size_t lo, size_t end, double *sum) {
 	const lockstep_predictions *p = l->p;
 	size_t step = p->grad && p->each && !l->in_parts && !p->weight ? BLOCK : PART;
 	for (; lo < end; lo += step) {
-		part b = {.n = least(step, end - lo), .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3]}};
+		part b = {.n = least(step, end - lo), .at = lo, .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3]}};
 		b.grad = wanted(p->grad, lo, room[0]);
 		b.each = wanted(p->each, lo, room[1]);
 		b.grad_variance = wanted(l->grad_variance, lo, room[3]);
@@ -344,6 +362,18 @@ lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const
 	lockstep_status status = check_coefficient("pos_weight", pos_weight, error);
 	if (status) return status;
 	return eval(&(loss){.table = table, .p = p, .run = run_logits, .smooths = 1, .logits = smoothed(p, pos_weight)}, value, error);
+}
+
+lockstep_status lockstep_loss_bce_with_class_logits(const lockstep_table *table, const lockstep_predictions *p, const float *pos_weights, size_t classes, double *value, lockstep_error *error) {
+	if (classes == 0 || p->n % classes != 0)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "classes is %zu, want a number that divides n = %zu", classes, p->n);
+	lockstep_named list[] = {{"grad", p->grad, p->grad ? p->n : 0}, {"each", p->each, p->each ? p->n : 0}, {"pos_weights", pos_weights, classes}};
+	lockstep_status status = lockstep_check_buffers(list, 3, 2, error);
+	for (size_t i = 0; !status && i < classes; i++)
+		if (!(pos_weights[i] >= 0 && pos_weights[i] <= FLT_MAX))
+			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "pos_weights[%zu] is %g, want a finite number of at least 0", i, (double)pos_weights[i]);
+	if (status) return status;
+	return eval(&(loss){.table = table, .p = p, .run = run_class_logits, .in_parts = 1, .smooths = 1, .logits = smoothed(p, 1), .pos_weights = pos_weights, .classes = classes}, value, error);
 }
 
 lockstep_status lockstep_loss_soft_margin(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error) {

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, LOSSES, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, LOSSES = OF_ROWS + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -113,6 +113,11 @@ static lockstep_status eval_scaled(int kind, const lockstep_table *table, const 
 	case 8: return eval_normal(table, p, o, value, error);
 	case 9: return lockstep_loss_kl_divergence(table, p, o.option & 1, value, error);
 	case 10: return lockstep_loss_focal(table, p, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
+	}
+	if (kind == OF_ROWS - 1) {
+		lockstep_predictions smoothed = *p;
+		smoothed.smoothing = (double)o.option / 4;
+		return lockstep_loss_bce_with_class_logits(table, &smoothed, (float[]){(float)o.weight, 0, 3}, 3, value, error);
 	}
 	return eval_smoothed(kind, table, p, o, value, error);
 }
@@ -238,8 +243,9 @@ static float *draw_some(source *s, uint32_t often, size_t n) {
 /* Rows with their options. */
 typedef struct rows_case {
 	lockstep_cross_entropy_options o;
+	lockstep_row_loss_options of; /* labels, if it has a model */
 	lockstep_logits b;
-	double scale;
+	double scale, margin;
 	int place; /* of the gradient: nowhere, apart, or that of the logits */
 	int each;
 } rows_case;
@@ -262,6 +268,19 @@ static lockstep_cross_entropy_options draw_entropy(source *s, uint32_t classes) 
 	return o;
 }
 
+/* Draws logits, and the place of the gradient. */
+static void draw_logits(source *s, rows_case *c) {
+	int wild = below(s, 3) == 0;
+	size_t n = c->b.rows * c->b.classes;
+	float *logits = room(n);
+	for (size_t i = 0; i < n; i++) {
+		logits[i] = 16 * draw_unit(s);
+		if (wild) logits[i] = from_bits(value(s));
+	}
+	c->b.logits = logits;
+	c->place = (int)below(s, 3);
+}
+
 static rows_case draw_rows(source *s) {
 	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
 	const uint32_t *size = sizes[below(s, 5)];
@@ -273,16 +292,47 @@ static rows_case draw_rows(source *s) {
 	c.b.targets = draw_some(s, 3, c.b.rows * classes);
 	c.scale = draw_unit(s);
 	if (!c.b.targets) c.b.labels = draw_labels(s, c.b.rows, classes);
-	int wild = below(s, 3) == 0;
-	float *logits = room(c.b.rows * classes);
-	for (size_t i = 0; i < c.b.rows * classes; i++) {
-		logits[i] = 16 * draw_unit(s);
-		if (wild) logits[i] = from_bits(value(s));
-	}
-	c.b.logits = logits;
-	c.place = (int)below(s, 3);
+	draw_logits(s, &c);
 	c.each = below(s, 2) > 0 || c.o.reduction == LOCKSTEP_REDUCE_NONE;
 	return c;
+}
+
+/* Rows of a loss of labels. */
+static rows_case draw_label_rows(source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	uint32_t classes = 1 + below(s, size[0]);
+	rows_case c = {.b.classes = classes};
+	lockstep_row_loss_options *o = &c.of;
+	c.b.rows = below(s, size[1]);
+	o->model = (lockstep_row_model)(1 + below(s, 5));
+	o->reduction = (lockstep_reduction)below(s, 3);
+	o->class_weights = draw_some(s, 2, classes);
+	if (below(s, 2) > 0) o->ignores = 1, o->ignored = below(s, classes);
+	o->empty_is_zero = (int)below(s, 2);
+	int has_margin = below(s, 2) > 0;
+	double x = draw_unit(s);
+	if (o->model == LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		o->gamma = 4 * x;
+	else if (o->model != LOCKSTEP_ROW_NLL && has_margin)
+		c.margin = x - .25;
+	else
+		c.margin = (double)NAN; /* none */
+	o->squared = o->model == LOCKSTEP_ROW_MULTI_MARGIN && below(s, 2) > 0;
+	c.b.weights = draw_some(s, 3, c.b.rows);
+	c.scale = draw_unit(s);
+	c.b.labels = draw_labels(s, c.b.rows, classes);
+	draw_logits(s, &c);
+	c.each = below(s, 2) > 0 || o->reduction == LOCKSTEP_REDUCE_NONE;
+	return c;
+}
+
+/* Evaluates the loss that a case has. */
+static lockstep_status eval_rows(const rows_case *c, const lockstep_table *table, const lockstep_logits *b, lockstep_pool *pool, double *value, lockstep_error *error) {
+	if (!c->of.model) return lockstep_loss_cross_entropy(table, &c->o, b, c->scale, pool, value, error);
+	lockstep_row_loss_options o = c->of;
+	if (o.model != LOCKSTEP_ROW_SOFTMAX_FOCAL && !isnan(c->margin)) o.margin = &c->margin;
+	return lockstep_loss_of_rows(table, &o, b, c->scale, pool, value, error);
 }
 
 /* What comes out on the threads of a pool, or on this one. */
@@ -296,7 +346,7 @@ static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, locks
 	if (c->each) b.each = room(b.rows);
 	double value;
 	lockstep_error e;
-	CHECK(!lockstep_loss_cross_entropy(table, &c->o, &b, c->scale, pool, &value, &e), "cross-entropy: %s", e.message);
+	CHECK(!eval_rows(c, table, &b, pool, &value, &e), "rows: %s", e.message);
 	uint64_t h = hash_value(value);
 	if (b.grad) h = hash_floats(h, b.grad, n);
 	if (b.each) h = hash_floats(h, b.each, b.rows);
@@ -305,12 +355,48 @@ static uint64_t hash_rows(const rows_case *c, const lockstep_table *table, locks
 	return h;
 }
 
-static uint64_t run_rows(const lockstep_table *table, source *s) {
-	rows_case c = draw_rows(s);
+static uint64_t run_rows(const lockstep_table *table, rows_case c) {
 	uint64_t h = hash_rows(&c, table, NULL);
 	for (int k = 0; k < POOLS; k++)
 		CHECK(hash_rows(&c, table, pools[k]) == h, "%zu rows of %zu classes: other bits on more threads", c.b.rows, c.b.classes);
-	free((void *)c.o.class_weights), free((void *)c.b.weights), free((void *)c.b.targets), free((void *)c.b.labels), free((void *)c.b.logits);
+	free((void *)c.o.class_weights), free((void *)c.of.class_weights), free((void *)c.b.weights), free((void *)c.b.targets), free((void *)c.b.labels), free((void *)c.b.logits);
+	return h;
+}
+
+static float *draw_numbers(source *s, size_t n, int wild) {
+	float *x = room(n);
+	for (size_t i = 0; i < n; i++) {
+		x[i] = 2 * draw_unit(s) - 1;
+		if (wild) x[i] = from_bits(value(s));
+	}
+	return x;
+}
+
+static uint64_t run_pairs(const lockstep_table *table, source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	lockstep_pairs b = {.columns = 1 + below(s, size[0])};
+	b.rows = below(s, size[1]);
+	b.reduction = (lockstep_reduction)below(s, 3);
+	double margin = (double)draw_unit(s) - .5, eps = draw_unit(s), scale, v;
+	size_t n = b.rows * b.columns;
+	b.weights = draw_some(s, 3, b.rows);
+	scale = draw_unit(s);
+	float *labels = below(s, 2) > 0 ? room(b.rows) : NULL;
+	for (size_t i = 0; labels && i < b.rows; i++) labels[i] = 1 - 2 * (float)below(s, 2);
+	b.labels = labels;
+	int wild = below(s, 3) == 0;
+	b.x = draw_numbers(s, n, wild), b.y = draw_numbers(s, n, wild);
+	if (below(s, 2) > 0) b.grad_x = room(n);
+	if (below(s, 2) > 0) b.grad_y = room(n);
+	if (below(s, 2) > 0 || b.reduction == LOCKSTEP_REDUCE_NONE) b.each = room(b.rows);
+	lockstep_error e;
+	CHECK(!lockstep_loss_cosine_embedding(table, &b, margin, eps, scale, &v, &e), "pairs: %s", e.message);
+	uint64_t h = hash_value(v);
+	if (b.grad_x) h = hash_floats(h, b.grad_x, n);
+	if (b.grad_y) h = hash_floats(h, b.grad_y, n);
+	if (b.each) h = hash_floats(h, b.each, b.rows);
+	free((void *)b.x), free((void *)b.y), free(labels), free((void *)b.weights), free(b.grad_x), free(b.grad_y), free(b.each);
 	return h;
 }
 
@@ -385,8 +471,10 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	source s = new_source(loss_names[kind], number);
 	if (kind == 5) return hash_sum(run_penalty(table, &s));
 	if (kind == 6) return hash_sum(run_linear(table, &s));
-	if (kind == 7) return hash_sum(run_rows(table, &s));
+	if (kind == 7) return hash_sum(run_rows(table, draw_rows(&s)));
+	if (kind == OF_ROWS + 1) return hash_sum(run_pairs(table, &s));
 	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
+	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -465,6 +553,9 @@ static void refuse_options(void) {
 	refused(lockstep_loss_gaussian_nll(NULL, &good, x, NULL, 0, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is 0, want");
 	refused(lockstep_loss_gaussian_nll(NULL, &good, NULL, NULL, 1, 0, &v, &e), &e, LOCKSTEP_NULL, "variance is NULL");
 	refused(lockstep_loss_gaussian_nll(NULL, &good, weight, weight + 3, 1, 0, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_variance is 4 elements at ");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, x, 3, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "classes is 3, want");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, grad, 4, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
+	refused(lockstep_loss_bce_with_class_logits(NULL, &good, (float[]){1, -1}, 2, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weights[1] is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, -1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "gamma is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, 1, &bad, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "alpha is inf, want");
 	lockstep_predictions p = good;
@@ -535,6 +626,54 @@ static void refuse_rows(void) {
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5 && each[0] == 5, "what was refused has written");
 	CHECK(!lockstep_loss_cross_entropy(NULL, NULL, &good, 1, NULL, NULL, NULL) && each[0] != 5, "defaults were refused");
+}
+
+static void refuse_row_losses(void) {
+	const int64_t labels[] = {0, 3};
+	float x[6] = {0}, grad[6] = {5};
+	double v = 5, margin = INFINITY, one = 1;
+	lockstep_error e;
+	lockstep_logits b = {.logits = x, .rows = 2, .classes = 3, .labels = labels, .grad = grad};
+#define REFUSED(message, ...) refused(lockstep_loss_of_rows(NULL, &(lockstep_row_loss_options){__VA_ARGS__}, &b, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, message)
+	REFUSED("model is 0, want", .model = 0);
+	REFUSED("model is 6, want", .model = (lockstep_row_model)6);
+	REFUSED("margin is inf, want", .model = LOCKSTEP_ROW_CRAMMER_SINGER, .margin = &margin);
+	REFUSED("margin is 1, want NULL", .model = LOCKSTEP_ROW_NLL, .margin = &one);
+	REFUSED("squared is 1, want 0", .model = LOCKSTEP_ROW_CRAMMER_SINGER, .squared = 1);
+	REFUSED("gamma is 2, want 0", .model = LOCKSTEP_ROW_NLL, .gamma = 2);
+	REFUSED("gamma is -1, want a number", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .gamma = -1);
+	REFUSED("labels[1] is 3, want a class", .model = LOCKSTEP_ROW_NLL);
+	b.targets = x;
+	REFUSED("targets are given, want NULL", .model = LOCKSTEP_ROW_NLL);
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
+}
+
+static void refuse_pairs(void) {
+	float x[12] = {0}, grad[6] = {5}, bad[2] = {1, 2};
+	double v = 5;
+	lockstep_error e;
+	const lockstep_pairs good = {.x = x, .y = x + 6, .rows = 2, .columns = 3, .grad_x = grad};
+	lockstep_pairs b = good;
+#define REFUSED(status, message) refused(lockstep_loss_cosine_embedding(NULL, &b, 0, 0, 1, &v, &e), &e, status, message)
+	refused(lockstep_loss_cosine_embedding(NULL, &b, 2, 0, 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "margin is 2, want");
+	refused(lockstep_loss_cosine_embedding(NULL, &b, 0, -1, 1, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "eps is -1, want");
+	b.y = NULL;
+	REFUSED(LOCKSTEP_NULL, "y is NULL");
+	b = good, b.labels = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "labels[1] is 2, want 1 or -1");
+	b = good, bad[0] = -1, b.weights = bad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[0] is -1");
+	b = good, b.grad_y = grad;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "grad_x is 6 elements at ");
+	b = good, b.columns = (1 << 20) + 1;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "columns is 1048577");
+	b = good, b.reduction = LOCKSTEP_REDUCE_NONE;
+	REFUSED(LOCKSTEP_NULL, "each is NULL");
+	b.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+#undef REFUSED
+	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }
 
 static void refuse_models(void) {
@@ -664,6 +803,8 @@ void test_losses(void) {
 	refuse_losses();
 	refuse_options();
 	refuse_rows();
+	refuse_row_losses();
+	refuse_pairs();
 	refuse_models();
 	compare_defaults();
 	refuse_softmax();

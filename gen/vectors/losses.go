@@ -83,6 +83,11 @@ var lossList = []lossCase{
 		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: x}
 	})},
 	{"softmax_linear", softmaxLinear},
+	{"loss_bce_with_class_logits", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		return loss.BCEWithLogits{Reduction: r, Scaling: s, Smoothing: float64(option) / 4, PosWeights: []float32{float32(x), 0, 3}}
+	})},
+	{"loss_of_rows", rowLoss},
+	{"loss_cosine_embedding", cosineEmbedding},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -276,8 +281,95 @@ func crossEntropy(s *source, h *draws.Hash) {
 	if b.Targets == nil {
 		b.Labels = s.labels(rows, classes)
 	}
+	s.logits(&b, rows*classes)
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewCrossEntropy(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
+}
+
+// rowLoss has what crossEntropy has, of a loss of labels.
+func rowLoss(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	if s.Below(2) > 0 {
+		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
+	}
+	o.EmptyMean = loss.EmptyMean(s.Below(2))
+	option, x := s.Below(2) > 0, float64(s.unit())
+	switch {
+	case o.Model == loss.SoftmaxFocal:
+		o.Gamma = 4 * x
+	case o.Model != loss.NLL && option:
+		o.Margin = loss.Weight(x - .25)
+	}
+	o.Squared = o.Model == loss.MultiMargin && s.Below(2) > 0
+	b := loss.Rows{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit())), Labels: s.labels(rows, classes)}
+	s.logits(&b, rows*classes)
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewRowLoss(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
+}
+
+func cosineEmbedding(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
+	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(3)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
+	b := loss.Pairs{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit()))}
+	if s.Below(2) > 0 {
+		b.Labels = make([]float32, rows)
+		for i := range b.Labels {
+			b.Labels[i] = 1 - 2*float32(s.Below(2))
+		}
+	}
 	wild := s.Below(3) == 0
-	b.Logits = make([]float32, rows*classes)
+	b.X, b.Y = s.numbers(rows*columns, wild), s.numbers(rows*columns, wild)
+	if s.Below(2) > 0 {
+		b.GradX = make([]float32, len(b.X))
+	}
+	if s.Below(2) > 0 {
+		b.GradY = make([]float32, len(b.X))
+	}
+	if s.Below(2) > 0 || l.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	value, err := l.Eval(rows, b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.GradX...)
+	h.Floats(b.GradY...)
+	h.Floats(b.Each...)
+}
+
+// numbers are from -1 to 1, or wild ones.
+func (s *source) numbers(n int, wild bool) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		if x[i] = 2*s.unit() - 1; wild {
+			x[i] = s.value()
+		}
+	}
+	return x
+}
+
+// logits draws n of them, and the place of the gradient.
+func (s *source) logits(b *loss.Rows, n int) {
+	wild := s.Below(3) == 0
+	b.Logits = make([]float32, n)
 	for i := range b.Logits {
 		if b.Logits[i] = 16 * s.unit(); wild {
 			b.Logits[i] = s.value()
@@ -289,16 +381,6 @@ func crossEntropy(s *source, h *draws.Hash) {
 	case 2:
 		b.Grad = b.Logits
 	}
-	if s.Below(2) > 0 || o.Reduction == loss.None {
-		b.Each = make([]float32, rows)
-	}
-	l, err := loss.NewCrossEntropy(classes, o)
-	must(err)
-	value, err := l.Eval(b)
-	must(err)
-	h.Doubles(value)
-	h.Floats(b.Grad...)
-	h.Floats(b.Each...)
 }
 
 func (s *source) entropyOptions(classes int) loss.CrossEntropyOptions {

@@ -58,6 +58,91 @@ def test_formula(rows: int, classes: int, soft: bool, options: dict[str, Any], r
     np.testing.assert_array_equal(place, got)
 
 
+def of_labels(name: str, z: Doubles, y: int) -> Any:
+    """The loss of a row as its formula says."""
+    others = np.delete(z, y)
+    p = np.exp(z[y]) / np.exp(z).sum()
+    return {
+        "nll": -z[y],
+        "multi_margin": np.maximum(0, 1 - z[y] + others).sum() / len(z),
+        "multi_margin 2": (np.maximum(0, 0.5 - z[y] + others) ** 2).sum() / len(z),
+        "crammer_singer": max(0, 2 - z[y] + others.max()),
+        "categorical_hinge": max(0, 1 - z[y] + max(0, others.max())),
+        "softmax_focal": -((1 - p) ** 1.5) * np.log(p),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("nll", {}),
+        ("multi_margin", {}),
+        ("multi_margin 2", {"p": 2, "margin": 0.5}),
+        ("crammer_singer", {"margin": 2}),
+        ("categorical_hinge", {}),
+        ("softmax_focal", {"gamma": 1.5}),
+    ],
+)
+@pytest.mark.parametrize(("rows", "classes"), [(40, 10), (3, 4500)])
+def test_losses_of_labels(rows: int, classes: int, name: str, options: dict[str, Any]) -> None:
+    loss = getattr(ln, name.split()[0])
+    logits, labels, _ = data(rows, classes)
+    weights, factors = np.linspace(0.5, 2, classes, dtype=np.float32), np.linspace(1, 2, rows, dtype=np.float32)
+    labels[1] = 3
+    w = weights[labels].astype(np.float64)
+    each = np.array([of_labels(name, z, y) for z, y in zip(logits.astype(np.float64), labels)]) * w * factors
+    each[labels == 3] = 0
+    counts = (w if name == "nll" else np.ones(rows))[labels != 3].sum()
+    grad, losses = np.full_like(logits, np.nan), np.full(rows, np.nan, np.float32)
+    keep: dict[str, Any] = {"class_weights": weights, "weights": factors, "ignore_index": 3, **options}
+    value = loss(logits, labels, grad=grad, each=losses, scale=4, **keep)
+    assert value == pytest.approx(each.sum() / counts, rel=2e-6)
+    np.testing.assert_allclose(losses, each, rtol=4e-6, atol=1e-6)
+    place, step = logits.copy(), np.float32(2**-7)
+    assert loss(place, labels, grad=place, scale=4, pool=Pool(2), **keep) == value
+    np.testing.assert_array_equal(place, grad)
+    for column in (0, int(labels[0])):
+        up, down = logits.copy(), logits.copy()
+        up[0, column] += step
+        down[0, column] -= step
+        slope = (loss(up, labels, **keep) - loss(down, labels, **keep)) / (2 * step)
+        assert grad[0, column] == pytest.approx(4 * slope, abs=1e-3)  # there are kinks between
+    assert np.isnan(loss(logits[:0], labels[:0], **options))
+    assert loss(logits[:0], labels[:0], empty="zero", **options) == 0
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 10), (3, 4500)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
+    x, _, _ = data(rows, columns)
+    y, target = x[::-1] + np.float32(1), np.where(np.arange(rows) % 2, -1, 1).astype(np.float32)
+    w = np.linspace(1, 2, rows, dtype=np.float32)
+
+    def losses(x: Any, y: Any) -> Any:
+        c = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
+        return w * np.where(target > 0, 1 - c, np.maximum(0, c - 0.05))
+
+    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction == "mean" else 1
+    grads, each = [np.full_like(x, np.nan) for _ in range(2)], np.full(rows, np.nan, np.float32)
+    value = ln.cosine_embedding(
+        x, y, target, margin=0.05, weights=w, reduction=reduction, scale=4, grad_x=grads[0], grad_y=grads[1], each=each
+    )
+    assert value == pytest.approx(losses(p, q).sum() / divisor, rel=1e-6)
+    np.testing.assert_allclose(each, losses(p, q), atol=1e-6)
+    for column in (0, columns - 1):
+        step = np.zeros(columns)
+        step[column] = 1e-5
+        by_x, by_y = losses(p + step, q) - losses(p - step, q), losses(p, q + step) - losses(p, q - step)
+        np.testing.assert_allclose(grads[0][:, column], 4 * by_x / 2e-5 / divisor, atol=1e-6)
+        np.testing.assert_allclose(grads[1][:, column], 4 * by_y / 2e-5 / divisor, atol=1e-6)
+    with pytest.raises(ArgumentError, match=r"labels\[0\] is 0"):
+        ln.cosine_embedding(x, y, np.zeros(rows, np.float32))
+    with pytest.raises(ArgumentError, match="y has the shape"):
+        ln.cosine_embedding(x, y[:1])
+    with pytest.raises(ArgumentError, match="x has the shape"):
+        ln.cosine_embedding(x[0], y[0])
+
+
 def test_threads_change_no_bit() -> None:
     logits, labels, _ = data(600, 1000)
     one, two = np.empty_like(logits), np.empty_like(logits)
@@ -95,6 +180,15 @@ def test_refused() -> None:
         with pytest.raises(ArgumentError) as e:
             ln.cross_entropy(*arguments, grad=grad)  # type: ignore[arg-type]
         assert message in str(e.value)
+    for loss in (ln.nll, ln.multi_margin, ln.crammer_singer, ln.categorical_hinge, ln.softmax_focal):
+        with pytest.raises(ArgumentError, match=r"labels\[0\] is 5"):
+            loss(logits, np.array([5, 0, 0, 0]), grad=grad)
+        with pytest.raises(ArgumentError, match="targets are given"):
+            loss(logits, targets, grad=grad)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="p is 3"):
+        ln.multi_margin(logits, labels, p=3, grad=grad)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="gamma is -1"):
+        ln.softmax_focal(logits, labels, gamma=-1, grad=grad)
     with pytest.raises(ArgumentError, match="empty is 'no'"):
         ln.cross_entropy(logits, labels, empty="no", grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="smoothing is 2"):

@@ -41,6 +41,9 @@ CASES: list[Case] = [
     ("binary_cross_entropy", PROBABILITIES, CLASSES, {"weight": WEIGHTS[:, :1]}),
     ("binary_cross_entropy_with_logits", NUMBERS, CLASSES, {}),
     ("binary_cross_entropy_with_logits", NUMBERS, CLASSES, {"weight": WEIGHTS[0], "pos_weight": torch.tensor(3.0)}),
+    ("binary_cross_entropy_with_logits", NUMBERS, CLASSES, {"pos_weight": 3 * WEIGHTS[1], "weight": WEIGHTS}),
+    ("binary_cross_entropy_with_logits", NUMBERS, PROBABILITIES, {"pos_weight": WEIGHTS[:, :1]}),
+    ("binary_cross_entropy_with_logits", NUMBERS, CLASSES, {"pos_weight": torch.arange(17.0)}),  # one is 0
     ("poisson_nll_loss", NUMBERS, COUNTS, {}),
     ("poisson_nll_loss", PROBABILITIES, COUNTS, {"log_input": False, "full": True}),
     ("kl_div", LOGS, SHARES, {}),
@@ -146,7 +149,6 @@ def test_what_is_refused() -> None:
         (lambda: ours.mse_loss(x, y.clone().requires_grad_()), "^target wants a gradient"),
         (lambda: ours.mse_loss(x.to("meta"), y), "^input is on meta"),
         (lambda: ours.huber_loss(x, y, weight=x.double()), "^weight is torch.float64"),
-        (lambda: ours.binary_cross_entropy_with_logits(x, y, pos_weight=torch.ones(17)), "^pos_weight has the shape"),
     ]
     for call, message in unsupported:
         with pytest.raises(UnsupportedError, match=message):
@@ -157,6 +159,8 @@ def test_what_is_refused() -> None:
         (lambda: ours.huber_loss(x, y, delta=0), "^delta is 0"),
         (lambda: ours.gaussian_nll_loss(x, y, -1.0), "^var has negative"),
         (lambda: ours.poisson_nll_loss(x, y, log_input=False, eps=-1), "^eps is -1"),
+        (lambda: ours.binary_cross_entropy_with_logits(x, y, pos_weight=torch.ones(2)), "^pos_weight has the shape"),
+        (lambda: ours.binary_cross_entropy_with_logits(x, y, pos_weight=-torch.ones(17)), "^pos_weight has elements"),
     ]
     for call, message in arguments:
         with pytest.raises(ArgumentError, match=message):

@@ -14,15 +14,21 @@ from lockstep.torch import UnsupportedError, functional
 F = torch.nn.functional
 
 
-def both(x: Any, target: Any, upstream: Any = None, **options: Any) -> None:
-    """Compares value and gradient."""
+def both(x: Any, target: Any, upstream: Any = None, name: str = "cross_entropy", **options: Any) -> None:
+    """Compares value and gradient with PyTorch's."""
+    compare(getattr(functional, name), getattr(F, name), x, target, upstream, **options)
+
+
+def compare(
+    ours: Any, torchs: Any, x: Any, target: Any, upstream: Any = None, rtol: float = 2e-5, **options: Any
+) -> None:
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    got, want = functional.cross_entropy(mine, target, **options), F.cross_entropy(theirs, target, **options)
+    got, want = ours(mine, target, **options), torchs(theirs, target, **options)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, equal_nan=True)
     g = torch.ones_like(want) if upstream is None else upstream.expand_as(want)
-    got.backward(g)  # type: ignore[no-untyped-call]
+    got.backward(g)
     want.backward(g)
-    torch.testing.assert_close(mine.grad, theirs.grad, rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(mine.grad, theirs.grad, rtol=rtol, atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -34,7 +40,7 @@ def test_like_torch(shape: tuple[int, ...], weighted: bool, smoothing: float, re
     x, classes = 3 * torch.randn(shape), shape[0] if len(shape) == 1 else shape[1]
     outer = shape[:0] + shape[2:] if len(shape) == 1 else (shape[0], *shape[2:])
     labels = torch.randint(classes, outer)
-    options = {"reduction": reduction, "label_smoothing": smoothing}
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
     if weighted:
         options["weight"] = torch.rand(classes) + 0.5
     both(x, labels, **options)
@@ -44,6 +50,66 @@ def test_like_torch(shape: tuple[int, ...], weighted: bool, smoothing: float, re
         both(x, labels, **options)
         both(x, torch.where(labels == -100, 2, labels), ignore_index=2, **options)
     both(x, torch.rand(shape), **options)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3), (64, 10)])
+def test_losses_of_labels_like_torch(shape: tuple[int, ...], weighted: bool, reduction: str) -> None:
+    torch.manual_seed(3)
+    x, classes = 2 * torch.randn(shape), shape[0] if len(shape) == 1 else shape[1]
+    outer = () if len(shape) == 1 else (shape[0], *shape[2:])
+    labels = torch.randint(classes, outer)
+    options: dict[str, Any] = {"reduction": reduction}
+    if weighted:
+        options["weight"] = torch.rand(classes) + 0.5
+    upstream = torch.tensor(0.25)
+    for p, margin in ((1, 1.0), (2, 0.4)) if len(shape) < 3 else ():
+        # torch adds the label's gradient up in float32, one by one
+        both(x, labels, upstream, "multi_margin_loss", rtol=1e-4, p=p, margin=margin, **options)
+    logs = x.log_softmax(-1 if len(shape) == 1 else 1)
+    both(logs, labels, upstream, "nll_loss", **options)
+    if len(shape) > 1:
+        labels.view(-1)[0] = -100
+        both(logs, labels, None, "nll_loss", **options)
+        both(logs, torch.where(labels == -100, 2, labels), None, "nll_loss", ignore_index=2, **options)
+    alpha = options.pop("weight", None)
+
+    def focal(x: Any, labels: Any, *, gamma: float, reduction: str, **_: Any) -> Any:
+        cross = F.cross_entropy(x, labels, reduction="none")
+        weight = torch.ones_like(cross) if alpha is None else alpha[labels.clamp(min=0)]
+        each = weight * (1 - torch.exp(-cross)) ** gamma * cross
+        return each if reduction == "none" else each.sum() / ((labels >= 0).sum() if reduction == "mean" else 1)
+
+    for gamma in (0, 1.5, 2):
+        compare(functional.softmax_focal_loss, focal, x, labels, upstream, alpha=alpha, gamma=gamma, **options)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (64, 10)])
+def test_cosine_embedding_like_torch(shape: tuple[int, ...], reduction: str) -> None:
+    torch.manual_seed(4)
+    x, y = torch.randn(shape) + 0.3, torch.randn(shape) + 0.3
+    target = torch.where(torch.arange(shape[0]) % 2 == 0, -1, 1) if len(shape) > 1 else torch.tensor(1)
+    for which in ((True, True), (True, False), (False, True)):
+        mine = [v.clone().requires_grad_(wanted) for v, wanted in zip((x, y), which)]
+        theirs = [v.clone().requires_grad_(wanted) for v, wanted in zip((x, y), which)]
+        got = functional.cosine_embedding_loss(mine[0], mine[1], target, 0.1, reduction=reduction)
+        want = F.cosine_embedding_loss(*theirs, target, 0.1, reduction=reduction)
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+        up = torch.rand_like(want)
+        got.backward(up)  # type: ignore[no-untyped-call]
+        want.backward(up)
+        for a, b in zip(mine, theirs):
+            assert (a.grad is None) == (b.grad is None)
+            if b.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=2e-5, atol=1e-6)
+    with pytest.raises(ArgumentError, match=r"labels\[0\] is 2"):
+        functional.cosine_embedding_loss(x, y, 2 * torch.ones(target.shape))
+    with pytest.raises(ArgumentError, match="the shapes are"):
+        functional.cosine_embedding_loss(x, y[:1], target)
+    with pytest.raises(UnsupportedError, match="input2 is torch.float64"):
+        functional.cosine_embedding_loss(x, y.double(), target)
 
 
 def test_strided_and_each_upstream() -> None:
@@ -103,6 +169,16 @@ def test_refused() -> None:
         functional.cross_entropy(x, labels, reduction="most")
     with pytest.raises(UnsupportedError, match="target is torch.int32"):
         functional.cross_entropy(x, labels.int())
+    with pytest.raises(ArgumentError, match=r"labels\[0\] is 5"):
+        functional.multi_margin_loss(x, labels)
+    with pytest.raises(ArgumentError, match="p is 3"):
+        functional.multi_margin_loss(x, labels, p=3)
+    with pytest.raises(ArgumentError, match="input has the shape"):
+        functional.multi_margin_loss(x.view(4, 5, 1), labels)
+    with pytest.raises(UnsupportedError, match="target is torch.float32"):
+        functional.nll_loss(x, x)
+    with pytest.raises(ArgumentError, match="gamma is -1"):
+        functional.softmax_focal_loss(x, labels, gamma=-1)
     with pytest.raises(UnsupportedError, match="size_average"):
         functional.cross_entropy(x, labels, size_average=True)
     with pytest.raises(UnsupportedError, match="target requires a gradient"):

@@ -24,6 +24,7 @@ and in loss/testdata/golden
                        gradient, then the losses of the elements if reduction is "none"
 FRAMEWORK.json         one object per case, see write_loss_case, and the gradient that the
                        framework picks where none is unique
+rows.json, rows_FRAMEWORK.json   losses of rows, see tables/row_losses.py
 linear.json            linear models: data, values and gradients in float64, of PyTorch;
                        softmax_linear.json of softmax regression
 
@@ -78,10 +79,10 @@ def main() -> None:
         if framework == "torch":
             subprocess.run([python, HERE / "tables" / "scaler.py", HERE / "scaler.json"], check=True)
             subprocess.run([python, HERE / "tables" / "soap.py", HERE / "soap"], check=True)
-            subprocess.run([python, HERE / "tables" / "row_losses.py", LOSS], check=True)
         if framework == "optax":
             subprocess.run([python, HERE / "tables" / "sophia.py", HERE / "sophia"], check=True)
-        if framework != "tensorflow":  # whose schedules and Muon are Keras'
+        if framework != "tensorflow":  # whose schedules, Muon and losses are Keras'
+            subprocess.run([python, HERE / "tables" / "row_losses.py", framework, LOSS], check=True)
             subprocess.run([python, HERE / "tables" / "schedules.py", framework, HERE / "schedules"], check=True)
             subprocess.run([python, HERE / "tables" / "muon.py", framework, HERE / "muon"], check=True)
 

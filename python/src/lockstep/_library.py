@@ -155,6 +155,22 @@ class CrossEntropyOptions(Structure):
     ]
 
 
+class RowLossOptions(Structure):
+    """Which loss of rows and labels it is."""
+
+    _fields_ = [
+        ("model", c_int),
+        ("reduction", c_int),
+        ("class_weights", c_void_p),
+        ("ignores", c_int),
+        ("ignored", c_int64),
+        ("empty_is_zero", c_int),
+        ("margin", POINTER(c_double)),
+        ("squared", c_int),
+        ("gamma", c_double),
+    ]
+
+
 class LossRows(Structure):
     """Rows of logits, what is right, and where the gradient and the losses go."""
 
@@ -177,6 +193,23 @@ class SoftmaxRows(Structure):
         *((name, c_void_p) for name in "xwb"),
         *((name, c_size_t) for name in ("rows", "features", "classes")),
         *((name, c_void_p) for name in ("labels", "targets", "weights", "grad_w", "grad_b", "grad_x", "each")),
+    ]
+
+
+class Pairs(Structure):
+    """Pairs of rows, and where their gradients and losses go."""
+
+    _fields_ = [
+        ("x", c_void_p),
+        ("y", c_void_p),
+        ("rows", c_size_t),
+        ("columns", c_size_t),
+        ("labels", c_void_p),
+        ("weights", c_void_p),
+        ("reduction", c_int),
+        ("grad_x", c_void_p),
+        ("grad_y", c_void_p),
+        ("each", c_void_p),
     ]
 
 
@@ -355,6 +388,28 @@ _softmax_linear = _function(
     _P,
     c_size_t,
     _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
+_loss_of_rows = _function(
+    "lockstep_loss_of_rows",
+    c_int,
+    _P,
+    POINTER(RowLossOptions),
+    POINTER(LossRows),
+    c_double,
+    _P,
+    POINTER(c_double),
+    POINTER(_Error),
+)
+_cosine_embedding = _function(
+    "lockstep_loss_cosine_embedding",
+    c_int,
+    _P,
+    POINTER(Pairs),
+    c_double,
+    c_double,
+    c_double,
     POINTER(c_double),
     POINTER(_Error),
 )
@@ -1234,6 +1289,21 @@ def softmax_linear(
     handle = None if pool is None else pool.handle
     arguments = (byref(options), byref(rows), scale, floats, n, handle, byref(value), byref(error))
     _check(_softmax_linear(None, *arguments), error)
+    return value.value
+
+
+def loss_of_rows(options: RowLossOptions, rows: LossRows, scale: float, pool: Pool | None = None) -> float:
+    """The value of a loss of rows and labels, whose gradient is multiplied by the scale."""
+    value, error = c_double(), _Error()
+    handle = None if pool is None else pool.handle
+    _check(_loss_of_rows(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
+    return value.value
+
+
+def cosine_embedding(pairs: Pairs, margin: float, eps: float, scale: float) -> float:
+    """The value of the cosine embedding loss of pairs, whose gradients are multiplied by the scale."""
+    value, error = c_double(), _Error()
+    _check(_cosine_embedding(None, byref(pairs), margin, eps, scale, byref(value), byref(error)), error)
     return value.value
 
 

@@ -1,7 +1,9 @@
-"""Losses of rows of logits as PyTorch has them, with their gradients.
+"""Losses of rows of logits as a framework has them, with their gradients.
 
-rows.json has the logits, labels, targets and class weights, in rows, and of each case its options,
-value and gradient, and for the reduction "none" the losses of the rows; that of "sum" is their sum.
+rows.json has the logits, labels, targets and class weights, in rows, and PyTorch's cases, rows_keras.json and
+rows_optax.json those of the others: of each its options, value and gradient, and for the reduction "none" the losses
+of the rows; that of "sum" is their sum. Where "clean" is true an infinite logit was -4, and where "every" is the
+label that is ignored was 0.
 softmax_linear.json has softmax regression in float64: data, values and gradients.
 """
 
@@ -9,11 +11,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from common import SEED, write_json
+from common import *
 
 ROWS, CLASSES, IGNORED = 6, 7, -100
+REDUCTIONS = ("mean", "none")
+SIGNS, MARGIN = [1.0, -1.0] * (ROWS // 2), -0.5  # of cosine embeddings, of logits and targets
 
 
 def make_inputs() -> dict[str, np.ndarray]:
@@ -33,29 +36,111 @@ def short(x):
     return float(f"{float(x):.9g}")  # which a float32 comes back from
 
 
-def numbers(tensor):
-    return [short(x) for x in tensor.flatten()]
+def numbers(array):
+    return [short(x) for x in np.asarray(array).flatten()]
 
 
-def case(data, reduction, smoothing, weighted, soft):
-    # An infinite logit has no smoothed or soft loss.
-    x = torch.tensor(data["logits"] if not soft and smoothing == 0 else np.nan_to_num(data["logits"], neginf=-4), requires_grad=True)
-    loss = torch.nn.functional.cross_entropy(
-        x, torch.tensor(data["targets"] if soft else data["labels"]),
-        torch.tensor(data["weights"]) if weighted else None,
-        ignore_index=IGNORED, reduction=reduction, label_smoothing=smoothing)
-    loss.sum().backward()
-    return {"reduction": reduction, "smoothing": smoothing, "weighted": weighted, "soft": soft,
-            "value": short(loss.detach().sum()), "each": numbers(loss.detach()) if reduction == "none" else [], "gradient": numbers(x.grad)}
+class Inputs:
+    """What a case takes."""
+
+    def __init__(self, data, clean=False, every=False):
+        self.logits = np.nan_to_num(data["logits"], neginf=-4) if clean else data["logits"]
+        self.labels = np.where(data["labels"] == IGNORED, 0, data["labels"]) if every else data["labels"]
+        self.targets, self.weights = data["targets"], data["weights"]
+        self.hot = np.eye(CLASSES, dtype=np.float32)[self.labels.clip(0)]
 
 
-def write(folder: Path) -> None:
+def case(options, reduction, value, gradient):
+    return {"reduction": reduction, **options, "value": short(value.sum()),
+            "each": numbers(value) if reduction == "none" else [], "gradient": numbers(gradient)}
+
+
+def torch_cases(data):
+    import torch
+    F = torch.nn.functional
+    torch.set_num_threads(1)
+    cases = []
+
+    def add(function, reduction, options, clean, every, by=lambda x: x):
+        i = Inputs(data, clean, every)
+        x = by(torch.tensor(i.logits)).detach().requires_grad_()
+        loss = function(x, i, torch.tensor(i.weights) if options["weighted"] else None, reduction)
+        loss.sum().backward()
+        cases.append(case({**options, "clean": clean, "every": every}, reduction, loss.detach(), x.grad))
+
+    for r in REDUCTIONS:
+        for s in (0.0, 0.1):
+            for w in (False, True):
+                for soft in (False, True):
+                    add(lambda x, i, w, r: F.cross_entropy(x, torch.tensor(i.targets if soft else i.labels), w, ignore_index=IGNORED,
+                                                           reduction=r, label_smoothing=s),
+                        r, {"smoothing": s, "weighted": w, "soft": soft}, soft or s > 0, False)
+        for w in (False, True):
+            add(lambda x, i, w, r: F.nll_loss(x, torch.tensor(i.labels), w, ignore_index=IGNORED, reduction=r),
+                r, {"loss": "NLL", "weighted": w}, False, False)
+            for p, margin in ((1, 1.0), (2, 0.5)):
+                add(lambda x, i, w, r: F.multi_margin_loss(x, torch.tensor(i.labels), p, margin, w, reduction=r),
+                    r, {"loss": "MultiMargin", "weighted": w, "squared": p == 2, "margin": margin}, False, True)
+        add(lambda x, i, w, r: F.cosine_embedding_loss(x, torch.tensor(i.targets), torch.tensor(SIGNS), MARGIN, reduction=r),
+            r, {"loss": "CosineEmbedding", "margin": MARGIN, "eps": 1e-12, "weighted": False}, True, True)
+    return f"pytorch {torch.__version__.split('+')[0]}", cases
+
+
+def keras_cases(data):
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    import keras
+    import tensorflow as tf
+    losses, cases = keras.losses, []
+
+    def add(loss, reduction, options, target, clean=True, every=True):
+        i = Inputs(data, clean, every)
+        x = tf.constant(i.logits)
+        made = loss(reduction="sum_over_batch_size" if reduction == "mean" else None)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = made(target(i), x)
+        cases.append(case({**options, "clean": clean, "every": every}, reduction, value.numpy(), tape.gradient(value, x).numpy()))
+
+    for r in REDUCTIONS:
+        add(lambda **r: losses.SparseCategoricalCrossentropy(from_logits=True, **r), r, {}, lambda i: i.labels)
+        add(lambda **r: losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED, **r), r, {}, lambda i: i.labels, every=False)
+        add(lambda **r: losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, **r), r, {"smoothing": 0.1, "soft": True}, lambda i: i.targets)
+        add(losses.CategoricalHinge, r, {"loss": "CategoricalHinge"}, lambda i: i.hot)
+        for gamma in (2.0, 1.5):
+            add(lambda **r: losses.CategoricalFocalCrossentropy(from_logits=True, alpha=1.0, gamma=gamma, **r), r,
+                {"loss": "SoftmaxFocal", "gamma": gamma}, lambda i: i.hot)
+    return f"keras {version('keras')} on tensorflow {version('tensorflow')}", cases
+
+
+def optax_cases(data):
+    import jax
+    import optax
+    losses, cases = optax.losses, []
+
+    def add(function, reduction, options, target, clean=True, every=True, **arguments):
+        i = Inputs(data, clean, every)
+        reduced = lambda x: (lambda each: each.mean() if reduction == "mean" else each)(function(x, target(i), **arguments))
+        gradient = jax.grad(lambda x: reduced(x).sum())(i.logits)
+        cases.append(case({**options, "clean": clean, "every": every}, reduction, reduced(i.logits), gradient))
+
+    for r in REDUCTIONS:
+        add(losses.softmax_cross_entropy_with_integer_labels, r, {}, lambda i: i.labels, clean=False)
+        add(losses.softmax_cross_entropy, r, {"soft": True}, lambda i: i.targets)
+        add(losses.cosine_distance, r, {"loss": "CosineEmbedding"}, lambda i: i.targets)
+        add(losses.multiclass_hinge_loss, r, {"loss": "CrammerSinger"}, lambda i: i.labels)
+    return f"optax {version('optax')} on jax {version('jax')}", cases
+
+
+def write(framework: str, folder: Path) -> None:
     data = make_inputs()
-    cases = [case(data, r, s, w, t) for r in ("mean", "none") for s in (0.0, 0.1) for w in (False, True) for t in (False, True)]
+    name, cases = {"torch": torch_cases, "keras": keras_cases, "optax": optax_cases}[framework](data)
+    if framework != "torch":
+        write_json(folder / f"rows_{framework}.json", {"framework": name, "cases": cases})
+        return
     lists = {name: numbers(values) for name, values in data.items()}
     lists["labels"] = data["labels"].tolist()
     lists["logits"] = [x if np.isfinite(x) else None for x in lists["logits"]]  # minus infinity
-    write_json(folder / "rows.json", {"framework": f"pytorch {torch.__version__.split('+')[0]}", **lists, "cases": cases})
+    write_json(folder / "rows.json", {"framework": name, **lists, "cases": cases})
 
 
 def softmax_case(data, smoothing, weighted, soft, intercept):
@@ -81,6 +166,6 @@ def write_softmax(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    write(Path(sys.argv[1]))
-    write_softmax(Path(sys.argv[1]))
+    write(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[1] == "pytorch":
+        write_softmax(Path(sys.argv[2]))

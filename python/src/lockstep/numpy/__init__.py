@@ -41,8 +41,16 @@ from ._loss import (
     soft_margin,
     squared_hinge,
 )
-from ._optimizer import Group, Optimizer
-from ._row_loss import cross_entropy
+from ._optimizer import Group, Optimizer, TypedState
+from ._row_loss import (
+    categorical_hinge,
+    cosine_embedding,
+    crammer_singer,
+    cross_entropy,
+    multi_margin,
+    nll,
+    softmax_focal,
+)
 from ._softmax_linear import SoftmaxLinear
 
 __all__ = [
@@ -59,6 +67,9 @@ __all__ = [
     "add_rows",
     "bce",
     "bce_with_logits",
+    "categorical_hinge",
+    "cosine_embedding",
+    "crammer_singer",
     "cross_entropy",
     "dots",
     "exp",
@@ -75,6 +86,8 @@ __all__ = [
     "mae",
     "matmul",
     "mse",
+    "multi_margin",
+    "nll",
     "penalty",
     "poisson_nll",
     "preset",
@@ -82,6 +95,7 @@ __all__ = [
     "sigmoid",
     "smooth_l1",
     "soft_margin",
+    "softmax_focal",
     "softplus",
     "split_bf16",
     "sqrt",

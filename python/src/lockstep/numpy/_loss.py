@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from ctypes import c_double, c_void_p
+from ctypes import c_double, c_size_t, c_void_p
 from typing import Any, Literal
 
 import numpy as np
@@ -158,7 +158,7 @@ def bce_with_logits(
     pred: Array,
     target: Array,
     *,
-    pos_weight: float = 1,
+    pos_weight: float | Array = 1,
     smoothing: float = 0,
     reduction: Reduction = "mean",
     grad: Array | None = None,
@@ -168,11 +168,18 @@ def bce_with_logits(
 ) -> float:
     """The binary cross-entropy of σ(pred), right to a few units in the last place for any prediction.
 
-    ``pos_weight`` multiplies the loss of positive targets; ``smoothing`` is that of ``bce``.
+    ``pos_weight`` multiplies the loss of positive targets: a number, or one for each class, which the last dimension
+    has; of these targets are from 0 to 1, and losses of those between may be off by some pred units of the weight.
+    ``smoothing`` is that of ``bce``.
     """
-    option = c_double(pos_weight)
+    name = "lockstep_loss_bce_with_logits"
+    option: list[Any] = [c_double(1 if isinstance(pos_weight, np.ndarray) else pos_weight)]
+    if isinstance(pos_weight, np.ndarray):
+        classes = np.shape(pred)[-1:]
+        name = "lockstep_loss_bce_with_class_logits"
+        option = [c_void_p(address_of(pos_weight, "pos_weight", classes)), c_size_t(pos_weight.size)]
     return _eval(
-        "lockstep_loss_bce_with_logits",
+        name,
         pred,
         target,
         reduction,
@@ -180,7 +187,7 @@ def bce_with_logits(
         each,
         weight,
         grad_scale,
-        option,
+        *option,
         smoothing=smoothing,
     )
 

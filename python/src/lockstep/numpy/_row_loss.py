@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import c_double, pointer
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,9 @@ from ._arrays import Array, address, address_of
 from ._loss import Reduction, _choice
 
 Classes = npt.NDArray[np.int64]
+
+# The models of C.
+_NLL, _MULTI_MARGIN, _CRAMMER_SINGER, _CATEGORICAL_HINGE, _SOFTMAX_FOCAL = range(1, 6)
 
 
 def cross_entropy(
@@ -45,23 +49,282 @@ def cross_entropy(
     The threads of a ``lockstep.Pool`` share the rows, with the same bits. Raises ArgumentError for a class that there
     is not, and has written nothing.
     """
-    if not isinstance(logits, np.ndarray) or logits.ndim != 2:
-        raise ArgumentError(f"logits has the shape {np.shape(logits)}, want rows of classes")
-    rows, classes = logits.shape
-    o = _options(classes, reduction, class_weights, ignore_index, smoothing, z_loss, empty)
-    right: Any = target
-    labels = isinstance(right, np.ndarray) and right.dtype.kind in "iu"
-    b = c.LossRows(
-        address(logits, "logits"),
+    b = _rows(logits, target, weights, grad, each)
+    o = _options(logits.shape[1], reduction, class_weights, ignore_index, smoothing, z_loss, empty)
+    return c.cross_entropy(o, b, scale, pool)
+
+
+def nll(
+    log_probabilities: Array,
+    target: Classes,
+    *,
+    class_weights: Array | None = None,
+    ignore_index: int | None = None,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    empty: Literal["nan", "zero"] = "nan",
+    scale: float = 1,
+    grad: Array | None = None,
+    each: Array | None = None,
+    pool: Pool | None = None,
+) -> float:
+    """The negative log-likelihood of the class of each row, of logarithms of probabilities.
+
+    This and the losses below have the arguments of ``cross_entropy``, ``target`` classes alone. A row whose class has
+    the weight 0 costs nothing. The mean is over the sum of the class weights as PyTorch's; that of the others is over
+    the rows that are not ignored.
+    """
+    return _of_labels(
+        _NLL,
+        log_probabilities,
+        target,
+        class_weights=class_weights,
+        ignore_index=ignore_index,
+        weights=weights,
+        reduction=reduction,
+        empty=empty,
+        scale=scale,
+        grad=grad,
+        each=each,
+        pool=pool,
+    )
+
+
+def multi_margin(
+    scores: Array,
+    target: Classes,
+    *,
+    p: Literal[1, 2] = 1,
+    margin: float = 1,
+    class_weights: Array | None = None,
+    ignore_index: int | None = None,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    empty: Literal["nan", "zero"] = "nan",
+    scale: float = 1,
+    grad: Array | None = None,
+    each: Array | None = None,
+    pool: Pool | None = None,
+) -> float:
+    """max(0, margin - z[y] + z[c])ᵖ, summed over the other classes c and divided by the number of classes.
+
+    PyTorch's multi_margin_loss.
+    """
+    return _of_labels(
+        _MULTI_MARGIN,
+        scores,
+        target,
+        margin=margin,
+        squared=p,
+        class_weights=class_weights,
+        ignore_index=ignore_index,
+        weights=weights,
+        reduction=reduction,
+        empty=empty,
+        scale=scale,
+        grad=grad,
+        each=each,
+        pool=pool,
+    )
+
+
+def crammer_singer(
+    scores: Array,
+    target: Classes,
+    *,
+    margin: float = 1,
+    class_weights: Array | None = None,
+    ignore_index: int | None = None,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    empty: Literal["nan", "zero"] = "nan",
+    scale: float = 1,
+    grad: Array | None = None,
+    each: Array | None = None,
+    pool: Pool | None = None,
+) -> float:
+    """max(0, margin - z[y] + z[c]) of the largest other class c alone, the first of several.
+
+    Optax' multiclass_hinge_loss, whose gradient several share.
+    """
+    return _of_labels(
+        _CRAMMER_SINGER,
+        scores,
+        target,
+        margin=margin,
+        class_weights=class_weights,
+        ignore_index=ignore_index,
+        weights=weights,
+        reduction=reduction,
+        empty=empty,
+        scale=scale,
+        grad=grad,
+        each=each,
+        pool=pool,
+    )
+
+
+def categorical_hinge(
+    scores: Array,
+    target: Classes,
+    *,
+    margin: float = 1,
+    class_weights: Array | None = None,
+    ignore_index: int | None = None,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    empty: Literal["nan", "zero"] = "nan",
+    scale: float = 1,
+    grad: Array | None = None,
+    each: Array | None = None,
+    pool: Pool | None = None,
+) -> float:
+    """max(0, margin - z[y] + max(0, z[c])) of the largest other class c: Keras' CategoricalHinge."""
+    return _of_labels(
+        _CATEGORICAL_HINGE,
+        scores,
+        target,
+        margin=margin,
+        class_weights=class_weights,
+        ignore_index=ignore_index,
+        weights=weights,
+        reduction=reduction,
+        empty=empty,
+        scale=scale,
+        grad=grad,
+        each=each,
+        pool=pool,
+    )
+
+
+def softmax_focal(
+    logits: Array,
+    target: Classes,
+    *,
+    gamma: float = 2,
+    class_weights: Array | None = None,
+    ignore_index: int | None = None,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    empty: Literal["nan", "zero"] = "nan",
+    scale: float = 1,
+    grad: Array | None = None,
+    each: Array | None = None,
+    pool: Pool | None = None,
+) -> float:
+    """The cross-entropy of the softmax times (1-p)^gamma, p the probability of the row's class.
+
+    ``class_weights`` are the paper's alphas. Value and gradient are right where p is near to 1 too, at which Keras'
+    CategoricalFocalCrossentropy clips it.
+    """
+    return _of_labels(
+        _SOFTMAX_FOCAL,
+        logits,
+        target,
+        gamma=gamma,
+        class_weights=class_weights,
+        ignore_index=ignore_index,
+        weights=weights,
+        reduction=reduction,
+        empty=empty,
+        scale=scale,
+        grad=grad,
+        each=each,
+        pool=pool,
+    )
+
+
+def cosine_embedding(
+    x: Array,
+    y: Array,
+    target: Array | None = None,
+    *,
+    margin: float = 0,
+    eps: float = 1e-12,
+    weights: Array | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1,
+    grad_x: Array | None = None,
+    grad_y: Array | None = None,
+    each: Array | None = None,
+) -> float:
+    """1 - c of pairs of rows whose target is 1, max(0, c - margin) of -1, c the cosine of the angle between them.
+
+    Without targets they are 1. ``eps`` is added to the squares of norms: PyTorch's, or 0 for Optax' cosine_distance.
+    ``grad_x`` and ``grad_y`` are overwritten with the gradients, times ``scale``, ``each`` with the losses of the rows,
+    of which ``weights`` are factors.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise ArgumentError(f"x has the shape {np.shape(x)}, want rows of columns")
+    rows, columns = x.shape
+    pairs = c.Pairs(
+        address(x, "x"),
+        address_of(y, "y", x.shape),
         rows,
-        classes,
-        _labels(right, rows) if labels else None,
-        None if labels else address_of(right, "target", logits.shape),
+        columns,
+        _optional(target, "target", (rows,)),
         _optional(weights, "weights", (rows,)),
-        None if grad is None else address_of(grad, "grad", logits.shape, writable=True),
+        _choice("reduction", reduction),
+        None if grad_x is None else address_of(grad_x, "grad_x", x.shape, writable=True),
+        None if grad_y is None else address_of(grad_y, "grad_y", x.shape, writable=True),
         None if each is None else address_of(each, "each", (rows,), writable=True),
     )
-    return c.cross_entropy(o, b, scale, pool)
+    return c.cosine_embedding(pairs, margin, eps, scale)
+
+
+def _of_labels(
+    model: int,
+    scores: Array,
+    target: Classes,
+    *,
+    class_weights: Array | None,
+    ignore_index: int | None,
+    weights: Array | None,
+    reduction: str,
+    empty: str,
+    scale: float,
+    grad: Array | None,
+    each: Array | None,
+    pool: Pool | None,
+    margin: float | None = None,
+    squared: int = 1,
+    gamma: float = 0,
+) -> float:
+    b = _rows(scores, target, weights, grad, each)
+    if squared not in (1, 2):
+        raise ArgumentError(f"p is {squared!r}, want 1 or 2")
+    o = c.RowLossOptions(
+        model,
+        _choice("reduction", reduction),
+        _optional(class_weights, "class_weights", scores.shape[1:]),
+        ignore_index is not None,
+        ignore_index or 0,
+        _is_zero(empty),
+        None if margin is None else pointer(c_double(margin)),
+        squared == 2,
+        gamma,
+    )
+    return c.loss_of_rows(o, b, scale, pool)
+
+
+def _rows(
+    scores: Array, target: Any, weights: Array | None, grad: Array | None, each: Array | None
+) -> c.LossRows:
+    """The rows of a call, whose target is classes if they are whole numbers."""
+    if not isinstance(scores, np.ndarray) or scores.ndim != 2:
+        raise ArgumentError(f"logits has the shape {np.shape(scores)}, want rows of classes")
+    rows, classes = scores.shape
+    labels = isinstance(target, np.ndarray) and target.dtype.kind in "iu"
+    return c.LossRows(
+        address(scores, "logits"),
+        rows,
+        classes,
+        _labels(target, rows) if labels else None,
+        None if labels else address_of(target, "target", scores.shape),
+        _optional(weights, "weights", (rows,)),
+        None if grad is None else address_of(grad, "grad", scores.shape, writable=True),
+        None if each is None else address_of(each, "each", (rows,), writable=True),
+    )
 
 
 def _options(
@@ -73,8 +336,6 @@ def _options(
     z_loss: float,
     empty: str,
 ) -> c.CrossEntropyOptions:
-    if empty not in ("nan", "zero"):
-        raise ArgumentError(f"empty is {empty!r}, want 'nan' or 'zero'")
     return c.CrossEntropyOptions(
         _choice("reduction", reduction),
         _optional(class_weights, "class_weights", (classes,)),
@@ -82,8 +343,14 @@ def _options(
         ignore_index or 0,
         smoothing,
         z_loss,
-        empty == "zero",
+        _is_zero(empty),
     )
+
+
+def _is_zero(empty: str) -> bool:
+    if empty not in ("nan", "zero"):
+        raise ArgumentError(f"empty is {empty!r}, want 'nan' or 'zero'")
+    return empty == "zero"
 
 
 def _optional(array: Array | None, name: str, shape: tuple[int, ...]) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from ctypes import c_double, pointer
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
 
 _REDUCTIONS = ("mean", "sum", "none")
+
+# The models of C.
+_NLL, _MULTI_MARGIN, _SOFTMAX_FOCAL = 1, 2, 5
 
 
 def cross_entropy(
@@ -34,6 +38,158 @@ def cross_entropy(
     a second derivative. Raises UnsupportedError for other tensors and lockstep.ArgumentError for a class that there
     is not.
     """
+    soft = target.is_floating_point()
+    rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
+    weights = None if weight is None else weight.contiguous()
+
+    def evaluate(b: c.LossRows) -> float:
+        number = _REDUCTIONS.index(reduction)
+        o = c.CrossEntropyOptions(number, _data(weights), 1, ignore_index, label_smoothing, 0, 0)
+        if soft:
+            b.labels, b.targets = None, b.labels
+        return c.cross_entropy(o, b, 1, shared_pool())
+
+    return _apply(rows, targets, evaluate, reduction, outer)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.nll_loss of float32 logarithms of probabilities, as cross_entropy here.
+
+    Rows of a class of the weight 0 cost nothing, whatever they are.
+    """
+    options = {"ignores": 1, "ignored": ignore_index}
+    return _of_labels(_NLL, input, target, weight, size_average, reduce, reduction, options)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.multi_margin_loss of float32 scores, as cross_entropy here."""
+    if p not in (1, 2):
+        raise c.ArgumentError(f"p is {p!r}, want 1 or 2")
+    if input.dim() > 2:
+        raise c.ArgumentError(f"input has the shape {tuple(input.shape)}, want classes, or rows of them")
+    options = {"margin": pointer(c_double(margin)), "squared": int(p == 2)}
+    return _of_labels(_MULTI_MARGIN, input, target, weight, size_average, reduce, reduction, options)
+
+
+def softmax_focal_loss(
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Tensor | None = None,
+    gamma: float = 2,
+    ignore_index: int = -100,
+    reduction: str = "none",
+) -> Tensor:
+    """The focal loss of the softmax of logits and their classes, whose weights are alpha, as cross_entropy here.
+
+    torch has none: arguments and defaults are those of torchvision's sigmoid_focal_loss, but for alpha. The mean is
+    over the rows that are not ignored.
+    """
+    options = {"ignores": 1, "ignored": ignore_index, "gamma": gamma}
+    return _of_labels(_SOFTMAX_FOCAL, inputs, targets, alpha, None, None, reduction, options)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """torch.nn.functional.cosine_embedding_loss of float32 rows or of two, with gradients of both.
+
+    Targets that are neither 1 nor -1, which cost nothing in torch, raise ArgumentError.
+    """
+    if size_average is not None or reduce is not None:
+        raise UnsupportedError("size_average and reduce are deprecated, want reduction")
+    if reduction not in _REDUCTIONS:
+        raise c.ArgumentError(f"reduction is {reduction!r}, want 'mean', 'sum' or 'none'")
+    for name, tensor in (("input1", input1), ("input2", input2)):
+        _check(tensor, name, torch.float32)
+    if target.requires_grad:
+        raise UnsupportedError("target requires a gradient, want one that does not")
+    if input1.shape != input2.shape or input1.dim() not in (1, 2) or target.shape != input1.shape[:-1]:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (input1, input2, target))
+        raise c.ArgumentError(f"the shapes are {shapes}, want those of rows twice and of a number for each")
+    labels = target.to(device="cpu", dtype=torch.float32).reshape(-1).contiguous()
+    rows = (len(labels), input1.shape[-1])
+    loss: Tensor = _Pairs.apply(input1.reshape(rows), input2.reshape(rows), labels, margin, reduction)
+    return loss.reshape(target.shape) if reduction == "none" else loss
+
+
+class _Pairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, labels: Tensor, margin: float, reduction: str) -> Tensor:
+        x, y = x.resolve_neg().contiguous(), y.resolve_neg().contiguous()
+        grads = [torch.empty_like(x) if wanted else None for wanted in ctx.needs_input_grad[:2]]
+        each = x.new_empty(len(x)) if reduction == "none" else None
+        number = _REDUCTIONS.index(reduction)
+        b = c.Pairs(
+            x.data_ptr(), y.data_ptr(), *x.shape, labels.data_ptr(), None, number, *map(_data, grads), _data(each)
+        )
+        value = c.cosine_embedding(b, margin, 1e-12, 1)
+        ctx.save_for_backward(*grads)
+        return x.new_tensor(value) if each is None else each
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = upstream
+        x, y = (None if grad is None else grad * (g.unsqueeze(1) if g.dim() else g) for grad in ctx.saved_tensors)
+        return x, y, None, None, None
+
+
+def _of_labels(
+    model: int,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+    options: dict[str, Any],
+) -> Tensor:
+    if target.is_floating_point():
+        raise UnsupportedError(f"target is {target.dtype}, want {torch.int64}")
+    rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
+    weights = None if weight is None else weight.contiguous()
+
+    def evaluate(b: c.LossRows) -> float:
+        number = _REDUCTIONS.index(reduction)
+        o = c.RowLossOptions(model=model, reduction=number, class_weights=_data(weights), **options)
+        return c.loss_of_rows(o, b, 1, shared_pool())
+
+    return _apply(rows, targets, evaluate, reduction, outer)
+
+
+def _rows(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Checks arguments, and makes rows of classes and of targets; the shape is that of the losses."""
     if size_average is not None or reduce is not None:
         raise UnsupportedError("size_average and reduce are deprecated, want reduction")
     if reduction not in _REDUCTIONS:
@@ -59,8 +215,14 @@ def cross_entropy(
         raise c.ArgumentError(f"weight has the shape {tuple(weight.shape)}, want {(classes,)}")
     rows = input.movedim(axis, -1).reshape(-1, classes)
     targets = (target.movedim(axis, -1).reshape(-1, classes) if soft else target.reshape(-1)).contiguous()
-    options = (None if weight is None else weight.contiguous(), ignore_index, reduction, label_smoothing)
-    loss: Tensor = _CrossEntropy.apply(rows, targets, options)
+    return rows, targets, outer
+
+
+Evaluate = Callable[[c.LossRows], float]
+
+
+def _apply(rows: Tensor, targets: Tensor, evaluate: Evaluate, reduction: str, outer: tuple[int, ...]) -> Tensor:
+    loss: Tensor = _RowLoss.apply(rows, targets, evaluate, reduction == "none")
     return loss.reshape(outer) if reduction == "none" else loss
 
 
@@ -70,15 +232,11 @@ def _check(tensor: Tensor, name: str, dtype: torch.dtype) -> None:
         raise UnsupportedError(f"{name} {why}")
 
 
-def _evaluate(x: Tensor, targets: Tensor, options: tuple[Any, ...], grad: Tensor | None) -> Tensor:
-    """The value, or the losses of the rows; the gradient of it or their sum goes to grad."""
-    weight, ignored, reduction, smoothing = options
-    soft = targets.is_floating_point()
-    each = x.new_empty(len(x)) if reduction == "none" else None
-    o = c.CrossEntropyOptions(_REDUCTIONS.index(reduction), _data(weight), 1, ignored, smoothing, 0, 0)
-    labels, probabilities = (None, targets.data_ptr()) if soft else (targets.data_ptr(), None)
-    b = c.LossRows(x.data_ptr(), *x.shape, labels, probabilities, None, _data(grad), _data(each))
-    value = c.cross_entropy(o, b, 1, shared_pool())
+def _evaluate(x: Tensor, targets: Tensor, evaluate: Evaluate, apart: bool, grad: Tensor | None) -> Tensor:
+    """The value, or apart the losses of the rows; the gradient of it or their sum goes to grad."""
+    each = x.new_empty(len(x)) if apart else None
+    b = c.LossRows(x.data_ptr(), *x.shape, targets.data_ptr(), None, None, _data(grad), _data(each))
+    value = evaluate(b)
     return x.new_tensor(value) if each is None else each
 
 
@@ -86,25 +244,26 @@ def _data(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _RowLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, targets: Tensor, options: tuple[Any, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, targets: Tensor, evaluate: Evaluate, apart: bool) -> Tensor:
         x = x.resolve_neg().contiguous()
-        ctx.options, ctx.grad = options, None
+        ctx.options, ctx.grad = (evaluate, apart), None
         if ctx.needs_input_grad[0]:
             ctx.grad = empty_like(x)
             ctx.save_for_backward(x, targets)
-        return _evaluate(x, targets, options, ctx.grad)
+        return _evaluate(x, targets, evaluate, apart, ctx.grad)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (g,) = upstream
         x, targets = ctx.saved_tensors
+        evaluate, apart = ctx.options
         grad, ctx.grad = ctx.grad, None  # it goes to the caller, who may write over it
         if grad is None:
             grad = empty_like(x)
-            _evaluate(x, targets, ctx.options, grad)
-        if ctx.options[2] == "none":
-            return grad.mul_(g.unsqueeze(1)), None, None
-        return (grad if g.item() == 1 else grad.mul_(g)), None, None
+            _evaluate(x, targets, evaluate, apart, grad)
+        if apart:
+            return grad.mul_(g.unsqueeze(1)), None, None, None
+        return (grad if g.item() == 1 else grad.mul_(g)), None, None, None

@@ -24,23 +24,27 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from .._library import ArgumentError
-from ._functional_rows import cross_entropy
+from ._functional_rows import cosine_embedding_loss, cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
 from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
     "cross_entropy",
     "gaussian_nll_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
     "poisson_nll_loss",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
+    "softmax_focal_loss",
 ]
 
 Reduction = Literal["none", "mean", "sum"]
@@ -91,11 +95,23 @@ def binary_cross_entropy_with_logits(
     reduction: Reduction = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """The cross-entropy of σ(input). A pos_weight of more than one element is not supported."""
-    if pos_weight is not None and pos_weight.numel() != 1:
-        raise UnsupportedError(f"pos_weight has the shape {tuple(pos_weight.shape)}, want one element")
-    option = c_double(1 if pos_weight is None else float(pos_weight))
-    return _loss("bce_with_logits", input, target, reduction, weight, option)
+    """The cross-entropy of σ(input). A pos_weight of more than one element is that of the last dimensions' classes."""
+    if pos_weight is None or pos_weight.numel() == 1:
+        option = c_double(1 if pos_weight is None else float(pos_weight))
+        return _loss("bce_with_logits", input, target, reduction, weight, option)
+    # With w = 1 + (pos_weight - 1)·target it is w times the loss of the target pos_weight·target/w.
+    shape = tuple(pos_weight.shape)
+    if len(shape) > input.dim() or any(n not in (1, m) for n, m in zip(shape[::-1], input.shape[::-1])):
+        raise ArgumentError(f"pos_weight has the shape {shape}, want one that goes with input")
+    _check("target", target, input)
+    _check("pos_weight", pos_weight.expand_as(input), input)
+    if not bool(((pos_weight >= 0) & (pos_weight < torch.inf)).all()):
+        raise ArgumentError("pos_weight has elements that are not finite numbers of at least 0")
+    positive = pos_weight * target
+    factor = 1 - target + positive
+    target = torch.where(factor == 0, target, positive / factor)
+    weight = factor if weight is None else weight * factor
+    return _loss("bce_with_logits", input, target, reduction, weight, c_double(1))
 
 
 def sigmoid_focal_loss(

@@ -1,0 +1,195 @@
+package loss
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// CosineEmbedding has pairs of rows point the same way, or apart: with c = x·y/√((‖x‖² +
+// Eps)(‖y‖² + Eps)) the loss is 1 - c of the label 1, and max(0, c - Margin) of -1. It is
+// cosine_embedding_loss of PyTorch, whose Eps is 1e-12, and with labels of 1 and an Eps of 0
+// cosine_distance of Optax.
+//
+// Products and squares are added up in float32, which overflows beyond norms of 1.8e19, so that
+// the loss is right to some 1e-7 and not to units of what is left of 1. Without Eps a row of zeros
+// has no direction: its loss and gradient are NaN.
+type CosineEmbedding struct {
+	Reduction Reduction // Mean, Sum or None
+	Margin    float64   // from -1 to 1
+	Eps       float64   // at least 0
+}
+
+// Pairs are the buffers of a call: of X, Y and their gradients rows × columns, row-major, of the
+// others one number for each row.
+type Pairs struct {
+	X, Y         []float32
+	Labels       []float32 // 1 or -1; nil stands for 1 each
+	Weights      []float32 // factors of the rows' losses, finite and at least 0; nil stands for 1 each. No mean is divided by them
+	GradX, GradY []float32 // receive the gradients, apart from all others; nil if they are not wanted
+	Each         []float32 // receives the rows' losses, apart from all others; may be nil unless the reduction is None
+	Scale        *float64  // factor of the gradients: see Weight. Nil stands for 1
+}
+
+// Eval returns the loss of so many pairs, of which it stores the gradients, those of Sum if the
+// reduction is None, whose result is the sum. A pair of the weight 0 counts for nothing, even NaN.
+func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
+	columns, err := columnsOf(b.X, rows)
+	if err == nil {
+		err = l.check(rows, &b)
+	}
+	if err != nil {
+		return 0, err
+	}
+	divisor, scale := 1.0, 1.0
+	if l.Reduction == Mean {
+		divisor = float64(rows)
+	}
+	if b.Scale != nil {
+		scale = *b.Scale
+	}
+	g := newGrid(columns)
+	p := pair{CosineEmbedding: l, b: b, g: g, k: kernels.Active(), r: roomOf(g), columns: columns, scale: scale / divisor}
+	defer rowRooms.Put(p.r)
+	p.r.targets = fallback.RowTargetsScalars{Keep: 1}
+	buffers.Clear(p.r.most)
+	total := 0.0
+	for row := range rows {
+		total += p.eval(row)
+	}
+	return total / divisor, nil
+}
+
+func (l CosineEmbedding) check(rows int, b *Pairs) error {
+	switch {
+	case l.Reduction > None:
+		return &ArgError{"Reduction", l.Reduction, "Mean, Sum or None"}
+	case !(l.Margin >= -1 && l.Margin <= 1):
+		return &ArgError{"Margin", l.Margin, "a number from -1 to 1"}
+	case l.Reduction == None && b.Each == nil && rows > 0:
+		return &ArgError{"Each", "nil", "a buffer for the losses"}
+	}
+	if err := checkCoefficient("Eps", l.Eps); err != nil {
+		return err
+	}
+	names := [...]string{"Each", "GradX", "GradY", "X", "Y", "Labels", "Weights"}
+	all := [...][]float32{b.Each, b.GradX, b.GradY, b.X, b.Y, b.Labels, b.Weights}
+	for k, x := range all {
+		n := rows
+		if k > 0 && k < 5 {
+			n = len(b.X)
+		}
+		if len(x) != n && (x != nil || k == 4) { // Y is not optional
+			return &ArgError{"len(" + names[k] + ")", len(x), fmt.Sprintf("%d", n)}
+		}
+	}
+	for k, out := range all[:3] {
+		for j := k + 1; j < len(all); j++ {
+			if buffers.Overlap(out, all[j]) {
+				return &ArgError{names[k], fmt.Sprintf("%d elements at %p", len(out), out), "a buffer apart from " + names[j]}
+			}
+		}
+	}
+	for i, w := range b.Weights {
+		if err := checkWeight("Weights", i, w); err != nil {
+			return err
+		}
+	}
+	for i, y := range b.Labels {
+		if y != 1 && y != -1 {
+			return &ArgError{fmt.Sprintf("Labels[%d]", i), y, "1 or -1"}
+		}
+	}
+	return nil
+}
+
+// A pair is a call at work.
+type pair struct {
+	CosineEmbedding
+	b       Pairs
+	g       grid
+	k       kernels.Table
+	r       *rowRoom
+	columns int
+	scale   float64
+}
+
+func (p *pair) of(x []float32, row int) []float32 { return x[row*p.columns:][:p.columns] }
+
+// eval is the loss of a pair, and its gradients.
+func (p *pair) eval(row int) float64 {
+	weight := 1.0
+	if p.b.Weights != nil {
+		weight = float64(p.b.Weights[row])
+	}
+	x, y := p.of(p.b.X, row), p.of(p.b.Y, row)
+	loss, slope, cosine, product, xx, yy := 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+	if weight != 0 {
+		xx, yy = p.dot(x, x)+p.Eps, p.dot(y, y)+p.Eps
+		product = math.Sqrt(xx * yy)
+		cosine = p.dot(x, y) / product
+		loss, slope = 1-cosine, -1
+		if p.b.Labels != nil && p.b.Labels[row] < 0 {
+			loss, slope = cosine-p.Margin, 1
+			if loss <= 0 {
+				loss, slope = 0, 0
+			}
+		}
+		loss = float64(loss * weight)
+		slope *= p.scale * weight
+	}
+	if p.b.Each != nil {
+		p.b.Each[row] = float32(loss)
+	}
+	if p.b.GradX != nil {
+		p.grad(p.of(p.b.GradX, row), x, y, slope, cosine/xx, product)
+	}
+	if p.b.GradY != nil {
+		p.grad(p.of(p.b.GradY, row), y, x, slope, cosine/yy, product)
+	}
+	return loss
+}
+
+// pieces calls do with ranges of cells, and the columns of each.
+func (p *pair) pieces(do func(lo, cells, columns int)) {
+	wide := p.g.wide
+	full := p.columns / wide
+	do(0, full, wide)
+	if rest := p.columns - full*wide; rest > 0 {
+		do(full, 1, rest)
+	}
+}
+
+// dot is the product of two rows.
+func (p *pair) dot(x, y []float32) float64 {
+	r := p.r
+	p.pieces(func(lo, cells, columns int) {
+		from, to := lo*p.g.wide, lo*p.g.wide+cells*columns
+		kernels.RowTargets(p.k, r.weight[lo:][:cells], r.cost[lo:][:cells], x[from:to], y[from:to], r.most[lo:][:cells], r.ones[:columns], &r.targets)
+	})
+	sum := 0.0
+	for _, c := range r.cost[:p.g.cells()] {
+		sum -= float64(c)
+	}
+	return sum
+}
+
+// grad stores slope·(y/product - x·turn).
+func (p *pair) grad(g, x, y []float32, slope, turn, product float64) {
+	if slope == 0 {
+		buffers.Clear(g)
+		return
+	}
+	r := p.r
+	for c := range p.g.cells() {
+		r.a[c], r.b[c], r.d[c] = float32(-float64(slope*turn)), float32(-slope/product), 0
+	}
+	p.pieces(func(lo, cells, columns int) {
+		from, to := lo*p.g.wide, lo*p.g.wide+cells*columns
+		buffers.Copy(g[from:to], x[from:to])
+		kernels.RowTargetsScale(p.k, g[from:to], y[from:to], r.a[lo:][:cells], r.b[lo:][:cells], r.d[lo:][:cells], r.ones[:columns])
+	})
+}
