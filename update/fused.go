@@ -13,7 +13,9 @@ import (
 // No rule is asked but by a step with a gradient of another type, so that a program without
 // such steps links none of these kernels.
 
-func (Adam) fused() engine.Fused     { return engine.FuseTwo(kernels.AdamBF16) }
+func (Adam) fused() engine.Fused {
+	return engine.FuseAdam(engine.AdamKernels{BF16: kernels.AdamBF16, Grad: kernels.AdamGradBF16, Split: kernels.AdamSplitBF16, State: kernels.AdamStateBF16})
+}
 func (Momentum) fused() engine.Fused { return engine.FuseOne(kernels.MomentumBF16) }
 func (Lion) fused() engine.Fused     { return engine.FuseOne(kernels.LionBF16) }
 func (SignSGD) fused() engine.Fused  { return engine.FuseOne(kernels.LionBF16) } // with a momentum
