@@ -167,15 +167,13 @@ func dequantize(t kernels.Table, b streams, _ int) func() {
 
 // packedList has the words, the fourths, and to pack them the numbers of places.
 func packedList(q, x []float32, numbered bool) *kernels.List {
-	var list kernels.List
 	n := len(q)
 	buffers := [][]float32{q, x[:n], x[n:][:n], x[2*n:][:n], x[3*n:][:n]}
 	if numbered {
 		h := hashes(4 * n)
 		buffers = append(buffers, h[:n], h[n:][:n], h[2*n:][:n], h[3*n:])
 	}
-	list.Set(buffers...)
-	return &list
+	return kernels.NewList(len(buffers), buffers)
 }
 
 // quantizeBF16 rounds the second stream.
