@@ -47,10 +47,10 @@ func (p Packing) words() int {
 	return quarter
 }
 
-// newPacked is a slot of so many zeros.
-func newPacked(p Packing, signed bool, n int) packed {
+// newPacked is a slot of so many zeros, in memory as if so many buffers had come before.
+func newPacked(p Packing, signed bool, n, before int) packed {
 	blocks := (n + tune.PackLen - 1) / tune.PackLen
-	s := packed{packing: p, signed: signed, words: Alloc(blocks*p.words(), 1)[0]}
+	s := packed{packing: p, signed: signed, words: alloc(blocks*p.words(), 1, before)[0]}
 	if p == PackedFloat8 {
 		s.scales = make([]float32, blocks*quarters)
 	}
@@ -330,7 +330,7 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 			x = e.loadAll(w, t, j)
 		}
 		if t.State[j], t.packed[j] = x, (packed{}); want != Unpacked {
-			t.State[j], t.packed[j] = nil, newPacked(want, !s.Square, t.Size)
+			t.State[j], t.packed[j] = nil, newPacked(want, !s.Square, t.Size, 2+j)
 			e.storeAll(w, t, j, x)
 		}
 	}
