@@ -100,6 +100,11 @@ L(wordffff0000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 1024(%rdx, %rax, 2)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 2048(%r8, %rax, 4)
 	vmovups (%rdi, %rax, 4), %ymm11
 	vpmovzxwd (%rsi, %rax, 2), %ymm12
 	vpslld $0x10, %ymm12, %ymm12
@@ -295,6 +300,11 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 1024(%rdx, %rax, 2)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 2048(%r8, %rax, 4)
 	vmovups (%rdi, %rax, 4), %ymm11
 	vpmovzxwd (%rsi, %rax, 2), %ymm12
 	vpslld $0x10, %ymm12, %ymm12

@@ -102,6 +102,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %ymm10
 	vpmovzxwd (%rsi, %rax, 2), %ymm11
 	vpslld $0x10, %ymm11, %ymm11
@@ -312,6 +316,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %ymm10
 	vpmovzxwd (%rsi, %rax, 2), %ymm11
 	vpslld $0x10, %ymm11, %ymm11

@@ -113,6 +113,11 @@ L(word80000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 1024(%rdx, %rax, 2)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 2048(%r8, %rax, 4)
 	vmovups (%rdi, %rax, 4), %zmm13
 	vpmovzxwd (%rsi, %rax, 2), %zmm14
 	vpslld $0x10, %zmm14, %zmm14
@@ -257,6 +262,11 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 1024(%rdx, %rax, 2)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 2048(%r8, %rax, 4)
 	vmovups (%rdi, %rax, 4), %zmm16
 	vpmovzxwd (%rsi, %rax, 2), %zmm17
 	vpslld $0x10, %zmm17, %zmm17

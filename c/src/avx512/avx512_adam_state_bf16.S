@@ -113,6 +113,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %zmm15
 	vpmovzxwd (%rsi, %rax, 2), %zmm16
 	vpslld $0x10, %zmm16, %zmm16
@@ -260,6 +264,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 1024(%rsi, %rax, 2)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %zmm18
 	vpmovzxwd (%rsi, %rax, 2), %zmm19
 	vpslld $0x10, %zmm19, %zmm19

@@ -101,6 +101,11 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #1024]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #1024]
+	prfm pldl1keep, [x6, #2048]
+	prfm pldl1keep, [x7, #2048]
 	ldp q11, q12, [x6], #32
 	ldr q13, [x5], #16
 	shll2 v14.4s, v13.8h, #16
@@ -344,6 +349,11 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #1024]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #1024]
+	prfm pldl1keep, [x6, #2048]
+	prfm pldl1keep, [x7, #2048]
 	ldp q16, q17, [x6], #32
 	ldr q18, [x5], #16
 	shll2 v19.4s, v18.8h, #16

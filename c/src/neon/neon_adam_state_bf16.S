@@ -104,6 +104,10 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #1024]
+	prfm pldl1keep, [x6, #1024]
 	ldp q12, q13, [x3], #32
 	ldr q14, [x5], #16
 	shll2 v15.4s, v14.8h, #16
@@ -361,6 +365,10 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #1024]
+	prfm pldl1keep, [x6, #1024]
 	ldp q17, q18, [x3], #32
 	ldr q19, [x5], #16
 	shll2 v20.4s, v19.8h, #16
