@@ -128,6 +128,13 @@ var (
 	fused2 = pattern{"fused update2", 4, 28, true, nil}
 )
 
+// Those that leave none, on float32, on halves and with moments of BF16.
+var (
+	along2   = pattern{"update2 along bfloat16", 4, 26, true, nil}
+	halved2  = pattern{"update2 of halves", 4, 26, true, nil}
+	rounded2 = pattern{"update2 of bfloat16", 4, 18, true, nil}
+)
+
 func fusedOne[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []float32, []kernels.BF16, *C), name string) binder {
 	c := scalarsOf[C](name)
 	return func(t kernels.Table, b streams, _ int) func() {
@@ -160,30 +167,26 @@ func dequantize(t kernels.Table, b streams, _ int) func() {
 
 // packedList has the words, the fourths, and to pack them the numbers of places.
 func packedList(q, x []float32, numbered bool) *kernels.List {
-	var list kernels.List
 	n := len(q)
 	buffers := [][]float32{q, x[:n], x[n:][:n], x[2*n:][:n], x[3*n:][:n]}
 	if numbered {
-		buffers = append(buffers, numbers(n))
+		h := hashes(4 * n)
+		buffers = append(buffers, h[:n], h[n:][:n], h[2*n:][:n], h[3*n:])
 	}
-	list.Set(buffers...)
-	return &list
+	return kernels.NewList(len(buffers), buffers)
 }
 
-// quantizeBF16 rounds both halves of the second stream.
+// quantizeBF16 rounds the second stream.
 func quantizeBF16(t kernels.Table, b streams, _ int) func() {
-	n := len(b[1]) / 2
-	h, index := make([]kernels.BF16, 2*n), numbers(n)
-	return func() { kernels.QuantizeBF16(t, h[:n], h[n:], b[1][:n], b[1][n:2*n], index, &quantizeBF16C) }
+	q, h := make([]kernels.BF16, len(b[1])), hashes(len(b[1]))
+	return func() { kernels.QuantizeBF16(t, q, b[1], h, &quantizeBF16C) }
 }
 
-// numbers are those of so many places, as bits.
-func numbers(n int) []float32 {
-	index := make([]float32, n)
-	for i := range index {
-		index[i] = math.Float32frombits(uint32(i))
-	}
-	return index
+// hashes are those of so many places.
+func hashes(n int) []float32 {
+	h := make([]float32, n)
+	fallback.HashPlaces(h)
+	return h
 }
 
 // halves is a stream in BF16.
@@ -292,9 +295,9 @@ var (
 	// Of numbers with signs, of which the largest is 1.
 	packedBias    = fallback.Mask(127<<3 - 127)
 	packedLow     = math.Float32frombits(uint32(packedBias+1) << 20)
-	quantizeC     = fallback.QuantizeScalars{Inverse0: 1, Inverse1: 1, Inverse2: 1, Inverse3: 1, Low: packedLow, Least: packedLow * 0x1p-20, Bias: packedBias, Signs: 1 << 31}
+	quantizeC     = fallback.QuantizeScalars{Inverse0: 1, Inverse1: 1, Inverse2: 1, Inverse3: 1, Low: packedLow, Least: packedLow * 0x1p-20, Bias: packedBias, Signs: 1 << 31, Factor: 1, Part: 1}
 	dequantizeC   = fallback.DequantizeScalars{Scale0: 1, Scale1: 1, Scale2: 1, Scale3: 1, Bias: packedBias, Signs: 1 << 31}
-	quantizeBF16C = fallback.QuantizeBF16Scalars{}
+	quantizeBF16C = fallback.QuantizeBF16Scalars{Factor: 1, Part: 1}
 
 	averageC  = fallback.AverageScalars{Weight: 1e-3}
 	agreeC    = fallback.AgreeScalars{Scale: 1}
@@ -384,6 +387,19 @@ var ops = append(steps(), []op{
 	}, nil, false},
 
 	{"AdamBF16", fused2, fusedTwo(kernels.AdamBF16, adamW), nil, false},
+	{"AdamGradBF16", along2, func(t kernels.Table, b streams, _ int) func() {
+		g, c := halves(t, b[1]), scalarsOf[fallback.AdamScalars](adamW)
+		return func() { kernels.AdamGradBF16(t, b[0], g, b[2], b[3], c) }
+	}, nil, false},
+	{"AdamSplitBF16", halved2, func(t kernels.Table, b streams, _ int) func() {
+		h, r, g, c := halves(t, b[0]), make([]kernels.BF16, len(b[0])), halves(t, b[1]), scalarsOf[fallback.AdamScalars](adamW)
+		return func() { kernels.AdamSplitBF16(t, h, r, g, b[2], b[3], c) }
+	}, nil, false},
+	{"AdamStateBF16", rounded2, func(t kernels.Table, b streams, _ int) func() {
+		g, m, v, h := halves(t, b[1]), halves(t, b[2]), halves(t, b[3]), hashes(len(b[0]))
+		c := &fallback.AdamStateBF16Scalars{AdamScalars: *scalarsOf[fallback.AdamScalars](adamW)}
+		return func() { kernels.AdamStateBF16(t, b[0], g, m, v, h, c) }
+	}, nil, false},
 	{"MomentumBF16", fused1, fusedOne(kernels.MomentumBF16, "Momentum"), nil, false},
 	{"LionBF16", fused1, fusedOne(kernels.LionBF16, "Lion"), nil, false},
 	{"AdaGradBF16", fused1, fusedOne(kernels.AdaGradBF16, "AdaGrad"), nil, false},

@@ -1,5 +1,7 @@
 package fallback
 
+import "math"
+
 // AdamScalars are the numbers of one Adam step.
 type AdamScalars struct {
 	Common
@@ -42,6 +44,78 @@ func AdamBF16(p []float32, g []BF16, m, v []float32, h []BF16, c *AdamBF16Scalar
 		v[i] = float32(v[i]*c.Beta2) + square(x, c.Root2, c.Small)
 		p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))
 		h[i] = ToBF16(p[i])
+	}
+}
+
+// AdamGradBF16Scalars are the numbers of one AdamGradBF16 step.
+type AdamGradBF16Scalars = AdamScalars
+
+// AdamGradBF16 is Adam along gradients of BF16.
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+func AdamGradBF16(p []float32, g []BF16, m, v []float32, c *AdamGradBF16Scalars) {
+	for i := range p {
+		x := c.gradient(g[i].Float32(), p[i])
+		m[i] = lerp(m[i], x, c.Weight1)
+		v[i] = float32(v[i]*c.Beta2) + square(x, c.Root2, c.Small)
+		p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))
+	}
+}
+
+// AdamSplitBF16Scalars are the numbers of one AdamSplitBF16 step.
+type AdamSplitBF16Scalars = AdamScalars
+
+// AdamSplitBF16 is AdamGradBF16 on parameters p in the two halves that JoinBF16 joins and
+// SplitBF16 splits, but for what a BF16 lacks of a NaN.
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p = p - (m·step / (√v + eps) + p·decay)
+//	h ← (bits(p) + 2¹⁵) / 2¹⁶, bits(p) / 2¹⁶ if p is NaN
+//	r ← bits(p) - h·2¹⁶, 0 if p is NaN
+func AdamSplitBF16(h, r, g []BF16, m, v []float32, c *AdamSplitBF16Scalars) {
+	for i := range h {
+		p := math.Float32frombits(uint32(h[i])<<16 + uint32(int32(int16(r[i]))))
+		x := c.gradient(g[i].Float32(), p)
+		m[i] = lerp(m[i], x, c.Weight1)
+		v[i] = float32(v[i]*c.Beta2) + square(x, c.Root2, c.Small)
+		p = c.decayed(p, float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))
+		bits := math.Float32bits(p)
+		if p != p {
+			h[i], r[i] = BF16(bits>>16), 0
+			continue
+		}
+		h[i] = BF16((bits + 1<<15) >> 16)
+		r[i] = BF16(bits - uint32(h[i])<<16)
+	}
+}
+
+// AdamStateBF16Scalars are the numbers of one AdamStateBF16 step.
+type AdamStateBF16Scalars struct {
+	AdamScalars
+	Factor Mask // an odd number, at random
+	Add    Mask // any, at random
+}
+
+// AdamStateBF16 is AdamGradBF16 with moments of BF16, which are rounded at random as QuantizeBF16
+// does it: m with a Part of 1, v with one of 2⁸.
+//
+//	m = lerp(m, x, weight1)
+//	v = v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	u, w = 16 bits of h·factor + add: the upper ones, and those behind 8
+//	m ← the upper half of the bits of m + u
+//	v ← the upper half of the bits of v + w
+func AdamStateBF16(p []float32, g, m, v []BF16, h []float32, c *AdamStateBF16Scalars) {
+	for i := range p {
+		x := c.gradient(g[i].Float32(), p[i])
+		m1 := lerp(m[i].Float32(), x, c.Weight1)
+		v1 := float32(v[i].Float32()*c.Beta2) + square(x, c.Root2, c.Small)
+		p[i] = c.decayed(p[i], float32(m1*c.Step)/(sqrt(v1)+c.Eps))
+		draws := random(h[i], c.Factor, c.Add)
+		m[i], v[i] = drawn(m1, draws>>16), drawn(v1, draws>>8&(1<<16-1))
 	}
 }
 

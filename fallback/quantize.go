@@ -12,33 +12,34 @@ type QuantizeScalars struct {
 	Least    float32 // low·2⁻²⁰, or 0 for codes of at least 1
 	Bias     Mask    // what is added to a code
 	Signs    Mask    // the sign bit, or 0
-	Base     Mask    // added to all numbers of places: half of the stream's key
-	Key      Mask    // the other half
+	Factor   Mask    // an odd number, at random
+	Add      Mask    // any, at random
+	Part     Mask    // 1 for the upper bits of each random number, 2⁸ for those behind 8
 }
 
 // Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
 // exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
 // or below is taken at random, so that the mean is right. The block comes in four parts, each
-// with a largest magnitude of its own, of which each word has an element. The numbers of places
-// are bits in index. NaN is 0, whatever its sign.
+// with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its
+// sign.
 //
 // What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
-// code, which a slow mean adds up to a tenth of itself. The generator is the last step of
-// MurmurHash3 (Appleby 2011) on numbers of 32 bits, with half of the key added in front and half
-// in its midst; the second number of a place has another factor at the end. The last 8 bits of
-// one element's u are the first of another's.
+// code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
+// of a block has a number of its own, as HashPlaces makes them, by hashing that is nearly universal
+// (Dietzfelbinger, Hagerup, Katajainen, Penttonen 1997): with another factor and addend for each
+// block and step, an element is as likely to draw any number as another, whatever it has drawn
+// before. Of each random number two buffers have a part, so that a kernel that moves both makes one;
+// the lowest bits, of which each follows from as few of h and the factor, have none.
 //
-//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	u = the upper 20 bits of (h·factor + add)·part
 //	y = |x|·inverse, from low to 1
 //	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
-func Quantize(q, e0, e1, e2, e3, index []float32, c *QuantizeScalars) {
+func Quantize(q, e0, e1, e2, e3, h0, h1, h2, h3 []float32, c *QuantizeScalars) {
+	draw := func(h float32) uint32 { return random(h, c.Factor, c.Add) * uint32(c.Part) >> 12 }
 	for i := range q {
-		h := halfHashed(math.Float32bits(index[i])+uint32(c.Base), uint32(c.Key))
-		a, b := hashed(h), hashedAnew(h)
-		const draw = 1<<20 - 1
-		q[i] = math.Float32frombits(c.code(e0[i], c.Inverse0, a>>12) | c.code(e1[i], c.Inverse1, a&draw)<<8 |
-			c.code(e2[i], c.Inverse2, b>>12)<<16 | c.code(e3[i], c.Inverse3, b&draw)<<24)
+		q[i] = math.Float32frombits(c.code(e0[i], c.Inverse0, draw(h0[i])) | c.code(e1[i], c.Inverse1, draw(h1[i]))<<8 |
+			c.code(e2[i], c.Inverse2, draw(h2[i]))<<16 | c.code(e3[i], c.Inverse3, draw(h3[i]))<<24)
 	}
 }
 
@@ -58,20 +59,20 @@ func (c *QuantizeScalars) code(x, inverse float32, draw uint32) uint32 {
 	return (math.Float32bits(y)+draw)>>20 - uint32(c.Bias) | math.Float32bits(x)&uint32(c.Signs)>>24
 }
 
-// halfHashed, hashed and hashedAnew are two numbers of a place: what they share, and each.
-func halfHashed(x, key uint32) uint32 {
-	x = (x^x>>16)*0x85ebca6b ^ key
-	return x ^ x>>13
+// random is a random number of a place, which has one of its own.
+func random(h float32, factor, add Mask) uint32 {
+	return math.Float32bits(h)*uint32(factor) + uint32(add)
 }
 
-func hashed(half uint32) uint32 {
-	x := half * 0xc2b2ae35
-	return x ^ x>>16
-}
-
-func hashedAnew(half uint32) uint32 {
-	x := half * 0x9e3779b1
-	return x ^ x>>16
+// HashPlaces makes the numbers of places, as bits: the last step of MurmurHash3 (Appleby 2011) of
+// 0, 1, 2 and so on.
+func HashPlaces(h []float32) {
+	for i := range h {
+		x := uint32(i)
+		x = (x ^ x>>16) * 0x85ebca6b
+		x = (x ^ x>>13) * 0xc2b2ae35
+		h[i] = math.Float32frombits(x ^ x>>16)
+	}
 }
 
 // DequantizeScalars are the numbers of Dequantize.
@@ -106,21 +107,20 @@ func (c *DequantizeScalars) number(word uint32, below int, scale float32) float3
 
 // QuantizeBF16Scalars are the numbers of QuantizeBF16.
 type QuantizeBF16Scalars struct {
-	Base Mask // added to all numbers of places: half of the stream's key
-	Key  Mask // the other half
+	Factor Mask // an odd number, at random
+	Add    Mask // any, at random
+	Part   Mask // 1 for the upper bits of each random number, 2⁸ for those behind 8
 }
 
-// QuantizeBF16 rounds the elements of a block, which comes in two parts, to BF16, up or down at
-// random so that their mean is right, as Quantize does: to nearest what a step adds to a slow
-// mean would be lost. A NaN is quiet, and what is between the largest BF16 and infinity is the
-// former.
+// QuantizeBF16 rounds elements to BF16, up or down at random so that their mean is right, as
+// Quantize does: to nearest what a step adds to a slow mean would be lost. A NaN is quiet, and what
+// is between the largest BF16 and infinity is the former.
 //
-//	h = hash(index + base, key), of which each element has 16 bits, u
-//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
-func QuantizeBF16(h0, h1 []BF16, e0, e1, index []float32, c *QuantizeBF16Scalars) {
-	for i := range h0 {
-		a := hashed(halfHashed(math.Float32bits(index[i])+uint32(c.Base), uint32(c.Key)))
-		h0[i], h1[i] = drawn(e0[i], a>>16), drawn(e1[i], a&(1<<16-1))
+//	u = the upper half of (h·factor + add)·part
+//	q ← the upper half of the bits of x + u
+func QuantizeBF16(q []BF16, x, h []float32, c *QuantizeBF16Scalars) {
+	for i := range q {
+		q[i] = drawn(x[i], random(h[i], c.Factor, c.Add)*uint32(c.Part)>>16)
 	}
 }
 

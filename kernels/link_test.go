@@ -17,7 +17,7 @@ func TestLinks(t *testing.T) {
 		t.Skip("builds a program of assembly")
 	}
 	wantLinked(t, "adamw")
-	wantLinked(t, "adamw_bf16", "AdamBF16")
+	wantLinked(t, "adamw_bf16", "AdamBF16", "AdamGradBF16", "AdamSplitBF16", "AdamStateBF16")
 }
 
 // wantLinked builds a program of AdamW that links further kernels.

@@ -87,8 +87,23 @@ func All() []Kernel {
 				runAdamBF16(t, p, g, m, v, h, c)
 			}
 		}},
+		{"AdamGradBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamGradBF16, fallback.AdamGradBF16, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars) {
+				runAdamGradBF16(t, p, g, m, v, c)
+			}
+		}},
 		{"AdamProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamProx, fallback.AdamProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamProxScalars) { runAdamProx(t, list, c) }
+		}},
+		{"AdamSplitBF16", []Buffer{{"h", Stream, Bfloat16}, {"r", Stream, Bfloat16}, {"g", Stream, Bfloat16}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamSplitBF16, fallback.AdamSplitBF16, func(t Table) any {
+			return func(h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSplitBF16Scalars) {
+				runAdamSplitBF16(t, h, r, g, m, v, c)
+			}
+		}},
+		{"AdamStateBF16", []Buffer{{"p", Stream, Float32}, {"g", Stream, Bfloat16}, {"m", Stream, Bfloat16}, {"v", Stream, Bfloat16}, {"h", Stream, Float32}}, AdamStateBF16, fallback.AdamStateBF16, func(t Table) any {
+			return func(p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars) {
+				runAdamStateBF16(t, p, g, m, v, h, c)
+			}
 		}},
 		{"Adamax", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"u", Stream, Float32}}, Adamax, fallback.Adamax, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamaxScalars) { runAdamax(t, list, c) }
@@ -273,12 +288,12 @@ func All() []Kernel {
 				runProdigy(t, list, c, numerator, denominator)
 			}
 		}},
-		{"Quantize", []Buffer{{"q", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}, {"index", Stream, Float32}}, Quantize, fallback.Quantize, func(t Table) any {
+		{"Quantize", []Buffer{{"q", Stream, Float32}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"e2", Stream, Float32}, {"e3", Stream, Float32}, {"h0", Stream, Float32}, {"h1", Stream, Float32}, {"h2", Stream, Float32}, {"h3", Stream, Float32}}, Quantize, fallback.Quantize, func(t Table) any {
 			return func(list [][]float32, c *fallback.QuantizeScalars) { runQuantize(t, list, c) }
 		}},
-		{"QuantizeBF16", []Buffer{{"h0", Stream, Bfloat16}, {"h1", Stream, Bfloat16}, {"e0", Stream, Float32}, {"e1", Stream, Float32}, {"index", Stream, Float32}}, QuantizeBF16, fallback.QuantizeBF16, func(t Table) any {
-			return func(h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
-				runQuantizeBF16(t, h0, h1, e0, e1, index, c)
+		{"QuantizeBF16", []Buffer{{"q", Stream, Bfloat16}, {"x", Stream, Float32}, {"h", Stream, Float32}}, QuantizeBF16, fallback.QuantizeBF16, func(t Table) any {
+			return func(q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars) {
+				runQuantizeBF16(t, q, x, h, c)
 			}
 		}},
 		{"RAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, RAdam, fallback.RAdam, func(t Table) any {

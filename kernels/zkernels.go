@@ -344,6 +344,18 @@ func AdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fallb
 	runAdamBF16(t, p, g, m, v, h, c)
 }
 
+// AdamGradBF16 runs the kernel of a table over a tensor: see fallback.AdamGradBF16.
+func AdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	m = m[:len(m):len(m)][:len(p)]
+	v = v[:len(v):len(v)][:len(p)]
+	for len(p) > MaxLen {
+		runAdamGradBF16(t, p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], c)
+		p, g, m, v = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:]
+	}
+	runAdamGradBF16(t, p, g, m, v, c)
+}
+
 // AdamProx runs the kernel of a table over the tensors of a list, p, g, m, v of each:
 // see fallback.AdamProx.
 func AdamProx(t Table, list *List, c *fallback.AdamProxScalars) {
@@ -356,6 +368,32 @@ func referenceAdamProx(list [][]float32, c *fallback.AdamProxScalars) {
 	for at := 0; at < len(list); at += 4 {
 		fallback.AdamProx(list[at+0], list[at+1], list[at+2], list[at+3], c)
 	}
+}
+
+// AdamSplitBF16 runs the kernel of a table over a tensor: see fallback.AdamSplitBF16.
+func AdamSplitBF16(t Table, h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSplitBF16Scalars) {
+	r = r[:len(r):len(r)][:len(h)]
+	g = g[:len(g):len(g)][:len(h)]
+	m = m[:len(m):len(m)][:len(h)]
+	v = v[:len(v):len(v)][:len(h)]
+	for len(h) > MaxLen {
+		runAdamSplitBF16(t, h[:MaxLen], r[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], c)
+		h, r, g, m, v = h[MaxLen:], r[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:]
+	}
+	runAdamSplitBF16(t, h, r, g, m, v, c)
+}
+
+// AdamStateBF16 runs the kernel of a table over a tensor: see fallback.AdamStateBF16.
+func AdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars) {
+	g = g[:len(g):len(g)][:len(p)]
+	m = m[:len(m):len(m)][:len(p)]
+	v = v[:len(v):len(v)][:len(p)]
+	h = h[:len(h):len(h)][:len(p)]
+	for len(p) > MaxLen {
+		runAdamStateBF16(t, p[:MaxLen], g[:MaxLen], m[:MaxLen], v[:MaxLen], h[:MaxLen], c)
+		p, g, m, v, h = p[MaxLen:], g[MaxLen:], m[MaxLen:], v[MaxLen:], h[MaxLen:]
+	}
+	runAdamStateBF16(t, p, g, m, v, h, c)
 }
 
 // Adamax runs the kernel of a table over the tensors of a list, p, g, m, u of each:
@@ -1084,31 +1122,29 @@ func referenceProdigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[
 	}
 }
 
-// Quantize runs the kernel of a table over the tensors of a list, q, e0, e1, e2, e3, index of each:
+// Quantize runs the kernel of a table over the tensors of a list, q, e0, e1, e2, e3, h0, h1, h2, h3 of each:
 // see fallback.Quantize.
 func Quantize(t Table, list *List, c *fallback.QuantizeScalars) {
-	for _, part := range list.of(6) {
+	for _, part := range list.of(9) {
 		runQuantize(t, part, c)
 	}
 }
 
 func referenceQuantize(list [][]float32, c *fallback.QuantizeScalars) {
-	for at := 0; at < len(list); at += 6 {
-		fallback.Quantize(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], c)
+	for at := 0; at < len(list); at += 9 {
+		fallback.Quantize(list[at+0], list[at+1], list[at+2], list[at+3], list[at+4], list[at+5], list[at+6], list[at+7], list[at+8], c)
 	}
 }
 
 // QuantizeBF16 runs the kernel of a table over a tensor: see fallback.QuantizeBF16.
-func QuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
-	h1 = h1[:len(h1):len(h1)][:len(h0)]
-	e0 = e0[:len(e0):len(e0)][:len(h0)]
-	e1 = e1[:len(e1):len(e1)][:len(h0)]
-	index = index[:len(index):len(index)][:len(h0)]
-	for len(h0) > MaxLen {
-		runQuantizeBF16(t, h0[:MaxLen], h1[:MaxLen], e0[:MaxLen], e1[:MaxLen], index[:MaxLen], c)
-		h0, h1, e0, e1, index = h0[MaxLen:], h1[MaxLen:], e0[MaxLen:], e1[MaxLen:], index[MaxLen:]
+func QuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars) {
+	x = x[:len(x):len(x)][:len(q)]
+	h = h[:len(h):len(h)][:len(q)]
+	for len(q) > MaxLen {
+		runQuantizeBF16(t, q[:MaxLen], x[:MaxLen], h[:MaxLen], c)
+		q, x, h = q[MaxLen:], x[MaxLen:], h[MaxLen:]
 	}
-	runQuantizeBF16(t, h0, h1, e0, e1, index, c)
+	runQuantizeBF16(t, q, x, h, c)
 }
 
 // RAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:

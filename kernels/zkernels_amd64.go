@@ -466,6 +466,28 @@ func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fa
 }
 
 //go:noinline
+func runAdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamGradBF16(t, p, g, m, v, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdamGradBF16(p, g, m, v, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdamGradBF16(p, g, m, v, c)
+	default:
+		fallback.AdamGradBF16(p, g, m, v, c)
+	}
+}
+
+//go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	if unusual() {
 		asUsual(func() { runAdamProx(t, list, c) })
@@ -481,6 +503,52 @@ func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 		avx2.AdamProx(list, c)
 	default:
 		referenceAdamProx(list, c)
+	}
+}
+
+//go:noinline
+func runAdamSplitBF16(t Table, h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSplitBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamSplitBF16(t, h, r, g, m, v, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(h, reads|writes)
+		touchBuffer(r, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdamSplitBF16(h, r, g, m, v, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdamSplitBF16(h, r, g, m, v, c)
+	default:
+		fallback.AdamSplitBF16(h, r, g, m, v, c)
+	}
+}
+
+//go:noinline
+func runAdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamStateBF16(t, p, g, m, v, h, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, reads|writes)
+		touchBuffer(v, reads|writes)
+		touchBuffer(h, reads)
+	}
+	switch t {
+	case avx512Table, avx512newtonTable:
+		avx512.AdamStateBF16(p, g, m, v, h, c)
+	case avx2Table, avx2newtonTable:
+		avx2.AdamStateBF16(p, g, m, v, h, c)
+	default:
+		fallback.AdamStateBF16(p, g, m, v, h, c)
 	}
 }
 
@@ -1534,7 +1602,7 @@ func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
 		return
 	}
 	if sanitized && t != goTable {
-		touch(list, writes, reads, reads, reads, reads, reads)
+		touch(list, writes, reads, reads, reads, reads, reads, reads, reads, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
@@ -1547,25 +1615,23 @@ func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
 }
 
 //go:noinline
-func runQuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
+func runQuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars) {
 	if unusual() {
-		asUsual(func() { runQuantizeBF16(t, h0, h1, e0, e1, index, c) })
+		asUsual(func() { runQuantizeBF16(t, q, x, h, c) })
 		return
 	}
 	if sanitized && t != goTable {
-		touchBuffer(h0, writes)
-		touchBuffer(h1, writes)
-		touchBuffer(e0, reads)
-		touchBuffer(e1, reads)
-		touchBuffer(index, reads)
+		touchBuffer(q, writes)
+		touchBuffer(x, reads)
+		touchBuffer(h, reads)
 	}
 	switch t {
 	case avx512Table, avx512newtonTable:
-		avx512.QuantizeBF16(h0, h1, e0, e1, index, c)
+		avx512.QuantizeBF16(q, x, h, c)
 	case avx2Table, avx2newtonTable:
-		avx2.QuantizeBF16(h0, h1, e0, e1, index, c)
+		avx2.QuantizeBF16(q, x, h, c)
 	default:
-		fallback.QuantizeBF16(h0, h1, e0, e1, index, c)
+		fallback.QuantizeBF16(q, x, h, c)
 	}
 }
 

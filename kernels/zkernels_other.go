@@ -119,8 +119,23 @@ func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fa
 }
 
 //go:noinline
+func runAdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars) {
+	fallback.AdamGradBF16(p, g, m, v, c)
+}
+
+//go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	referenceAdamProx(list, c)
+}
+
+//go:noinline
+func runAdamSplitBF16(t Table, h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSplitBF16Scalars) {
+	fallback.AdamSplitBF16(h, r, g, m, v, c)
+}
+
+//go:noinline
+func runAdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars) {
+	fallback.AdamStateBF16(p, g, m, v, h, c)
 }
 
 //go:noinline
@@ -394,8 +409,8 @@ func runQuantize(t Table, list [][]float32, c *fallback.QuantizeScalars) {
 }
 
 //go:noinline
-func runQuantizeBF16(t Table, h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars) {
-	fallback.QuantizeBF16(h0, h1, e0, e1, index, c)
+func runQuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars) {
+	fallback.QuantizeBF16(q, x, h, c)
 }
 
 //go:noinline

@@ -134,7 +134,13 @@ func IsFused(r Rule) bool {
 		panic(err)
 	}
 	o.fuse()
-	return !reflect.ValueOf(o.engine).Elem().FieldByName("groups").Index(0).FieldByName("fused").FieldByName("run").IsNil()
+	runs := reflect.ValueOf(o.engine).Elem().FieldByName("groups").Index(0).FieldByName("fused").FieldByName("run")
+	for k := range runs.Len() {
+		if !runs.Index(k).IsNil() {
+			return true
+		}
+	}
+	return false
 }
 
 // Unfused has an optimizer go block by block.
@@ -143,8 +149,23 @@ func Unfused(o *Optimizer) { o.fusing.Do(func() {}) }
 // CountFused counts what goes through the fused kernel of an optimizer of Adam.
 func CountFused(o *Optimizer, elements *atomic.Int64) {
 	Unfused(o)
-	o.engine.Fuse(0, engine.FuseTwo(func(t kernels.Table, p []float32, g []BF16, m, v []float32, h []BF16, c *fallback.AdamScalars) {
-		elements.Add(int64(len(p)))
-		kernels.AdamBF16(t, p, g, m, v, h, c)
+	count := func(n int) { elements.Add(int64(n)) }
+	o.engine.Fuse(0, engine.FuseAdam(engine.AdamKernels{
+		BF16: func(t kernels.Table, p []float32, g []BF16, m, v []float32, h []BF16, c *fallback.AdamScalars) {
+			count(len(p))
+			kernels.AdamBF16(t, p, g, m, v, h, c)
+		},
+		Grad: func(t kernels.Table, p []float32, g []BF16, m, v []float32, c *fallback.AdamScalars) {
+			count(len(p))
+			kernels.AdamGradBF16(t, p, g, m, v, c)
+		},
+		Split: func(t kernels.Table, h, r, g []BF16, m, v []float32, c *fallback.AdamScalars) {
+			count(len(h))
+			kernels.AdamSplitBF16(t, h, r, g, m, v, c)
+		},
+		State: func(t kernels.Table, p []float32, g, m, v []BF16, h []float32, c *fallback.AdamStateBF16Scalars) {
+			count(len(p))
+			kernels.AdamStateBF16(t, p, g, m, v, h, c)
+		},
 	}))
 }

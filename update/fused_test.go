@@ -220,7 +220,83 @@ func TestFusedRanges(t *testing.T) {
 	}
 }
 
-// TestFusedRuns has the fused kernel take what it can and no more.
+// TestFusedForms compares steps of Adam without a copy, on halves of parameters and with halves of
+// moments with the same block by block, on every table, with stages around the kernel and workers.
+func TestFusedForms(t *testing.T) {
+	sizes, n := append(fusedSizes(), 4097, 6*tune.PackLen, 3*tune.UnitLen), 0
+	none := make([][]update.BF16, len(sizes))
+	for _, table := range kernels.Available() {
+		for _, form := range []string{"alone", "halves", "moments"} {
+			for _, with := range fusedSettings {
+				n++
+				if testing.Short() && n%5 > 0 {
+					continue
+				}
+				newOne := func() (*update.Optimizer, [][]float32) {
+					o, p, _ := newSet(t, sizes, plainAdam)
+					must(t, o.SetTable(table))
+					must(t, with.set(o))
+					if form == "moments" {
+						must(t, stateTypes(update.StateBF16, update.StateBF16)(o))
+					}
+					return o, p
+				}
+				o, p := newOne()
+				blocks, q := newOne()
+				must(t, o.SetWorkers([]int{1, 2, 7}[n%3]))
+				update.Unfused(blocks)
+				h, r := split(t, p)
+				d, s := split(t, q)
+				anyBits := with.name != "to a norm" && with.name != "skipping"
+				for step := 1; step <= 18 && !t.Failed(); step++ {
+					grads, same := fusedGrads(sizes, step, anyBits), fusedGrads(sizes, step, anyBits)
+					if form == "halves" {
+						must(t, o.StepSplit(h, r, grads))
+						must(t, blocks.StepSplit(d, s, same))
+						p, q = joined(t, h, r), joined(t, d, s)
+					} else {
+						must(t, o.StepTyped(p, grads))
+						must(t, blocks.StepTyped(q, same))
+					}
+					what := fmt.Sprintf("%s, %s, table %v, step %d", form, with.name, table, step)
+					wantFused(t, what, o, blocks, p, q, none, none)
+					for k, g := range grads {
+						if !slices.Equal(bitsOf(g), bitsOf(same[k])) {
+							t.Errorf("%s: the gradient of tensor %d is another", what, k)
+						}
+					}
+					if form == "moments" && step%6 == 0 {
+						wantSameHalves(t, what, statesOf(t, o), statesOf(t, blocks))
+					}
+				}
+			}
+		}
+	}
+}
+
+// wantSameHalves compares moments of BF16, of which a NaN is like another.
+func wantSameHalves(t *testing.T, what string, states, others []update.TensorState) {
+	t.Helper()
+	for k, s := range states {
+		for name, x := range s.Typed {
+			for i, a := range x.BF16 {
+				if b := others[k].Typed[name].BF16[i]; a != b && (a.Float32() == a.Float32() || b.Float32() == b.Float32()) {
+					t.Errorf("%s: %s[%d] of tensor %d is %#x, want %#x", what, name, i, k, a, b)
+					break
+				}
+			}
+		}
+	}
+}
+
+// stateTypes sets those of both moments.
+func stateTypes(m, v update.StateType) func(o *update.Optimizer) error {
+	return func(o *update.Optimizer) error {
+		return o.SetStateTypes(map[string]update.StateType{"m": m, "v": v}, 7)
+	}
+}
+
+// TestFusedRuns has the fused kernels take what they can and no more.
 func TestFusedRuns(t *testing.T) {
 	sizes := []int{5, 40, 3*tune.UnitLen + 11}
 	for name, c := range map[string]struct {
@@ -234,7 +310,12 @@ func TestFusedRuns(t *testing.T) {
 		"to a norm":                {set: func(o *update.Optimizer) error { return o.SetMaxNorm(1e-3) }, tensors: []int{0, 1, 2}},
 		"where state is looked at": {step: 15},
 		"along float16":            {grads: func(n int) update.Typed { return update.TypedOf(make([]update.F16, n)) }},
-		"with some copies":         {share: func(k int) bool { return k == 1 }, tensors: []int{1}},
+		"with some copies":         {share: func(k int) bool { return k == 1 }, tensors: []int{0, 1, 2}},
+		"without copies":           {share: func(int) bool { return false }, tensors: []int{0, 1, 2}},
+		"halves of moments":        {share: func(int) bool { return false }, set: stateTypes(update.StateBF16, update.StateBF16), tensors: []int{0, 1, 2}},
+		"halves and codes":         {share: func(int) bool { return false }, set: stateTypes(update.StateBF16, update.StateFloat8), tensors: []int{0, 1}},
+		"halves, with copies":      {set: stateTypes(update.StateBF16, update.StateBF16), tensors: []int{0, 1}},
+		"codes":                    {share: func(int) bool { return false }, set: stateTypes(update.StateFloat8, update.StateFloat8), tensors: []int{0, 1}},
 		"clipped":                  {set: func(o *update.Optimizer) error { return o.SetMaxValue(1) }},
 		"averaging":                {set: func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 1, Decay: .5}) }},
 	} {

@@ -73,9 +73,9 @@ type TypedState struct {
 // stay float32, which saves little of theirs, and take their steps together.
 //
 // How elements are rounded follows from seed, the number of the tensor, the buffer, the number
-// of the tensor's step and that of the element, by a hash of 32 bits (see fallback.Quantize),
-// which is quick and good enough for this, and no Threefry as that of SetNoise: the same bits
-// for any ranges, workers and tables, and again for a step that is taken again from a checkpoint.
+// of the tensor's step and that of the element, by a hash of 32 bits for each block and step (see
+// fallback.Quantize), which is quick and good enough for this, and no Threefry as that of SetNoise:
+// the same bits for any ranges, workers and tables, and again for a step that is taken again from a checkpoint.
 // Where several processes have parts of the parameters, each wants a seed of its own.
 //
 // State that the caller owns (Tensor.State) stays float32, and Buffer has none of another type:

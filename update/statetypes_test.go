@@ -19,15 +19,18 @@ import (
 )
 
 // A rounder is what steps make of a state buffer, written from the documents: the stream of a
-// seed, a tensor, a slot and a step, and the types.
-type rounder struct{ key uint64 }
+// seed, a tensor, a slot and a step, and the types. Two slots share one, of which each has a part.
+type rounder struct {
+	key    uint64
+	second bool
+}
 
 func newRounder(seed uint64, tensor, slot int, step int64) rounder {
 	key := next(seed)
-	for _, x := range []uint64{uint64(tensor), uint64(slot), uint64(step)} {
+	for _, x := range []uint64{uint64(tensor), uint64(slot / 2), uint64(step)} {
 		key = next(key ^ x)
 	}
-	return rounder{key}
+	return rounder{key, slot%2 > 0}
 }
 
 // next is the next number of SplitMix64.
@@ -41,38 +44,25 @@ func next(x uint64) uint64 {
 	return x
 }
 
-// word is the random bits that elements of a place share: one of two, that are alike but for
-// what they are multiplied by last.
-func (r rounder) word(place uint64, by uint32) uint32 {
-	key := next(r.key ^ place>>32)
-	x := uint32(place) + uint32(key)
+// bits are so many random ones of element i.
+func (r rounder) bits(i, n int) uint32 {
+	key := next(r.key ^ uint64(i/1024))
+	x := uint32(i % 1024)
 	x ^= x >> 16
 	x *= 0x85ebca6b
-	x ^= uint32(key >> 32)
 	x ^= x >> 13
-	x *= by
-	return x ^ x>>16
+	x *= 0xc2b2ae35
+	x ^= x >> 16
+	x = x*(uint32(key)|1) + uint32(key>>32)
+	if r.second {
+		x <<= 8
+	}
+	return x >> (32 - n)
 }
 
-// draw16 is what is added to element i of StateBF16: two that are half a block of 1024 apart
-// share a word.
-func (r rounder) draw16(i int) uint32 {
-	word := r.word(uint64(i/1024*512+i%512), 0xc2b2ae35)
-	if i%1024 < 512 {
-		return word >> 16
-	}
-	return word & 0xffff
-}
-
-// draw20 is what is added to element i of StateFloat8: four that are a quarter of a block of
-// 1024 apart share two words.
-func (r rounder) draw20(i int) uint32 {
-	word := r.word(uint64(i/1024*256+i%256), []uint32{0xc2b2ae35, 0x9e3779b1}[i%1024/512])
-	if i%512 < 256 {
-		return word >> 12
-	}
-	return word & 0xfffff
-}
+// draw16 is what is added to element i of StateBF16, and draw20 of StateFloat8.
+func (r rounder) draw16(i int) uint32 { return r.bits(i, 16) }
+func (r rounder) draw20(i int) uint32 { return r.bits(i, 20) }
 
 // bf16 is a buffer of StateBF16 as float32.
 func (r rounder) bf16(x []float32) []float32 {

@@ -31,7 +31,7 @@ func TypedList[T kernels.Number](list [][]T) []Typed { return kernels.TypedList(
 // Parameters and all arithmetic are float32, and state is unless SetStateTypes says otherwise.
 // SetCopies has the step leave the parameters in 16 bits too: along gradients of BF16 and with
 // copies in BF16, Adam, Momentum without Nesterov, Lion, SignSGD with momentum and AdaGrad have
-// kernels that do all of it in one loop. StepSplit keeps the parameters themselves in two
+// kernels that do all of it in one loop, and Adam along gradients of BF16 without copies too. StepSplit keeps the parameters themselves in two
 // halves of 16 bits.
 func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	if err := o.enter(); err != nil {

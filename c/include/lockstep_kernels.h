@@ -618,6 +618,34 @@ typedef struct lockstep_adam_bf16_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adam_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_bf16_scalars *c);
 
 /*
+ * lockstep_adam_grad_bf16_scalars are the numbers of one AdamGradBF16 step.
+ */
+typedef struct lockstep_adam_grad_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_adam_grad_bf16_scalars;
+
+/*
+ * AdamGradBF16 is Adam along gradients of BF16.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *
+ * list: p (changed), g (read, of bf16), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_grad_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_grad_bf16_scalars *c);
+
+/*
  * lockstep_adam_prox_scalars are the numbers of one AdamProx step.
  */
 typedef struct lockstep_adam_prox_scalars {
@@ -649,6 +677,71 @@ typedef struct lockstep_adam_prox_scalars {
  * list: p (changed), g (read), m (changed), v (changed)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c);
+
+/*
+ * lockstep_adam_split_bf16_scalars are the numbers of one AdamSplitBF16 step.
+ */
+typedef struct lockstep_adam_split_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_adam_split_bf16_scalars;
+
+/*
+ * AdamSplitBF16 is AdamGradBF16 on parameters p in the two halves that JoinBF16 joins and
+ * SplitBF16 splits, but for what a BF16 lacks of a NaN.
+ *
+ *	m ← lerp(m, x, weight1)
+ *	v ← v·beta2 + drop(x·root2, small)²
+ *	p = p - (m·step / (√v + eps) + p·decay)
+ *	h ← (bits(p) + 2¹⁵) / 2¹⁶, bits(p) / 2¹⁶ if p is NaN
+ *	r ← bits(p) - h·2¹⁶, 0 if p is NaN
+ *
+ * list: h (changed, of bf16), r (changed, of bf16), g (read, of bf16), m (changed), v (changed)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_split_bf16_scalars *c);
+
+/*
+ * lockstep_adam_state_bf16_scalars are the numbers of one AdamStateBF16 step.
+ */
+typedef struct lockstep_adam_state_bf16_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+	uint32_t factor; /* an odd number, at random */
+	uint32_t add; /* any, at random */
+} lockstep_adam_state_bf16_scalars;
+
+/*
+ * AdamStateBF16 is AdamGradBF16 with moments of BF16, which are rounded at random as QuantizeBF16
+ * does it: m with a Part of 1, v with one of 2⁸.
+ *
+ *	m = lerp(m, x, weight1)
+ *	v = v·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *	u, w = 16 bits of h·factor + add: the upper ones, and those behind 8
+ *	m ← the upper half of the bits of m + u
+ *	v ← the upper half of the bits of v + w
+ *
+ * list: p (changed), g (read, of bf16), m (changed, of bf16), v (changed, of bf16), h (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_state_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_bf16_scalars *c);
 
 /*
  * lockstep_adamax_scalars are the numbers of one Adamax step.
@@ -1724,29 +1817,32 @@ typedef struct lockstep_quantize_scalars {
 	float least; /* low·2⁻²⁰, or 0 for codes of at least 1 */
 	uint32_t bias; /* what is added to a code */
 	uint32_t signs; /* the sign bit, or 0 */
-	uint32_t base; /* added to all numbers of places: half of the stream's key */
-	uint32_t key; /* the other half */
+	uint32_t factor; /* an odd number, at random */
+	uint32_t add; /* any, at random */
+	uint32_t part; /* 1 for the upper bits of each random number, 2⁸ for those behind 8 */
 } lockstep_quantize_scalars;
 
 /*
  * Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
  * exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
  * or below is taken at random, so that the mean is right. The block comes in four parts, each
- * with a largest magnitude of its own, of which each word has an element. The numbers of places
- * are bits in index. NaN is 0, whatever its sign.
+ * with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its
+ * sign.
  *
  * What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
- * code, which a slow mean adds up to a tenth of itself. The generator is the last step of
- * MurmurHash3 (Appleby 2011) on numbers of 32 bits, with half of the key added in front and half
- * in its midst; the second number of a place has another factor at the end. The last 8 bits of
- * one element's u are the first of another's.
+ * code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
+ * of a block has a number of its own, as HashPlaces makes them, by hashing that is nearly universal
+ * (Dietzfelbinger, Hagerup, Katajainen, Penttonen 1997): with another factor and addend for each
+ * block and step, an element is as likely to draw any number as another, whatever it has drawn
+ * before. Of each random number two buffers have a part, so that a kernel that moves both makes one;
+ * the lowest bits, of which each follows from as few of h and the factor, have none.
  *
- *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	u = the upper 20 bits of (h·factor + add)·part
  *	y = |x|·inverse, from low to 1
  *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
- * list: q (written), e0 (read), e1 (read), e2 (read), e3 (read), index (read)
+ * list: q (written), e0 (read), e1 (read), e2 (read), e3 (read), h0 (read), h1 (read), h2 (read), h3 (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c);
 
@@ -1754,20 +1850,20 @@ LOCKSTEP_API lockstep_status lockstep_kernel_quantize(const lockstep_table *tabl
  * lockstep_quantize_bf16_scalars are the numbers of QuantizeBF16.
  */
 typedef struct lockstep_quantize_bf16_scalars {
-	uint32_t base; /* added to all numbers of places: half of the stream's key */
-	uint32_t key; /* the other half */
+	uint32_t factor; /* an odd number, at random */
+	uint32_t add; /* any, at random */
+	uint32_t part; /* 1 for the upper bits of each random number, 2⁸ for those behind 8 */
 } lockstep_quantize_bf16_scalars;
 
 /*
- * QuantizeBF16 rounds the elements of a block, which comes in two parts, to BF16, up or down at
- * random so that their mean is right, as Quantize does: to nearest what a step adds to a slow
- * mean would be lost. A NaN is quiet, and what is between the largest BF16 and infinity is the
- * former.
+ * QuantizeBF16 rounds elements to BF16, up or down at random so that their mean is right, as
+ * Quantize does: to nearest what a step adds to a slow mean would be lost. A NaN is quiet, and what
+ * is between the largest BF16 and infinity is the former.
  *
- *	h = hash(index + base, key), of which each element has 16 bits, u
- *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+ *	u = the upper half of (h·factor + add)·part
+ *	q ← the upper half of the bits of x + u
  *
- * list: h0 (written, of bf16), h1 (written, of bf16), e0 (read), e1 (read), index (read)
+ * list: q (written, of bf16), x (read), h (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c);
 

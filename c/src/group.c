@@ -14,12 +14,13 @@ static int takes_all(const lockstep_plan *plan, const lockstep_pass *pass) {
 	return 1;
 }
 
-/* The kernel that is another between a gradient of bf16 and a copy of it, or NULL: it has the same
- * scalars, and the name with BF16 behind it. */
-static const lockstep_kernel *fused_with(const lockstep_kernel *kernel) {
+/* The kernel that is another with a form's conversions, or NULL: its scalars begin with the same, and
+ * its name is that with the form's behind it. */
+static const lockstep_kernel *fused_with(const lockstep_kernel *kernel, lockstep_form form) {
+	static const char *const names[FORMS] = {[FORM_ALONE] = "GradBF16", [FORM_COPIED] = "BF16", [FORM_HALVED] = "SplitBF16", [FORM_PACKED] = "StateBF16"};
 	size_t n = strlen(kernel->name);
 	for (size_t k = 0; k < lockstep_all_count; k++)
-		if (!strncmp(lockstep_all[k].name, kernel->name, n) && !strcmp(lockstep_all[k].name + n, "BF16")) return &lockstep_all[k];
+		if (!strncmp(lockstep_all[k].name, kernel->name, n) && !strcmp(lockstep_all[k].name + n, names[form])) return &lockstep_all[k];
 	return NULL;
 }
 
@@ -31,7 +32,7 @@ static void make_plan(lockstep_rule_group *g) {
 	g->code->state_name(g->options, g->name, sizeof g->name);
 	g->lr = g->common.lr;
 	g->plain = g->plan.pass_count == 1 && g->plan.passes[0].sums == LOCKSTEP_NO_SUMS && takes_all(&g->plan, &g->plan.passes[0]);
-	g->fused = g->plain ? fused_with(g->plan.passes[0].kernel) : NULL;
+	for (int form = 0; form < FORMS; form++) g->fused[form] = g->plain ? fused_with(g->plan.passes[0].kernel, (lockstep_form)form) : NULL;
 	g->fades = 1;
 	g->keeps = 0;
 	for (int j = 0; j < g->plan.slot_count; j++) {

@@ -204,6 +204,7 @@ lockstep_status lockstep_optimizer_new(const lockstep_group *groups, size_t grou
 	lockstep_optimizer *made = calloc(1, sizeof *made);
 	if (!made) return lockstep_reject(error, LOCKSTEP_NO_MEMORY, "no memory for an optimizer");
 	lockstep_mode before = lockstep_enter_mode();
+	lockstep_hash_places(made);
 	lockstep_status status = make_usual(made, groups, group_count, tensors, tensor_count, error);
 	lockstep_leave_mode(before);
 	if (status)

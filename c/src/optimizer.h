@@ -73,6 +73,10 @@ typedef struct lockstep_following {
 	double averager[]; /* see rule.h */
 } lockstep_following;
 
+/* What a fused kernel converts beside a gradient of bf16: nothing, a copy of the parameters that it leaves
+ * in bf16, parameters in two halves, or two slots of LOCKSTEP_STATE_BF16. */
+typedef enum lockstep_form { FORM_ALONE, FORM_COPIED, FORM_HALVED, FORM_PACKED, FORMS, FORM_NONE = FORMS } lockstep_form;
+
 /* A rule at work. */
 typedef struct lockstep_rule_group {
 	const lockstep_rule *rule;
@@ -87,7 +91,7 @@ typedef struct lockstep_rule_group {
 	double fades; /* what a step leaves of the state that fades fastest */
 	int keeps;    /* it has slots of a number for each tensor, and so each tensor scalars of its own */
 	int plain;    /* its one kernel takes elements of all buffers in any parts, and has no sums */
-	const lockstep_kernel *fused; /* that kernel along a gradient of bf16, which leaves a copy of bf16, or NULL */
+	const lockstep_kernel *fused[FORMS]; /* that kernel with conversions in its loop, or NULL */
 
 	lockstep_step_input input;
 	double scale; /* of the gradients that input is for */
@@ -191,6 +195,7 @@ struct lockstep_optimizer {
 	lockstep_following *following; /* while there is an average or lookahead */
 	float *together; /* the room of passes together */
 	uint64_t pack_seed; /* of the rounding of state that is no floats */
+	float hashes[PACK_LEN]; /* of the places of a block of it, as bits */
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
 	size_t state_count, owned_count;
@@ -294,6 +299,13 @@ lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char 
  * is where a block of state begins; and stores what has become of them. */
 void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]);
 void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]);
+
+/* Sets the hashes of places, which blocks are rounded with. */
+void lockstep_hash_places(lockstep_optimizer *o);
+
+/* Has a list have two slots of bf16 in the places of the same as floats, and the hashes behind them, and
+ * sets what is random about a block in the tensor's step. */
+void lockstep_draw_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, uint32_t *factor, uint32_t *add);
 
 /* A number in which each bit of x has changed half of the bits: the next one of SplitMix64
  * (Steele, Lea, Flood 2014). */

@@ -22,20 +22,30 @@ static size_t words_of(lockstep_state_type type) { return type == LOCKSTEP_STATE
 static size_t blocks_of(size_t n) { return (n + PACK_LEN - 1) / PACK_LEN; }
 static size_t scales_of(size_t n) { return (n + LOCKSTEP_STATE_SCALE - 1) / LOCKSTEP_STATE_SCALE; }
 
-/* What is random about a block: see lockstep_noise_of. */
+/* What is random about a block. */
 typedef struct drawing {
-	uint32_t base, key;
+	uint32_t factor, add;
 } drawing;
 
-/* That of a block of a slot in the tensor's step, which kernels round by: Go's (*Engine).packKey and
- * (*packed).store make the same numbers. Words have numbers along the tensor, of which the upper half is a
- * part of the key. */
+/* That of a block of a slot, and of the one that it shares numbers with, in the tensor's step: Go's
+ * (*Engine).drawing and its at make the same. */
 static drawing drawing_of(const lockstep_optimizer *o, size_t tensor, int slot, size_t block) {
 	uint64_t key = lockstep_mixed(lockstep_mixed(o->pack_seed) ^ (uint64_t)tensor);
-	uint64_t place = (uint64_t)block * words_of((lockstep_state_type)o->records[tensor].packing[slot]);
-	key = lockstep_mixed(lockstep_mixed(key ^ (uint64_t)slot) ^ (uint64_t)(o->step - o->records[tensor].missed));
-	key = lockstep_mixed(key ^ place >> 32);
-	return (drawing){.base = (uint32_t)place + (uint32_t)key, .key = (uint32_t)(key >> 32)};
+	key = lockstep_mixed(lockstep_mixed(key ^ (uint64_t)(slot / 2)) ^ (uint64_t)(o->step - o->records[tensor].missed));
+	key = lockstep_mixed(key ^ (uint64_t)block);
+	return (drawing){.factor = (uint32_t)key | 1, .add = (uint32_t)(key >> 32)};
+}
+
+/* Which part of the numbers a slot has. */
+static uint32_t part_of(int slot) { return slot % 2 ? 1 << 8 : 1; }
+
+void lockstep_hash_places(lockstep_optimizer *o) {
+	for (uint32_t i = 0; i < PACK_LEN; i++) {
+		uint32_t x = (i ^ i >> 16) * 0x85ebca6b;
+		x = (x ^ x >> 13) * 0xc2b2ae35;
+		x ^= x >> 16;
+		memcpy(&o->hashes[i], &x, sizeof x);
+	}
 }
 
 /* A slot of a tensor that is no floats. */
@@ -129,16 +139,15 @@ static float inverse_for(float *x, float largest) {
 }
 
 /* Packs a block, whose elements may be changed. */
-static void store(const lockstep_optimizer *o, const packed *p, size_t block, float *x, drawing d) {
-	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS, numbers[PAIR]; /* of places, as bits */
-	for (uint32_t i = 0; i < p->words; i++) memcpy(&numbers[i], &i, sizeof i);
+static void store(const lockstep_optimizer *o, const packed *p, size_t block, float *x, int slot, drawing d) {
+	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS, *h = (float *)o->hashes;
 	if (p->type == LOCKSTEP_STATE_BF16) {
-		const lockstep_buffer list[] = {{words, PAIR, 0}, {words + PAIR / 2, PAIR, 0}, {x, PAIR, 0}, {x + PAIR, PAIR, 0}, {numbers, PAIR, 0}};
-		const lockstep_quantize_bf16_scalars c = {.base = d.base, .key = d.key};
-		lockstep_kernel_quantize_bf16(o->table, list, 5, &c);
+		const lockstep_buffer list[] = {{words, PACK_LEN, 0}, {x, PACK_LEN, 0}, {h, PACK_LEN, 0}};
+		const lockstep_quantize_bf16_scalars c = {.factor = d.factor, .add = d.add, .part = part_of(slot)};
+		lockstep_kernel_quantize_bf16(o->table, list, 3, &c);
 		return;
 	}
-	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .base = d.base, .key = d.key};
+	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .factor = d.factor, .add = d.add, .part = part_of(slot)};
 	uint32_t low = (c.bias + 1) << 20;
 	memcpy(&c.low, &low, sizeof low);
 	if (!p->is_square) c.least = c.low * 0x1p-20f; /* what would have a code below 1 has 1 or 0 */
@@ -147,8 +156,17 @@ static void store(const lockstep_optimizer *o, const packed *p, size_t block, fl
 		scales[k] = largest_of(o, x + k * QUARTER);
 		*inverses[k] = inverse_for(x + k * QUARTER, scales[k]);
 	}
-	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}, {numbers, QUARTER, 0}};
-	lockstep_kernel_quantize(o->table, list, 6, &c);
+	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0},
+		{h, QUARTER, 0}, {h + QUARTER, QUARTER, 0}, {h + 2 * QUARTER, QUARTER, 0}, {h + 3 * QUARTER, QUARTER, 0}};
+	lockstep_kernel_quantize(o->table, list, 9, &c);
+}
+
+void lockstep_draw_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, uint32_t *factor, uint32_t *add) {
+	drawing d = drawing_of(o, tensor, 0, first / PACK_LEN);
+	for (int j = 0; j < 2; j++) slots[j] = (lockstep_buffer){o->places[tensor].state[j] + first / 2, n, 0};
+	slots[2] = (lockstep_buffer){(float *)o->hashes, n, 0};
+	*factor = d.factor;
+	*add = d.add;
 }
 
 static int slots_of(const lockstep_optimizer *o, size_t tensor) { return o->groups[o->places[tensor].group].plan.slot_count; }
@@ -168,7 +186,7 @@ void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, siz
 		packed p = packed_of(o, tensor, j);
 		for (size_t at = 0; at < n; at += PACK_LEN) {
 			size_t block = (first + at) / PACK_LEN;
-			store(o, &p, block, room[j] + at, drawing_of(o, tensor, j, block));
+			store(o, &p, block, room[j] + at, j, drawing_of(o, tensor, j, block));
 		}
 	}
 }
@@ -330,7 +348,7 @@ static void move_slot(const lockstep_optimizer *o, size_t tensor, int slot, cons
 		if (type == LOCKSTEP_STATE_FLOAT32)
 			memcpy(to + at, x, n * sizeof *x);
 		else
-			store(o, &new, block, x, drawing_of(o, tensor, slot, block));
+			store(o, &new, block, x, slot, drawing_of(o, tensor, slot, block));
 	}
 }
 

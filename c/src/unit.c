@@ -527,22 +527,54 @@ static void run_rows_apart(portion *x) {
 	for (size_t at = 0; at < x->count; at += x->stride) run_each_row(x, &x->list[at], x->columns);
 }
 
-/* Whether what was put takes its step by the kernel that has the conversions before and after it in
- * its loop: there is no stage between. Where small state is looked at, a block is better in the cache. */
-static int fuses(const portion *x) {
-	const lockstep_record *r = &x->o->records[x->tensor];
-	return x->g->fused && x->alone && !r->packs && !x->o->shard_count && r->element == LOCKSTEP_BF16 && r->copied && r->copy_element == LOCKSTEP_BF16 &&
-		!is_staged(x->g) && !lockstep_follows(x->o) && !lockstep_flushes(x->g, x->t);
+/* Whether all slots of a tensor are halves. */
+static int is_halves(const portion *x) {
+	for (int j = 0; j < x->g->plan.slot_count; j++)
+		if (x->o->records[x->tensor].packing[j] != LOCKSTEP_STATE_BF16) return 0;
+	return 1;
 }
 
-static void run_fused(const portion *x) {
+/* The form in which what was put, of float parameters, takes its step by a kernel that has the conversions
+ * before and after it in its loop, if its rule has one: there is no stage between. Where small state is
+ * looked at, a block is better in the cache. */
+static lockstep_form form_of(const portion *x) {
+	const lockstep_record *r = &x->o->records[x->tensor];
+	if (!x->alone || x->o->shard_count || r->element != LOCKSTEP_BF16 || is_staged(x->g) || lockstep_follows(x->o) || lockstep_flushes(x->g, x->t)) return FORM_NONE;
+	if (r->packs) return is_halves(x) && !r->copied ? FORM_PACKED : FORM_NONE;
+	if (!r->copied) return FORM_ALONE;
+	return r->copy_element == LOCKSTEP_BF16 ? FORM_COPIED : FORM_NONE;
+}
+
+static void call_fused(const portion *x, lockstep_form form, const lockstep_buffer *list, size_t count, const uint32_t *scalars) {
+	x->o->table->kernels[x->g->fused[form] - lockstep_all](list, (int64_t)count, scalars, NULL);
+}
+
+/* Runs it block by block of state, of which each is rounded with other numbers. */
+static void run_fused_halves(const portion *x, const lockstep_buffer *tensor) {
+	lockstep_scalars c = *x->scalars;
+	size_t known = x->g->plan.passes[0].kernel->scalar_count;
+	for (size_t at = 0, n; at < tensor->len; at += n) {
+		n = tensor->len - at < PACK_LEN ? tensor->len - at : PACK_LEN;
+		lockstep_buffer list[LOCKSTEP_SLOT + 3] = {{tensor->data + at, n, 0}, {(float *)lockstep_grads_at(x->o, x->tensor, tensor[LOCKSTEP_GRADS].data, at), n, 0}};
+		lockstep_draw_halves(x->o, x->tensor, x->first + at, n, list + LOCKSTEP_SLOT, &c.words[known], &c.words[known + 1]);
+		call_fused(x, FORM_PACKED, list, LOCKSTEP_SLOT + 3, c.words);
+	}
+}
+
+/* Runs the kernel of a form, if there is one. */
+static int runs_fused(const portion *x, lockstep_form form) {
 	const lockstep_buffer *tensor = x->list;
 	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1];
 	size_t n = tensor->len;
+	if (form == FORM_NONE || !x->g->fused[form]) return 0;
 	for (size_t b = 0; b < x->stride; b++) list[b] = tensor[b];
-	list[x->stride] = (lockstep_buffer){(float *)(void *)(x->o->records[x->tensor].copied + x->first), n, 0};
-	x->o->table->kernels[x->g->fused - lockstep_all](list, (int64_t)x->stride + 1, x->scalars->words, NULL);
+	if (form == FORM_COPIED) list[x->stride] = (lockstep_buffer){(float *)(void *)(x->o->records[x->tensor].copied + x->first), n, 0};
+	if (form == FORM_PACKED)
+		run_fused_halves(x, tensor);
+	else
+		call_fused(x, form, list, x->stride + (form == FORM_COPIED), x->scalars->words);
 	if (x->o->zeroes) lockstep_zero(x->o, tensor[LOCKSTEP_GRADS].data, x->tensor, 0, n);
+	return 1;
 }
 
 /* Runs the pass on what was put, and after the last one looks at the state. */
@@ -550,10 +582,10 @@ static void run(portion *x) {
 	if (!x->count) return;
 	if (x->g->plan.passes[x->pass].row)
 		run_rows_apart(x);
+	else if (runs_fused(x, form_of(x)))
+		;
 	else if (x->o->records[x->tensor].packs)
 		run_packed_blocks(x, x->list);
-	else if (fuses(x))
-		run_fused(x);
 	else if (x->alone || is_staged(x->g))
 		for (size_t at = 0; at < x->count; at += x->stride) run_blocks(x, &x->list[at]);
 	else
@@ -825,9 +857,27 @@ static void step_joined(const lockstep_job *job, size_t tensor, size_t first, si
 	lockstep_kernel_split_bf16(o->table, split, 3);
 }
 
+/* Takes it of a range at once, if there is a kernel that joins and splits in its loop. */
+static int steps_fused_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	const lockstep_optimizer *o = job->o;
+	const float *grads = job->grads[tensor];
+	portion x;
+	if (!grads || o->following || o->records[tensor].begins) return 0;
+	open_portion(&x, o, o->places[tensor].group, 0);
+	turn_to(&x, tensor);
+	put_tensor(&x, tensor, lo, hi - lo, NULL, lockstep_grads_at(o, tensor, grads, lo));
+	if (form_of(&x) != FORM_ALONE || !x.g->fused[FORM_HALVED]) return 0;
+	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1] = {{(float *)(void *)(job->halves[tensor] + lo), hi - lo, 0}, {(float *)(void *)(job->rests[tensor] + lo), hi - lo, 0}};
+	for (size_t b = LOCKSTEP_GRADS; b < x.stride; b++) list[b + 1] = x.list[b];
+	call_fused(&x, FORM_HALVED, list, x.stride + 1, x.scalars->words);
+	if (o->zeroes) lockstep_zero(o, x.list[LOCKSTEP_GRADS].data, tensor, 0, hi - lo);
+	return 1;
+}
+
 /* The same of a range. */
 static void step_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
 	if (!job->grads[tensor] && !job->o->following) return;
+	if (steps_fused_halves(job, tensor, lo, hi)) return;
 	for (size_t n; lo < hi; lo += n) {
 		n = hi - lo < BLOCK_LEN ? hi - lo : BLOCK_LEN;
 		step_joined(job, tensor, lo, n);

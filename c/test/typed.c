@@ -227,7 +227,7 @@ static void check_fused(void) {
 	const float *floats[] = {g, g + N}, *grads[] = {cast(h), cast(h + N)};
 	for (size_t k = 0; k < sizeof presets / sizeof *presets; k++) {
 		lockstep_optimizer *a = make_of(presets[k][0], presets[k][1], tensors, 2), *b = make_of(presets[k][0], presets[k][1], tensors, 2);
-		CHECK(a->groups[0].fused, "%s has no kernel of its own for bf16", presets[k][1]);
+		CHECK(a->groups[0].fused[FORM_COPIED], "%s has no kernel of its own for bf16", presets[k][1]);
 		must(lockstep_optimizer_set_grad_elements(a, bf16, &error));
 		must(lockstep_optimizer_set_copies(a, both, bf16, &error));
 		must(lockstep_optimizer_set_zero_grads(a, 1, &error));
@@ -253,8 +253,51 @@ static void check_fused(void) {
 	}
 }
 
+/* Adam's on floats without a copy, on halves of parameters and with halves of moments leave what blocks do
+ * along the same gradients as floats. */
+static void check_forms(lockstep_form form) {
+	static const lockstep_slot_type moments[] = {{"m", LOCKSTEP_STATE_BF16}, {"v", LOCKSTEP_STATE_BF16}};
+	static uint16_t upper[ALL], lower[ALL], states[2][N];
+	lockstep_optimizer *a = make(), *b = make();
+	float *ps[] = {p, p + N}, *qs[] = {q, q + N};
+	uint16_t *uppers[] = {upper, upper + N}, *lowers[] = {lower, lower + N};
+	const float *floats[] = {g, g + N}, *grads[] = {cast(h), cast(h + N)};
+	const lockstep_buffer halves[] = {{(float *)cast(upper), ALL, 0}, {(float *)cast(lower), ALL, 0}, {p, ALL, 0}}, floats_first[] = {halves[2], halves[0], halves[1]};
+	CHECK(a->groups[0].fused[form], "no kernel of form %d", (int)form);
+	for (int k = 0; form == FORM_PACKED && k < 2; k++) must(lockstep_optimizer_set_state_types(k ? b : a, moments, 2, 3, &error));
+	must(lockstep_optimizer_set_grad_elements(a, bf16, &error));
+	must(lockstep_optimizer_set_zero_grads(a, 1, &error));
+	draw(50);
+	for (int step = 0; step < 20; step++) {
+		static float kept[ALL];
+		memcpy(kept, p, sizeof kept);
+		draw(100 + step);
+		memcpy(p, kept, sizeof p), memcpy(q, kept, sizeof q);
+		narrow_to(LOCKSTEP_BF16, h, g, ALL);
+		if (form == FORM_HALVED) {
+			must(lockstep_kernel_split_bf16(NULL, halves, 3));
+			must(lockstep_optimizer_step_split(a, uppers, lowers, grads, NULL, &error));
+			must(lockstep_kernel_join_bf16(NULL, floats_first, 3));
+		} else
+			must(lockstep_optimizer_step(a, ps, grads, NULL, &error));
+		must(lockstep_optimizer_step(b, qs, floats, NULL, &error));
+		CHECK(!memcmp(p, q, sizeof p), "step %d of form %d is another", step, (int)form);
+		for (size_t i = 0; i < ALL; i++) CHECK(h[i] == 0, "gradient %zu is no zero", i);
+		for (size_t j = 0; j < 2; j++) {
+			for (int k = 0; form == FORM_PACKED && k < 2; k++) must(lockstep_optimizer_read_halves(k ? b : a, 0, moments[j].slot, states[k], &error));
+			CHECK(form == FORM_PACKED ? !memcmp(states[0], states[1], sizeof states[0]) : !memcmp(lockstep_optimizer_state(a, 0, moments[j].slot), lockstep_optimizer_state(b, 0, moments[j].slot), N * sizeof(float)),
+				"step %d of form %d leaves another %s", step, (int)form, moments[j].slot);
+		}
+	}
+	lockstep_optimizer_free(a);
+	lockstep_optimizer_free(b);
+}
+
 void test_typed(void) {
 	check_fused();
+	check_forms(FORM_ALONE);
+	check_forms(FORM_HALVED);
+	check_forms(FORM_PACKED);
 	check_turns();
 	check_gap();
 	check_copies();

@@ -59,12 +59,13 @@ var AVX512 = ISA{
 		},
 		rule.BF16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
 			upper := e.ZMM()
-			e.VPSRLD(operand.U8(16), x, upper)
 			if part.Kind == loop.None {
-				e.VPMOVDW(upper, m)
-			} else {
-				e.VPMOVDW(upper, e.register(part), m)
+				e.VPERMW(x, e.upper, upper)
+				e.VMOVUPS(upper.AsY(), m)
+				return
 			}
+			e.VPSRLD(operand.U8(16), x, upper)
+			e.VPMOVDW(upper, e.register(part), m)
 		},
 		rule.F16: func(e *emitter, x reg.VecVirtual, part loop.Reg, m operand.Mem) {
 			if part.Kind == loop.None {
@@ -106,11 +107,36 @@ var AVX512 = ISA{
 	fuse:       fuse512,
 }
 
-// fuse512 flushes as it loads, and squares as it flushes: a mask costs nothing there.
+// findUpper has the places of the upper halves of words in a register, for a rule that stores them:
+// on Zen 4 to move them is a fifth faster than to shift and to narrow words.
+func (e *emitter) findUpper(r *rule.Rule) {
+	stores := false
+	for k, b := range r.Buffers {
+		stores = stores || b.Type == rule.BF16 && r.Stores(k)
+	}
+	if !stores {
+		return
+	}
+	var places [16]uint32
+	for k := range uint32(16) {
+		places[k/2] |= (2*k + 1) << (16 * (k % 2))
+	}
+	e.upper = e.ZMM()
+	e.VMOVUPS(e.data("upper", places[:]), e.upper)
+}
+
+// fuse512 flushes as it loads, squares as it flushes, and adds integers as it selects the sum or one
+// of them: a mask costs nothing there.
 func fuse512(e *emitter, k int, in loop.Inst) bool {
 	insts := e.p.Insts
-	if e.isFlushed(k) || e.isSquared(k) {
+	if e.isFlushed(k) || e.isSquared(k) || e.isSelectedSum(k) {
 		e.late[k] = true
+		return true
+	}
+	if in.Op == loop.Compute && in.Node.Op == rule.Select && e.late[e.set[in.Y]] && isSum(insts[e.set[in.Y]]) {
+		sum, dst := insts[e.set[in.Y]], e.register(in.Dst)
+		e.VMOVAPS(e.register(in.Z), dst)
+		e.VPADDD(e.register(sum.Y), e.register(sum.X), e.register(in.X), dst)
 		return true
 	}
 	if in.Op != loop.Compute || !e.late[e.set[in.X]] || !isFlush(in) && !isFlush(insts[e.set[in.X]]) {

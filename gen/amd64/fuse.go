@@ -89,3 +89,16 @@ func (e *emitter) isSquared(k int) bool {
 	square := e.p.Insts[reader]
 	return square.Op == loop.Compute && square.Node.Op == rule.Mul && slices.Equal(square.Reads(), []loop.Reg{in.Dst, in.Dst})
 }
+
+// isSelectedSum reports whether the k-th instruction is a sum of integers for a selection alone, of it
+// or of its first term.
+func (e *emitter) isSelectedSum(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if !isSum(in) || reader < 0 || e.late[e.set[in.Y]] || e.late[e.set[in.X]] {
+		return false
+	}
+	selects := e.p.Insts[reader]
+	return selects.Op == loop.Compute && selects.Node.Op == rule.Select && selects.Y == in.Dst && selects.Z == in.X
+}
+
+func isSum(in loop.Inst) bool { return in.Op == loop.Compute && in.Node.Op == rule.AddInt }

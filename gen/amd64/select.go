@@ -34,7 +34,8 @@ type emitter struct {
 	vectorsOf map[uint32]operand.Mem    // constants in every lane
 	unsure    []root                    // from the multipliers, before they are tested
 	labels    int
-	later     []func() // what is emitted behind the kernel
+	later     []func()       // what is emitted behind the kernel
+	upper     reg.VecVirtual // places of the upper halves of words, if they are stored and masks are registers
 }
 
 func newEmitter(p *loop.Program, t ISA) *emitter {
@@ -49,6 +50,9 @@ func newEmitter(p *loop.Program, t ISA) *emitter {
 	e.Function(p.Rule.Name)
 	e.Attributes(attr.NOSPLIT)
 	e.SignatureExpr("func(" + plain.Replace(p.Rule.Params(fmt.Sprintf("*[%d]float32", len(p.Rule.Scalars)))) + ")")
+	if t.machine.Masks {
+		e.findUpper(p.Rule)
+	}
 	for _, l := range p.Locals {
 		e.locals = append(e.locals, e.AllocLocal(l.Size+l.Align))
 	}

@@ -1,6 +1,9 @@
 package loop
 
-import "github.com/lockstep-go/lockstep/gen/rule"
+import (
+	"github.com/lockstep-go/lockstep/gen/rule"
+	"github.com/lockstep-go/lockstep/internal/tune"
+)
 
 // A span is what a body is for: so many vectors, or a part of one, or its first element.
 type span struct {
@@ -104,12 +107,35 @@ func (l *lowering) loop(name string, n Reg, s span, side int) {
 		l.takeSums(side)
 	}
 	l.label(name)
+	if !s.single && s.vectors == l.wide() {
+		l.fetchStreams()
+	}
 	l.body(s, side)
 	again()
 	if s.isMain() {
 		l.leaveSums(side)
 	}
 	end()
+}
+
+// fetchStreams writes the prefetch of what a long rule for one tensor will come to, if it converts more
+// than two buffers: it has so many operations that the processor sees few vectors ahead. What is float32
+// and only read may be a table.
+func (l *lowering) fetchStreams() {
+	typed := 0
+	for _, b := range l.Rule.Buffers {
+		if b.Type != rule.F32 {
+			typed++
+		}
+	}
+	if typed <= 2 || l.Rule.IsMatrix() || !l.main().Long() {
+		return
+	}
+	for k, b := range l.Rule.Buffers {
+		if b.Type != rule.F32 || l.Rule.Stores(k) {
+			l.do(Inst{Op: Fetch, Mem: l.walked[0][k].plus(tune.StreamAhead * b.Type.Bytes())})
+		}
+	}
 }
 
 // enter writes the jump over a loop that has nothing to do, and returns what writes the

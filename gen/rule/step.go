@@ -12,6 +12,7 @@ type Step struct {
 	scale, l2, decay, drop, first Value
 	still                         bool // usually parameters do not decay
 	gradients                     Type
+	set                           func(p Value) // stores the parameter
 }
 
 // CommonScalars are the scalars that every step has first: Common in package fallback.
@@ -25,13 +26,45 @@ func (s *Set) Step(name, doc string, build func(s *Step)) *Rule {
 // StepOf is Step with gradients of a type.
 func (s *Set) StepOf(name, doc string, gradients Type, build func(s *Step)) *Rule {
 	return s.Define(name, doc, func(r *Rule) {
-		step := &Step{Rule: r, p: r.Buffer("p"), gradients: gradients}
-		for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop, &step.first} {
-			*v = r.Scalar(CommonScalars[k])
-		}
-		build(step)
+		p := r.Buffer("p")
+		r.step(&Step{p: p, set: p.Set}, gradients, build)
 	})
 }
+
+// StepSplit is StepOf of a parameter in two halves, h and r, which Join joins and Split splits, but for
+// NaN: what h lacks of one is 0, since tables may have different ones.
+func (s *Set) StepSplit(name, doc string, gradients Type, build func(s *Step)) *Rule {
+	return s.Define(name, doc, func(r *Rule) {
+		h, rest := r.BufferOf("h", BF16), r.BufferOf("r", BF16)
+		r.step(&Step{p: r.Join(h, rest), set: func(p Value) {
+			number, up := p.Equal(p), p.AddInt(r.Bits(1<<15))
+			h.SetUpper(number.Select(up, p))
+			rest.SetUpper(number.Select(r.rest(p, up), r.Bits(0)))
+		}}, gradients, build)
+	})
+}
+
+// step builds one.
+func (r *Rule) step(step *Step, gradients Type, build func(s *Step)) {
+	step.Rule, step.gradients = r, gradients
+	for k, v := range []*Value{&step.scale, &step.l2, &step.decay, &step.drop, &step.first} {
+		*v = r.Scalar(CommonScalars[k])
+	}
+	build(step)
+}
+
+// Join is the float32 of a BF16 and of what that lacks, an integer of 16 bits.
+func (r *Rule) Join(h, rest Value) Value { return h.AddInt(rest.ShiftArith(16)) }
+
+// Split stores the BF16 nearest to x, of two the larger one, and what that lacks.
+func (r *Rule) Split(h, rest, x Value) {
+	up := x.AddInt(r.Bits(1 << 15))
+	h.SetUpper(up)
+	rest.SetUpper(r.rest(x, up))
+}
+
+// rest is what the upper half of up lacks of x.
+func (r *Rule) rest(x, up Value) Value { return x.SubInt(up.And(r.Bits(0xffff0000))).ShiftLeft(16) }
 
 // Param is the parameter before the step.
 func (s *Step) Param() Value { return s.p }
@@ -112,7 +145,7 @@ func (s *Step) Moved(u Value) Value {
 }
 
 // Move takes a step of u.
-func (s *Step) Move(u Value) { s.p.Set(s.Moved(u)) }
+func (s *Step) Move(u Value) { s.set(s.Moved(u)) }
 
 // MoveAndCopy is Move, and leaves the parameter in the next buffer too, of a type.
 func (s *Step) MoveAndCopy(u Value, name string, t Type) {

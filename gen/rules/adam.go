@@ -19,9 +19,49 @@ var AdamBF16 = All.StepOf("AdamBF16", `
 	s.MoveAndCopy(adam(s), "h", rule.BF16)
 })
 
+// AdamGradBF16 is Adam along gradients of BF16.
+var AdamGradBF16 = All.StepOf("AdamGradBF16", `
+	m ← lerp(m, x, weight1)
+	v ← v·beta2 + drop(x·root2, small)²
+	p ← p - (m·step / (√v + eps) + p·decay)`, rule.BF16, func(s *rule.Step) {
+	s.Move(adam(s))
+})
+
+// AdamSplitBF16 is AdamGradBF16 on parameters in two halves.
+var AdamSplitBF16 = All.StepSplit("AdamSplitBF16", `
+	p = bits(h)·2¹⁶ + bits(r), which have a sign
+	m ← lerp(m, x, weight1)
+	v ← v·beta2 + drop(x·root2, small)²
+	p = p - (m·step / (√v + eps) + p·decay)
+	h ← (bits(p) + 2¹⁵) / 2¹⁶, bits(p) / 2¹⁶ if p is NaN
+	r ← bits(p) - h·2¹⁶, 0 if p is NaN`, rule.BF16, func(s *rule.Step) {
+	s.Move(adam(s))
+})
+
+// AdamStateBF16 is AdamGradBF16 with moments of BF16, which are rounded at random.
+var AdamStateBF16 = All.StepOf("AdamStateBF16", `
+	m = lerp(m, x, weight1)
+	v = v·beta2 + drop(x·root2, small)²
+	p ← p - (m·step / (√v + eps) + p·decay)
+	u, w = 16 bits of h·factor + add: the upper ones, and those behind 8
+	m ← the upper half of the bits of m + u
+	v ← the upper half of the bits of v + w`, rule.BF16, func(s *rule.Step) {
+	x, m, v := s.Gradient(), s.BufferOf("m", rule.BF16), s.BufferOf("v", rule.BF16)
+	m1, v1 := movedMoments(s, x, m, v)
+	u := adamStep(s, m1, v1)
+	h := randoms(s.Rule)(s.Buffer("h"))
+	s.Move(u)
+	m.SetUpper(drawn(s.Rule, m1, h.ShiftRight(16)))
+	v.SetUpper(drawn(s.Rule, v1, h.ShiftRight(8).And(s.Bits(1<<16-1))))
+})
+
 // adam is the step that Adam takes.
 func adam(s *rule.Step) rule.Value {
 	m1, v1 := moments(s)
+	return adamStep(s, m1, v1)
+}
+
+func adamStep(s *rule.Step, m1, v1 rule.Value) rule.Value {
 	eps, step := s.Scalar("eps"), s.Scalar("step")
 	return m1.Mul(step).Div(v1.Sqrt().Add(eps))
 }
@@ -83,12 +123,15 @@ func moments(s *rule.Step) (m1, v1 rule.Value) {
 
 func gradientAndMoments(s *rule.Step) (x, m1, v1 rule.Value) {
 	x, m, v := s.Gradient(), s.State("m"), s.State("v")
-	weight1 := s.Scalar("weight1")
-	m1 = s.Lerp(m, x, weight1)
-	v1 = meanSquare(s, v, x)
+	m1, v1 = movedMoments(s, x, m, v)
 	m.Set(m1)
 	v.Set(v1)
 	return x, m1, v1
+}
+
+func movedMoments(s *rule.Step, x, m, v rule.Value) (m1, v1 rule.Value) {
+	m1 = s.Lerp(m, x, s.Scalar("weight1"))
+	return m1, meanSquare(s, v, x)
 }
 
 // meanSquare is the running mean of the square of x.

@@ -38,14 +38,12 @@ var (
 	JoinBF16 = All.Define("JoinBF16", `
 	x ← bits(h)·2¹⁶ + bits(r), which have a sign`, func(r *rule.Rule) {
 		x, h, rest := r.Buffer("x"), r.BufferOf("h", rule.BF16), r.BufferOf("r", rule.BF16)
-		x.Set(h.AddInt(rest.ShiftArith(16)))
+		x.Set(r.Join(h, rest))
 	})
 	SplitBF16 = All.Define("SplitBF16", `
 	h ← (bits(x) + 2¹⁵) / 2¹⁶
 	r ← bits(x) - h·2¹⁶`, func(r *rule.Rule) {
 		h, rest, x := r.BufferOf("h", rule.BF16), r.BufferOf("r", rule.BF16), r.Buffer("x")
-		up := x.AddInt(r.Bits(1 << 15))
-		h.SetUpper(up)
-		rest.SetUpper(x.SubInt(up.And(r.Bits(0xffff0000))).ShiftLeft(16))
+		r.Split(h, rest, x)
 	})
 )

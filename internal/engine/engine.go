@@ -28,6 +28,7 @@ type Engine struct {
 	counts   bool      // some steps are as cautious as a part of their tensor agrees
 	shards   shards    // of the gradients
 	numbers  []float32 // of elements, as bits, if there is noise
+	hashes   []float32 // of the places of a block, as bits, once state is packed
 	zeroes   bool      // steps leave zeros of the gradients
 	copies   bool      // some tensors have copies of their parameters
 	packSeed uint64    // of the rounding of packed state

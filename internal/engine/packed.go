@@ -35,23 +35,22 @@ const (
 	// one is the bits of 1 as Quantize has them, which the largest code stands for.
 	one = 127 << 3
 
-	// quarters and pair are the parts of a block whose elements share a word.
+	// quarters are the parts of a block whose elements share a word.
 	quarters, quarter = tune.PackLen / tune.ScaleLen, tune.ScaleLen
-	pair              = tune.PackLen / 2
 )
 
 // words is how many words a block takes.
 func (p Packing) words() int {
 	if p == PackedBF16 {
-		return pair
+		return tune.PackLen / 2
 	}
 	return quarter
 }
 
-// newPacked is a slot of so many zeros.
-func newPacked(p Packing, signed bool, n int) packed {
+// newPacked is a slot of so many zeros, in memory as if so many buffers had come before.
+func newPacked(p Packing, signed bool, n, before int) packed {
 	blocks := (n + tune.PackLen - 1) / tune.PackLen
-	s := packed{packing: p, signed: signed, words: Alloc(blocks*p.words(), 1)[0]}
+	s := packed{packing: p, signed: signed, words: alloc(blocks*p.words(), 1, before)[0]}
 	if p == PackedFloat8 {
 		s.scales = make([]float32, blocks*quarters)
 	}
@@ -79,7 +78,7 @@ func (p *packed) signs() fallback.Mask {
 type packers struct {
 	quantize     func(kernels.Table, *kernels.List, *fallback.QuantizeScalars)
 	dequantize   func(kernels.Table, *kernels.List, *fallback.DequantizeScalars)
-	quantizeBF16 func(t kernels.Table, h0, h1 []kernels.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars)
+	quantizeBF16 func(t kernels.Table, q []kernels.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars)
 	widenBF16    func(t kernels.Table, x []float32, h []kernels.BF16)
 	maxAbs       func(kernels.Table, *kernels.List, *[fallback.Lanes]float32)
 }
@@ -100,13 +99,13 @@ type packRoom struct {
 // are made once, and each block puts its words in the place of the first buffer.
 type packBlock struct {
 	x            []float32
-	words, codes [][]float32 // the buffers of the lists: the latter without numbers of places
+	words, codes [][]float32 // the buffers of the lists: the latter without hashes of places
 	quantize     *kernels.List
 	dequantize   *kernels.List
 	parts        [quarters]*kernels.List
 }
 
-func newPackBlock(x, numbers []float32) packBlock {
+func newPackBlock(x, hashes []float32) packBlock {
 	b := packBlock{x: x}
 	var none [quarter]float32
 	b.words, b.codes = [][]float32{none[:]}, [][]float32{none[:]}
@@ -115,7 +114,9 @@ func newPackBlock(x, numbers []float32) packBlock {
 		b.words, b.codes = append(b.words, part), append(b.codes, part)
 		b.parts[k] = kernels.NewList(1, [][]float32{part})
 	}
-	b.words = append(b.words, numbers[:quarter])
+	for k := range quarters {
+		b.words = append(b.words, hashes[k*quarter:][:quarter])
+	}
 	b.quantize, b.dequantize = kernels.NewList(len(b.words), b.words), kernels.NewList(len(b.codes), b.codes)
 	return b
 }
@@ -129,11 +130,11 @@ func (w *Worker) state(t *tensor, slot, lo, hi int) []float32 {
 }
 
 // reserve makes room for so many elements of a slot, whole blocks.
-func (p *packRoom) reserve(slot, n int, numbers []float32) {
+func (p *packRoom) reserve(slot, n int, hashes []float32) {
 	room := make([]float32, max(n, tune.BlockLen))
 	p.rooms[slot], p.blocks[slot] = room, nil
 	for at := 0; at < len(room); at += tune.PackLen {
-		p.blocks[slot] = append(p.blocks[slot], newPackBlock(room[at:][:tune.PackLen:tune.PackLen], numbers))
+		p.blocks[slot] = append(p.blocks[slot], newPackBlock(room[at:][:tune.PackLen:tune.PackLen], hashes))
 	}
 }
 
@@ -148,7 +149,7 @@ func (e *Engine) unpack(w *Worker, t *tensor, lo, hi int) {
 			continue
 		}
 		if len(p.rooms[j]) < n {
-			p.reserve(j, n, e.numbers)
+			p.reserve(j, n, e.hashes)
 		}
 		p.slots[j] = p.rooms[j][:n]
 		for k := range n / tune.PackLen {
@@ -161,19 +162,32 @@ func (e *Engine) unpack(w *Worker, t *tensor, lo, hi int) {
 func (e *Engine) pack(w *Worker, t *tensor, lo int) {
 	for j := range t.packed {
 		if s := &t.packed[j]; s.packing != Unpacked {
-			key := e.packKey(t, j)
+			d := e.drawing(t, j)
 			for k := range len(w.packs.slots[j]) / tune.PackLen {
-				s.store(e, w, lo/tune.PackLen+k, &w.packs.blocks[j][k], key)
+				s.store(e, w, lo/tune.PackLen+k, &w.packs.blocks[j][k], j, d)
 			}
 		}
 	}
 }
 
-// packKey is that of the generator of a step: how elements are rounded follows from the seed,
-// the tensor, the slot, the number of the tensor's step and that of the element.
-func (e *Engine) packKey(t *tensor, slot int) uint64 {
-	return mixed(mixed(mixed(mixed(e.packSeed)^uint64(t.number))^uint64(slot)) ^ uint64(e.step-t.missed))
+// A drawing is what is random about two neighbouring slots of a tensor in a step.
+type drawing uint64
+
+// drawing is that of a slot and the one that it shares numbers with: how elements are rounded
+// follows from the seed, the tensor, the slots, the number of the tensor's step and that of the
+// element.
+func (e *Engine) drawing(t *tensor, slot int) drawing {
+	return drawing(mixed(mixed(mixed(mixed(e.packSeed)^uint64(t.number))^uint64(slot/2)) ^ uint64(e.step-t.missed)))
 }
+
+// at is that of a block: see fallback.Quantize.
+func (d drawing) at(block int) (factor, add fallback.Mask) {
+	mix := mixed(uint64(d) ^ uint64(block))
+	return fallback.Mask(mix) | 1, fallback.Mask(mix >> 32)
+}
+
+// shareOf is which part of the numbers a slot has.
+func shareOf(slot int) fallback.Mask { return 1 << (slot % 2 * 8) }
 
 // load makes float32 of a block.
 func (p *packed) load(e *Engine, w *Worker, block int, b *packBlock) {
@@ -190,21 +204,20 @@ func (p *packed) load(e *Engine, w *Worker, block int, b *packBlock) {
 	e.packers.dequantize(e.table, b.dequantize, c)
 }
 
-// store packs a block. Words have numbers along the tensor, of which the upper half is a part
-// of the key.
-func (p *packed) store(e *Engine, w *Worker, block int, b *packBlock, key uint64) {
+// store packs a block.
+func (p *packed) store(e *Engine, w *Worker, block int, b *packBlock, slot int, d drawing) {
 	n := p.packing.words()
-	words, place := p.words[block*n:][:n], uint64(block)*uint64(n)
-	key = mixed(key ^ place>>32)
-	base, second := fallback.Mask(place)+fallback.Mask(key), fallback.Mask(key>>32)
+	words := p.words[block*n:][:n]
 	if p.packing == PackedBF16 {
-		w.packs.bf16 = fallback.QuantizeBF16Scalars{Base: base, Key: second}
-		h := bf16Of(words)
-		e.packers.quantizeBF16(e.table, h[:pair], h[pair:], b.x[:pair], b.x[pair:], e.numbers[:pair], &w.packs.bf16)
+		c := &w.packs.bf16
+		c.Part = shareOf(slot)
+		c.Factor, c.Add = d.at(block)
+		e.packers.quantizeBF16(e.table, bf16Of(words), b.x, e.hashes, c)
 		return
 	}
 	c, scales := &w.packs.quantize, p.scales[block*quarters:][:quarters]
-	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Base: base, Key: second}
+	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Part: shareOf(slot)}
+	c.Factor, c.Add = d.at(block)
 	c.Low = math.Float32frombits(uint32(c.Bias+1) << 20)
 	if p.signed { // what would have a code below 1 has 1 or 0
 		c.Least = c.Low * 0x1p-20
@@ -287,7 +300,10 @@ func (e *Engine) TakesPacking(rule int) bool {
 func (e *Engine) SetPacking(seed uint64, of func(rule, slot int) Packing) {
 	e.packSeed = seed
 	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.WidenBF16, kernels.MaxAbs}
-	e.number()
+	if e.hashes == nil {
+		e.hashes = make([]float32, tune.PackLen)
+		fallback.HashPlaces(e.hashes)
+	}
 	for k := range e.tensors {
 		if t := &e.tensors[k]; t.Size > tune.SmallLen {
 			e.repack(t, of)
@@ -314,7 +330,7 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 			x = e.loadAll(w, t, j)
 		}
 		if t.State[j], t.packed[j] = x, (packed{}); want != Unpacked {
-			t.State[j], t.packed[j] = nil, newPacked(want, !s.Square, t.Size)
+			t.State[j], t.packed[j] = nil, newPacked(want, !s.Square, t.Size, 2+j)
 			e.storeAll(w, t, j, x)
 		}
 	}
@@ -326,17 +342,17 @@ func (e *Engine) repack(t *tensor, of func(rule, slot int) Packing) {
 // whole is a block for what is packed or unpacked between steps.
 func (e *Engine) whole(w *Worker) *packBlock {
 	if b := &w.packs.one; b.x == nil {
-		*b = newPackBlock(make([]float32, tune.PackLen), e.numbers)
+		*b = newPackBlock(make([]float32, tune.PackLen), e.hashes)
 	}
 	return &w.packs.one
 }
 
 // storeAll packs all of a slot.
 func (e *Engine) storeAll(w *Worker, t *tensor, slot int, x []float32) {
-	b, key := e.whole(w), e.packKey(t, slot)
+	b, d := e.whole(w), e.drawing(t, slot)
 	for at := 0; at < len(x); at += tune.PackLen {
 		clear(b.x[copy(b.x, x[at:]):])
-		t.packed[slot].store(e, w, at/tune.PackLen, b, key)
+		t.packed[slot].store(e, w, at/tune.PackLen, b, slot, d)
 	}
 }
 

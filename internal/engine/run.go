@@ -95,9 +95,8 @@ func (s *stepping) large(k int, u *unit, g *group, w *Worker) {
 // are p and grad, and after the last one the stages of its state.
 func (e *Engine) apply(w *Worker, t *tensor, k, lo, hi int, p, grad []float32) {
 	g := &e.groups[t.Rule]
-	flushes := g.passes[k].last && g.flushes(e.step-t.missed)
-	if !flushes && e.fuses(g, t, w) {
-		e.fuse(w, t, lo, p)
+	flushes := g.passes[k].last && g.flushes(e.step-t.missed) // for which blocks are better in the cache
+	if !flushes && e.fuse(w, t, e.formOf(g, t, w), lo, hi, p) {
 		return
 	}
 	if e.staged(g) || len(w.shards) > 0 || t.packed != nil {

@@ -30,7 +30,16 @@ func (e *Engine) RunSplit(params [][]kernels.BF16, rests [][]int16) {
 
 // PartSplit is Part of parameters in two halves.
 func (e *Engine) PartSplit(w *Worker, tensor, lo int, params []kernels.BF16, rests []int16, grads kernels.Typed) {
-	length := e.splitLen(&e.tensors[tensor])
+	t := &e.tensors[tensor]
+	if grads.Element() != kernels.Float32 {
+		w.shards = append(w.shards[:0], shard{1, grads})
+		fused := e.fuseSplit(w, t, lo, params, Uppers(rests))
+		w.forgetShards()
+		if fused {
+			return
+		}
+	}
+	length := e.splitLen(t)
 	for at, end := 0, 0; at < len(params); at = end {
 		end = min(at+length, len(params))
 		h, r, p := params[at:end], Uppers(rests[at:end]), w.joinedRoom(end-at)
@@ -38,6 +47,16 @@ func (e *Engine) PartSplit(w *Worker, tensor, lo int, params []kernels.BF16, res
 		e.Part(w, tensor, lo+at, p, grads.Slice(at, end))
 		kernels.SplitBF16(e.table, h, r, p)
 	}
+}
+
+// fuseSplit takes the step of a range from element lo on, if there is a fused kernel for it.
+func (e *Engine) fuseSplit(w *Worker, t *tensor, lo int, h, r []kernels.BF16) bool {
+	g := &e.groups[t.Rule]
+	if t.begins || e.following.starts() || g.flushes(e.step-t.missed) || e.formOf(g, t, w) != alone {
+		return false
+	}
+	w.fusing.h, w.fusing.r = h, r
+	return e.fuse(w, t, halved, lo, lo+len(h), nil)
 }
 
 // splitLen is the length of a tensor's blocks, of whole rows where rows are looked at.
@@ -74,6 +93,12 @@ func (s *splitting) run(w *Worker, tensor, lo, hi int) {
 	follows := e.following.follows()
 	if !present && !follows && !e.following.starts() {
 		return
+	}
+	if present {
+		w.setShards(&e.shards, tensor, lo, hi)
+		if e.fuseSplit(w, t, lo, s.params[tensor][lo:hi], Uppers(s.rests[tensor][lo:hi])) {
+			return
+		}
 	}
 	length := e.splitLen(t)
 	for at, end := lo, 0; at < hi; at = end {

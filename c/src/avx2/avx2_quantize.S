@@ -2,18 +2,18 @@
  *
  * Quantize for avx2
  *
- *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	u = the upper 20 bits of (h·factor + add)·part
  *	y = |x|·inverse, from low to 1
  *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx2_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q, e0, e1, e2, e3, index
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
+ * list     q, e0, e1, e2, e3, h0, h1, h2, h3
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
  *
  * Requires: AVX, AVX2
- * Saves: rbx, r12, rsp
+ * Saves: rbx, r12, r13, r14, r15, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -38,31 +38,22 @@ L(word00000000):
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word000fffff):
-	.long 0xfffff
-	.balign 4
-L(word85ebca6b):
-	.long 0x85ebca6b
-	.balign 4
-L(wordc2b2ae35):
-	.long 0xc2b2ae35
-	.balign 4
-L(word9e3779b1):
-	.long 0x9e3779b1
 
 	BEGIN(avx2_quantize)
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(192, 8)
-	movq ARGUMENT0, 160(%rsp)
-	movq ARGUMENT1, 168(%rsp)
-	movq ARGUMENT2, 176(%rsp)
-	movq ARGUMENT3, 184(%rsp)
-	movq 176(%rsp), %rax
-	movq 160(%rsp), %rcx
-	movq 168(%rsp), %rdx
+	PUSH(r13)
+	PUSH(r14)
+	PUSH(r15)
+	ALLOCATE(160, 0)
+	movq ARGUMENT0, 128(%rsp)
+	movq ARGUMENT1, 136(%rsp)
+	movq ARGUMENT2, 144(%rsp)
+	movq ARGUMENT3, 152(%rsp)
+	movq 144(%rsp), %rax
+	movq 128(%rsp), %rcx
+	movq 136(%rsp), %rdx
 	imulq $24, %rdx, %rdx
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
@@ -71,22 +62,21 @@ L(word9e3779b1):
 	vbroadcastss 20(%rax), %ymm1
 	vbroadcastss 24(%rax), %ymm2
 	vbroadcastss 28(%rax), %ymm3
-	vbroadcastss L(word3f800000)+0(%rip), %ymm4
-	vbroadcastss L(word00000000)+0(%rip), %ymm5
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm6
-	vbroadcastss L(word000fffff)+0(%rip), %ymm7
-	vbroadcastss (%rax), %ymm8
-	vbroadcastss 4(%rax), %ymm9
-	vmovups %ymm9, (%rsp)
-	vbroadcastss 8(%rax), %ymm9
-	vmovups %ymm9, 32(%rsp)
-	vbroadcastss 12(%rax), %ymm9
-	vmovups %ymm9, 64(%rsp)
-	vbroadcastss 32(%rax), %ymm9
-	vmovups %ymm9, 96(%rsp)
-	vbroadcastss 36(%rax), %ymm9
-	vmovups %ymm9, 128(%rsp)
-	leaq -144(%rdx), %rax
+	vbroadcastss 32(%rax), %ymm4
+	vbroadcastss 36(%rax), %ymm5
+	vbroadcastss 40(%rax), %ymm6
+	vbroadcastss L(word3f800000)+0(%rip), %ymm7
+	vbroadcastss L(word00000000)+0(%rip), %ymm8
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vbroadcastss (%rax), %ymm10
+	vmovups %ymm10, (%rsp)
+	vbroadcastss 4(%rax), %ymm10
+	vmovups %ymm10, 32(%rsp)
+	vbroadcastss 8(%rax), %ymm10
+	vmovups %ymm10, 64(%rsp)
+	vbroadcastss 12(%rax), %ymm10
+	vmovups %ymm10, 96(%rsp)
+	leaq -216(%rdx), %rax
 
 L(entry):
 	movq 8(%rcx), %rax
@@ -96,208 +86,208 @@ L(entry):
 	movq 72(%rcx), %r8
 	movq 96(%rcx), %r9
 	movq 120(%rcx), %r10
-	xorq %r11, %r11
-	movq %rax, %r12
-	andq $-8, %r12
-	cmpq %r12, %r11
+	movq 144(%rcx), %r11
+	movq 168(%rcx), %r12
+	movq 192(%rcx), %r13
+	xorq %r14, %r14
+	movq %rax, %r15
+	andq $-8, %r15
+	cmpq %r15, %r14
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r11, 4), %ymm9
-	vandps %ymm6, %ymm9, %ymm10
-	vmulps %ymm8, %ymm10, %ymm10
-	vminps %ymm4, %ymm10, %ymm11
-	vmaxps %ymm0, %ymm11, %ymm11
-	vmovups 96(%rsp), %ymm12
-	vpaddd (%r10, %r11, 4), %ymm12, %ymm12
-	vpsrld $0x10, %ymm12, %ymm13
-	vxorps %ymm13, %ymm12, %ymm12
-	vbroadcastss L(word85ebca6b)+0(%rip), %ymm13
-	vpmulld %ymm13, %ymm12, %ymm12
-	vxorps 128(%rsp), %ymm12, %ymm12
-	vpsrld $0x0d, %ymm12, %ymm13
-	vxorps %ymm13, %ymm12, %ymm12
-	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm13
-	vpmulld %ymm13, %ymm12, %ymm13
-	vpsrld $0x10, %ymm13, %ymm14
-	vxorps %ymm14, %ymm13, %ymm13
-	vpsrld $0x0c, %ymm13, %ymm14
-	vpaddd %ymm14, %ymm11, %ymm11
-	vpsrld $0x14, %ymm11, %ymm11
-	vpsubd %ymm2, %ymm11, %ymm11
-	vandps %ymm3, %ymm9, %ymm9
-	vpsrld $0x18, %ymm9, %ymm9
-	vorps %ymm9, %ymm11, %ymm9
-	vcvtdq2ps %ymm14, %ymm11
-	vmulps %ymm1, %ymm11, %ymm11
-	vcmpps $0x11, %ymm10, %ymm11, %ymm10
-	vblendvps %ymm10, %ymm9, %ymm5, %ymm9
-	vmovups (%rdi, %r11, 4), %ymm10
-	vandps %ymm6, %ymm10, %ymm11
+	vmovups (%rsi, %r14, 4), %ymm10
+	vandps %ymm9, %ymm10, %ymm11
 	vmulps (%rsp), %ymm11, %ymm11
-	vminps %ymm4, %ymm11, %ymm14
-	vmaxps %ymm0, %ymm14, %ymm14
-	vandps %ymm7, %ymm13, %ymm13
-	vpaddd %ymm13, %ymm14, %ymm14
-	vpsrld $0x14, %ymm14, %ymm14
-	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm14, %ymm10
-	vcvtdq2ps %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm11, %ymm13, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
-	vpslld $0x08, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmovups (%r8, %r11, 4), %ymm10
-	vandps %ymm6, %ymm10, %ymm11
-	vmulps 32(%rsp), %ymm11, %ymm11
-	vminps %ymm4, %ymm11, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
-	vbroadcastss L(word9e3779b1)+0(%rip), %ymm14
-	vpmulld %ymm14, %ymm12, %ymm12
-	vpsrld $0x10, %ymm12, %ymm14
-	vxorps %ymm14, %ymm12, %ymm12
-	vpsrld $0x0c, %ymm12, %ymm14
-	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vcvtdq2ps %ymm14, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm11, %ymm13, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
-	vpslld $0x10, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmovups (%r9, %r11, 4), %ymm10
-	vandps %ymm6, %ymm10, %ymm11
-	vmulps 64(%rsp), %ymm11, %ymm11
-	vminps %ymm4, %ymm11, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
-	vandps %ymm7, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm13, %ymm10
-	vcvtdq2ps %ymm12, %ymm12
-	vmulps %ymm1, %ymm12, %ymm12
-	vcmpps $0x11, %ymm11, %ymm12, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
-	vpslld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, (%rbx, %r11, 4)
-	addq $8, %r11
-	cmpq %r12, %r11
-	jl L(loop)
-
-L(loopend):
-	subq %r11, %rax
-	je L(done)
-	vmovd %eax, %xmm9
-	vpbroadcastd %xmm9, %ymm9
-	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
-	vmaskmovps (%rsi, %r11, 4), %ymm9, %ymm10
-	vandps %ymm6, %ymm10, %ymm11
-	vmulps %ymm8, %ymm11, %ymm11
-	vminps %ymm4, %ymm11, %ymm12
+	vminps %ymm7, %ymm11, %ymm12
 	vmaxps %ymm0, %ymm12, %ymm12
-	vmaskmovps (%r10, %r11, 4), %ymm9, %ymm13
-	vpaddd 96(%rsp), %ymm13, %ymm13
-	vpsrld $0x10, %ymm13, %ymm14
-	vxorps %ymm14, %ymm13, %ymm13
-	vbroadcastss L(word85ebca6b)+0(%rip), %ymm14
-	vpmulld %ymm14, %ymm13, %ymm13
-	vxorps 128(%rsp), %ymm13, %ymm13
-	vpsrld $0x0d, %ymm13, %ymm14
-	vxorps %ymm14, %ymm13, %ymm13
-	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm14
-	vpmulld %ymm14, %ymm13, %ymm14
-	vpsrld $0x10, %ymm14, %ymm15
-	vxorps %ymm15, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm15
-	vpaddd %ymm15, %ymm12, %ymm12
+	vpmulld (%r10, %r14, 4), %ymm4, %ymm13
+	vpaddd %ymm5, %ymm13, %ymm13
+	vpmulld %ymm6, %ymm13, %ymm13
+	vpsrld $0x0c, %ymm13, %ymm13
+	vpaddd %ymm13, %ymm12, %ymm12
 	vpsrld $0x14, %ymm12, %ymm12
 	vpsubd %ymm2, %ymm12, %ymm12
 	vandps %ymm3, %ymm10, %ymm10
 	vpsrld $0x18, %ymm10, %ymm10
 	vorps %ymm10, %ymm12, %ymm10
-	vcvtdq2ps %ymm15, %ymm12
+	vcvtdq2ps %ymm13, %ymm12
 	vmulps %ymm1, %ymm12, %ymm12
 	vcmpps $0x11, %ymm11, %ymm12, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm5, %ymm10
-	vmaskmovps (%rdi, %r11, 4), %ymm9, %ymm11
-	vandps %ymm6, %ymm11, %ymm12
-	vmulps (%rsp), %ymm12, %ymm12
-	vminps %ymm4, %ymm12, %ymm15
-	vmaxps %ymm0, %ymm15, %ymm15
-	vandps %ymm7, %ymm14, %ymm14
-	vpaddd %ymm14, %ymm15, %ymm15
-	vpsrld $0x14, %ymm15, %ymm15
-	vpsubd %ymm2, %ymm15, %ymm15
+	vblendvps %ymm11, %ymm10, %ymm8, %ymm10
+	vmovups (%rdi, %r14, 4), %ymm11
+	vandps %ymm9, %ymm11, %ymm12
+	vmulps 32(%rsp), %ymm12, %ymm12
+	vminps %ymm7, %ymm12, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vpmulld (%r11, %r14, 4), %ymm4, %ymm14
+	vpaddd %ymm5, %ymm14, %ymm14
+	vpmulld %ymm6, %ymm14, %ymm14
+	vpsrld $0x0c, %ymm14, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm2, %ymm13, %ymm13
 	vandps %ymm3, %ymm11, %ymm11
 	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm15, %ymm11
-	vcvtdq2ps %ymm14, %ymm14
-	vmulps %ymm1, %ymm14, %ymm14
-	vcmpps $0x11, %ymm12, %ymm14, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
+	vorps %ymm11, %ymm13, %ymm11
+	vcvtdq2ps %ymm14, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm12, %ymm13, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
 	vpslld $0x08, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
-	vmaskmovps (%r8, %r11, 4), %ymm9, %ymm11
-	vandps %ymm6, %ymm11, %ymm12
-	vmulps 32(%rsp), %ymm12, %ymm12
-	vminps %ymm4, %ymm12, %ymm14
+	vmovups (%r8, %r14, 4), %ymm11
+	vandps %ymm9, %ymm11, %ymm12
+	vmulps 64(%rsp), %ymm12, %ymm12
+	vminps %ymm7, %ymm12, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vpmulld (%r12, %r14, 4), %ymm4, %ymm14
+	vpaddd %ymm5, %ymm14, %ymm14
+	vpmulld %ymm6, %ymm14, %ymm14
+	vpsrld $0x0c, %ymm14, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm2, %ymm13, %ymm13
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm13, %ymm11
+	vcvtdq2ps %ymm14, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm12, %ymm13, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
+	vpslld $0x10, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmovups (%r9, %r14, 4), %ymm11
+	vandps %ymm9, %ymm11, %ymm12
+	vmulps 96(%rsp), %ymm12, %ymm12
+	vminps %ymm7, %ymm12, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vpmulld (%r13, %r14, 4), %ymm4, %ymm14
+	vpaddd %ymm5, %ymm14, %ymm14
+	vpmulld %ymm6, %ymm14, %ymm14
+	vpsrld $0x0c, %ymm14, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm2, %ymm13, %ymm13
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm13, %ymm11
+	vcvtdq2ps %ymm14, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm12, %ymm13, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
+	vpslld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
+	vmovups %ymm10, (%rbx, %r14, 4)
+	addq $8, %r14
+	cmpq %r15, %r14
+	jl L(loop)
+
+L(loopend):
+	subq %r14, %rax
+	je L(done)
+	vmovd %eax, %xmm10
+	vpbroadcastd %xmm10, %ymm10
+	vpcmpgtd L(lanes)+0(%rip), %ymm10, %ymm10
+	vmaskmovps (%rsi, %r14, 4), %ymm10, %ymm11
+	vandps %ymm9, %ymm11, %ymm12
+	vmulps (%rsp), %ymm12, %ymm12
+	vminps %ymm7, %ymm12, %ymm13
+	vmaxps %ymm0, %ymm13, %ymm13
+	vmaskmovps (%r10, %r14, 4), %ymm10, %ymm14
+	vpmulld %ymm4, %ymm14, %ymm14
+	vpaddd %ymm5, %ymm14, %ymm14
+	vpmulld %ymm6, %ymm14, %ymm14
+	vpsrld $0x0c, %ymm14, %ymm14
+	vpaddd %ymm14, %ymm13, %ymm13
+	vpsrld $0x14, %ymm13, %ymm13
+	vpsubd %ymm2, %ymm13, %ymm13
+	vandps %ymm3, %ymm11, %ymm11
+	vpsrld $0x18, %ymm11, %ymm11
+	vorps %ymm11, %ymm13, %ymm11
+	vcvtdq2ps %ymm14, %ymm13
+	vmulps %ymm1, %ymm13, %ymm13
+	vcmpps $0x11, %ymm12, %ymm13, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
+	vmaskmovps (%rdi, %r14, 4), %ymm10, %ymm12
+	vandps %ymm9, %ymm12, %ymm13
+	vmulps 32(%rsp), %ymm13, %ymm13
+	vminps %ymm7, %ymm13, %ymm14
 	vmaxps %ymm0, %ymm14, %ymm14
-	vbroadcastss L(word9e3779b1)+0(%rip), %ymm15
-	vpmulld %ymm15, %ymm13, %ymm13
-	vpsrld $0x10, %ymm13, %ymm15
-	vxorps %ymm15, %ymm13, %ymm13
-	vpsrld $0x0c, %ymm13, %ymm15
+	vmaskmovps (%r11, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm4, %ymm15, %ymm15
+	vpaddd %ymm5, %ymm15, %ymm15
+	vpmulld %ymm6, %ymm15, %ymm15
+	vpsrld $0x0c, %ymm15, %ymm15
 	vpaddd %ymm15, %ymm14, %ymm14
 	vpsrld $0x14, %ymm14, %ymm14
 	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
+	vandps %ymm3, %ymm12, %ymm12
+	vpsrld $0x18, %ymm12, %ymm12
+	vorps %ymm12, %ymm14, %ymm12
 	vcvtdq2ps %ymm15, %ymm14
 	vmulps %ymm1, %ymm14, %ymm14
-	vcmpps $0x11, %ymm12, %ymm14, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
-	vpslld $0x10, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
-	vmaskmovps (%r9, %r11, 4), %ymm9, %ymm11
-	vandps %ymm6, %ymm11, %ymm12
-	vmulps 64(%rsp), %ymm12, %ymm12
-	vminps %ymm4, %ymm12, %ymm14
+	vcmpps $0x11, %ymm13, %ymm14, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
+	vpslld $0x08, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
+	vmaskmovps (%r8, %r14, 4), %ymm10, %ymm12
+	vandps %ymm9, %ymm12, %ymm13
+	vmulps 64(%rsp), %ymm13, %ymm13
+	vminps %ymm7, %ymm13, %ymm14
 	vmaxps %ymm0, %ymm14, %ymm14
-	vandps %ymm7, %ymm13, %ymm13
-	vpaddd %ymm13, %ymm14, %ymm14
+	vmaskmovps (%r12, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm4, %ymm15, %ymm15
+	vpaddd %ymm5, %ymm15, %ymm15
+	vpmulld %ymm6, %ymm15, %ymm15
+	vpsrld $0x0c, %ymm15, %ymm15
+	vpaddd %ymm15, %ymm14, %ymm14
 	vpsrld $0x14, %ymm14, %ymm14
 	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm14, %ymm11
-	vcvtdq2ps %ymm13, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm5, %ymm11
-	vpslld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
-	vmaskmovps %ymm10, %ymm9, (%rbx, %r11, 4)
+	vandps %ymm3, %ymm12, %ymm12
+	vpsrld $0x18, %ymm12, %ymm12
+	vorps %ymm12, %ymm14, %ymm12
+	vcvtdq2ps %ymm15, %ymm14
+	vmulps %ymm1, %ymm14, %ymm14
+	vcmpps $0x11, %ymm13, %ymm14, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
+	vpslld $0x10, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
+	vmaskmovps (%r9, %r14, 4), %ymm10, %ymm12
+	vandps %ymm9, %ymm12, %ymm13
+	vmulps 96(%rsp), %ymm13, %ymm13
+	vminps %ymm7, %ymm13, %ymm14
+	vmaxps %ymm0, %ymm14, %ymm14
+	vmaskmovps (%r13, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm4, %ymm15, %ymm15
+	vpaddd %ymm5, %ymm15, %ymm15
+	vpmulld %ymm6, %ymm15, %ymm15
+	vpsrld $0x0c, %ymm15, %ymm15
+	vpaddd %ymm15, %ymm14, %ymm14
+	vpsrld $0x14, %ymm14, %ymm14
+	vpsubd %ymm2, %ymm14, %ymm14
+	vandps %ymm3, %ymm12, %ymm12
+	vpsrld $0x18, %ymm12, %ymm12
+	vorps %ymm12, %ymm14, %ymm12
+	vcvtdq2ps %ymm15, %ymm14
+	vmulps %ymm1, %ymm14, %ymm14
+	vcmpps $0x11, %ymm13, %ymm14, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
+	vpslld $0x18, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
+	vmaskmovps %ymm11, %ymm10, (%rbx, %r14, 4)
 
 L(done):
-	addq $144, %rcx
+	addq $216, %rcx
 	cmpq %rdx, %rcx
 	jl L(entry)
 
 L(end):
 	vzeroupper
-	FREE(192, 8)
+	FREE(160, 0)
+	POP(r15)
+	POP(r14)
+	POP(r13)
 	POP(r12)
 	POP(rbx)
 	LEAVE

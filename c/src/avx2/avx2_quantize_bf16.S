@@ -2,13 +2,13 @@
  *
  * QuantizeBF16 for avx2
  *
- *	h = hash(index + base, key), of which each element has 16 bits, u
- *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+ *	u = the upper half of (h·factor + add)·part
+ *	q ← the upper half of the bits of x + u
  *
  * void lockstep_avx2_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     h0, h1, e0, e1, index
- * scalars  base, key
+ * list     q, x, h
+ * scalars  factor, add, part
  *
  * Requires: AVX, AVX2
  * Saves: rbx, rsp
@@ -36,156 +36,167 @@ L(word00400000):
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word85ebca6b):
-	.long 0x85ebca6b
-	.balign 4
-L(wordc2b2ae35):
-	.long 0xc2b2ae35
-	.balign 4
-L(word0000ffff):
-	.long 0xffff
 
 	BEGIN(avx2_quantize_bf16)
 	ENTER
 	PUSH(rbx)
-	ALLOCATE(64, 0)
-	movq ARGUMENT0, 32(%rsp)
-	movq ARGUMENT1, 40(%rsp)
-	movq ARGUMENT2, 48(%rsp)
-	movq ARGUMENT3, 56(%rsp)
-	movq 48(%rsp), %rax
-	movq 32(%rsp), %rcx
+	ALLOCATE(48, 0)
+	movq ARGUMENT0, 16(%rsp)
+	movq ARGUMENT1, 24(%rsp)
+	movq ARGUMENT2, 32(%rsp)
+	movq ARGUMENT3, 40(%rsp)
+	movq 32(%rsp), %rax
+	movq 16(%rsp), %rcx
 	movq 8(%rcx), %rcx
-	movq 32(%rsp), %rdx
+	movq 16(%rsp), %rdx
 	movq 0(%rdx), %rdx
-	movq 32(%rsp), %rbx
+	movq 16(%rsp), %rbx
 	movq 24(%rbx), %rbx
-	movq 32(%rsp), %rsi
+	movq 16(%rsp), %rsi
 	movq 48(%rsi), %rsi
-	movq 32(%rsp), %rdi
-	movq 72(%rdi), %rdi
-	movq 32(%rsp), %r8
-	movq 96(%r8), %r8
-	vbroadcastss L(word7f7f0000)+0(%rip), %ymm0
-	vbroadcastss L(word00400000)+0(%rip), %ymm1
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm2
-	vbroadcastss (%rax), %ymm3
-	vbroadcastss 4(%rax), %ymm4
-	vbroadcastss L(word85ebca6b)+0(%rip), %ymm5
-	vbroadcastss L(wordc2b2ae35)+0(%rip), %ymm6
-	vbroadcastss L(word0000ffff)+0(%rip), %ymm7
+	vbroadcastss (%rax), %ymm0
+	vbroadcastss 4(%rax), %ymm1
+	vbroadcastss 8(%rax), %ymm2
+	vbroadcastss L(word7f7f0000)+0(%rip), %ymm3
+	vbroadcastss L(word00400000)+0(%rip), %ymm4
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm5
 	xorq %rax, %rax
-	movq %rcx, %r9
-	andq $-8, %r9
-	cmpq %r9, %rax
+	movq %rcx, %rdi
+	andq $-32, %rdi
+	cmpq %rdi, %rax
+	jge L(mainend)
+
+L(main):
+	vmovups (%rbx, %rax, 4), %ymm6
+	vpmulld (%rsi, %rax, 4), %ymm0, %ymm7
+	vpaddd %ymm1, %ymm7, %ymm7
+	vpmulld %ymm2, %ymm7, %ymm7
+	vpsrld $0x10, %ymm7, %ymm7
+	vpaddd %ymm7, %ymm6, %ymm7
+	vandps %ymm5, %ymm6, %ymm8
+	vcmpps $0x12, %ymm3, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vorps %ymm4, %ymm6, %ymm8
+	vcmpps $0x00, %ymm6, %ymm6, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
+	vpsrld $0x10, %ymm6, %ymm6
+	vextracti128 $0x01, %ymm6, %xmm7
+	vpackusdw %xmm7, %xmm6, %xmm7
+	vmovdqu %xmm7, (%rdx, %rax, 2)
+	vmovups 32(%rbx, %rax, 4), %ymm6
+	vpmulld 32(%rsi, %rax, 4), %ymm0, %ymm7
+	vpaddd %ymm1, %ymm7, %ymm7
+	vpmulld %ymm2, %ymm7, %ymm7
+	vpsrld $0x10, %ymm7, %ymm7
+	vpaddd %ymm7, %ymm6, %ymm7
+	vandps %ymm5, %ymm6, %ymm8
+	vcmpps $0x12, %ymm3, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vorps %ymm4, %ymm6, %ymm8
+	vcmpps $0x00, %ymm6, %ymm6, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
+	vpsrld $0x10, %ymm6, %ymm6
+	vextracti128 $0x01, %ymm6, %xmm7
+	vpackusdw %xmm7, %xmm6, %xmm7
+	vmovdqu %xmm7, 16(%rdx, %rax, 2)
+	vmovups 64(%rbx, %rax, 4), %ymm6
+	vpmulld 64(%rsi, %rax, 4), %ymm0, %ymm7
+	vpaddd %ymm1, %ymm7, %ymm7
+	vpmulld %ymm2, %ymm7, %ymm7
+	vpsrld $0x10, %ymm7, %ymm7
+	vpaddd %ymm7, %ymm6, %ymm7
+	vandps %ymm5, %ymm6, %ymm8
+	vcmpps $0x12, %ymm3, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vorps %ymm4, %ymm6, %ymm8
+	vcmpps $0x00, %ymm6, %ymm6, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
+	vpsrld $0x10, %ymm6, %ymm6
+	vextracti128 $0x01, %ymm6, %xmm7
+	vpackusdw %xmm7, %xmm6, %xmm7
+	vmovdqu %xmm7, 32(%rdx, %rax, 2)
+	vmovups 96(%rbx, %rax, 4), %ymm6
+	vpmulld 96(%rsi, %rax, 4), %ymm0, %ymm7
+	vpaddd %ymm1, %ymm7, %ymm7
+	vpmulld %ymm2, %ymm7, %ymm7
+	vpsrld $0x10, %ymm7, %ymm7
+	vpaddd %ymm7, %ymm6, %ymm7
+	vandps %ymm5, %ymm6, %ymm8
+	vcmpps $0x12, %ymm3, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vorps %ymm4, %ymm6, %ymm8
+	vcmpps $0x00, %ymm6, %ymm6, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
+	vpsrld $0x10, %ymm6, %ymm6
+	vextracti128 $0x01, %ymm6, %xmm7
+	vpackusdw %xmm7, %xmm6, %xmm7
+	vmovdqu %xmm7, 48(%rdx, %rax, 2)
+	addq $32, %rax
+	cmpq %rdi, %rax
+	jl L(main)
+
+L(mainend):
+	movq %rcx, %rdi
+	andq $-8, %rdi
+	cmpq %rdi, %rax
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rax, 4), %ymm8
-	vpaddd (%r8, %rax, 4), %ymm3, %ymm9
-	vpsrld $0x10, %ymm9, %ymm10
-	vxorps %ymm10, %ymm9, %ymm9
-	vpmulld %ymm5, %ymm9, %ymm9
-	vxorps %ymm4, %ymm9, %ymm9
-	vpsrld $0x0d, %ymm9, %ymm10
-	vxorps %ymm10, %ymm9, %ymm9
-	vpmulld %ymm6, %ymm9, %ymm9
-	vpsrld $0x10, %ymm9, %ymm10
-	vxorps %ymm10, %ymm9, %ymm9
-	vpsrld $0x10, %ymm9, %ymm10
-	vpaddd %ymm10, %ymm8, %ymm10
-	vandps %ymm2, %ymm8, %ymm11
-	vcmpps $0x12, %ymm0, %ymm11, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm8, %ymm10
-	vorps %ymm1, %ymm8, %ymm11
-	vcmpps $0x00, %ymm8, %ymm8, %ymm8
-	vblendvps %ymm8, %ymm10, %ymm11, %ymm8
-	vpsrld $0x10, %ymm8, %ymm8
-	vextracti128 $0x01, %ymm8, %xmm10
-	vpackusdw %xmm10, %xmm8, %xmm10
-	vmovdqu %xmm10, (%rdx, %rax, 2)
-	vmovups (%rdi, %rax, 4), %ymm8
-	vandps %ymm7, %ymm9, %ymm9
-	vpaddd %ymm9, %ymm8, %ymm9
-	vandps %ymm2, %ymm8, %ymm10
-	vcmpps $0x12, %ymm0, %ymm10, %ymm10
-	vblendvps %ymm10, %ymm9, %ymm8, %ymm9
-	vorps %ymm1, %ymm8, %ymm10
-	vcmpps $0x00, %ymm8, %ymm8, %ymm8
-	vblendvps %ymm8, %ymm9, %ymm10, %ymm8
-	vpsrld $0x10, %ymm8, %ymm8
-	vextracti128 $0x01, %ymm8, %xmm9
-	vpackusdw %xmm9, %xmm8, %xmm9
-	vmovdqu %xmm9, (%rbx, %rax, 2)
+	vmovups (%rbx, %rax, 4), %ymm6
+	vpmulld (%rsi, %rax, 4), %ymm0, %ymm7
+	vpaddd %ymm1, %ymm7, %ymm7
+	vpmulld %ymm2, %ymm7, %ymm7
+	vpsrld $0x10, %ymm7, %ymm7
+	vpaddd %ymm7, %ymm6, %ymm7
+	vandps %ymm5, %ymm6, %ymm8
+	vcmpps $0x12, %ymm3, %ymm8, %ymm8
+	vblendvps %ymm8, %ymm7, %ymm6, %ymm7
+	vorps %ymm4, %ymm6, %ymm8
+	vcmpps $0x00, %ymm6, %ymm6, %ymm6
+	vblendvps %ymm6, %ymm7, %ymm8, %ymm6
+	vpsrld $0x10, %ymm6, %ymm6
+	vextracti128 $0x01, %ymm6, %xmm7
+	vpackusdw %xmm7, %xmm6, %xmm7
+	vmovdqu %xmm7, (%rdx, %rax, 2)
 	addq $8, %rax
-	cmpq %r9, %rax
+	cmpq %rdi, %rax
 	jl L(loop)
 
 L(loopend):
 	subq %rax, %rcx
 	je L(done)
-	vmovd %ecx, %xmm8
-	vpbroadcastd %xmm8, %ymm8
-	vpcmpgtd L(lanes)+0(%rip), %ymm8, %ymm8
-	vmaskmovps (%rsi, %rax, 4), %ymm8, %ymm9
-	vmaskmovps (%r8, %rax, 4), %ymm8, %ymm10
-	vpaddd %ymm3, %ymm10, %ymm3
-	vpsrld $0x10, %ymm3, %ymm10
-	vxorps %ymm10, %ymm3, %ymm3
-	vpmulld %ymm5, %ymm3, %ymm3
-	vxorps %ymm4, %ymm3, %ymm3
-	vpsrld $0x0d, %ymm3, %ymm4
-	vxorps %ymm4, %ymm3, %ymm3
-	vpmulld %ymm6, %ymm3, %ymm3
-	vpsrld $0x10, %ymm3, %ymm4
-	vxorps %ymm4, %ymm3, %ymm3
-	vpsrld $0x10, %ymm3, %ymm4
-	vpaddd %ymm4, %ymm9, %ymm4
-	vandps %ymm2, %ymm9, %ymm5
-	vcmpps $0x12, %ymm0, %ymm5, %ymm5
-	vblendvps %ymm5, %ymm4, %ymm9, %ymm4
-	vorps %ymm1, %ymm9, %ymm5
-	vcmpps $0x00, %ymm9, %ymm9, %ymm6
-	vblendvps %ymm6, %ymm4, %ymm5, %ymm4
-	vpsrld $0x10, %ymm4, %ymm4
-	vextracti128 $0x01, %ymm4, %xmm5
-	vpackusdw %xmm5, %xmm4, %xmm5
-	vmovdqu %xmm5, (%rsp)
-	leaq (%rsp), %rsi
-	leaq (%rdx, %rax, 2), %r9
-	movq %rcx, %rdx
-
-L(half1):
-	movzwl -2(%rsi, %rdx, 2), %r8d
-	movw %r8w, -2(%r9, %rdx, 2)
-	decq %rdx
-	jne L(half1)
-	vmaskmovps (%rdi, %rax, 4), %ymm8, %ymm4
-	vandps %ymm7, %ymm3, %ymm3
-	vpaddd %ymm3, %ymm4, %ymm3
-	vandps %ymm2, %ymm4, %ymm2
-	vcmpps $0x12, %ymm0, %ymm2, %ymm0
-	vblendvps %ymm0, %ymm3, %ymm4, %ymm0
-	vorps %ymm1, %ymm4, %ymm1
-	vcmpps $0x00, %ymm4, %ymm4, %ymm2
+	vmovd %ecx, %xmm6
+	vpbroadcastd %xmm6, %ymm6
+	vpcmpgtd L(lanes)+0(%rip), %ymm6, %ymm6
+	vmaskmovps (%rbx, %rax, 4), %ymm6, %ymm7
+	vmaskmovps (%rsi, %rax, 4), %ymm6, %ymm6
+	vpmulld %ymm0, %ymm6, %ymm0
+	vpaddd %ymm1, %ymm0, %ymm0
+	vpmulld %ymm2, %ymm0, %ymm0
+	vpsrld $0x10, %ymm0, %ymm0
+	vpaddd %ymm0, %ymm7, %ymm0
+	vandps %ymm5, %ymm7, %ymm1
+	vcmpps $0x12, %ymm3, %ymm1, %ymm1
+	vblendvps %ymm1, %ymm0, %ymm7, %ymm0
+	vorps %ymm4, %ymm7, %ymm1
+	vcmpps $0x00, %ymm7, %ymm7, %ymm2
 	vblendvps %ymm2, %ymm0, %ymm1, %ymm0
 	vpsrld $0x10, %ymm0, %ymm0
 	vextracti128 $0x01, %ymm0, %xmm1
 	vpackusdw %xmm1, %xmm0, %xmm1
-	vmovdqu %xmm1, 16(%rsp)
-	leaq 16(%rsp), %rdx
-	leaq (%rbx, %rax, 2), %rax
+	vmovdqu %xmm1, (%rsp)
+	leaq (%rsp), %rbx
+	leaq (%rdx, %rax, 2), %rax
 
-L(half2):
-	movzwl -2(%rdx, %rcx, 2), %ebx
-	movw %bx, -2(%rax, %rcx, 2)
+L(half1):
+	movzwl -2(%rbx, %rcx, 2), %edx
+	movw %dx, -2(%rax, %rcx, 2)
 	decq %rcx
-	jne L(half2)
+	jne L(half1)
 
 L(done):
 	vzeroupper
-	FREE(64, 0)
+	FREE(48, 0)
 	POP(rbx)
 	LEAVE
 	END(avx2_quantize_bf16)

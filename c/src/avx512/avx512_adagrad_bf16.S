@@ -11,13 +11,31 @@
  * list     p, g, a, h
  * scalars  scale, l2, decay, drop, first, small, eps_in, eps, step
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(wordffffffff):
 	.long 0xffffffff
@@ -57,6 +75,7 @@ L(word00000000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
 	movq 8(%rcx), %rcx
@@ -74,26 +93,26 @@ L(word00000000):
 	jne L(general)
 	cmpl $0x00000000, 8(%rax)
 	jne L(general)
-	vbroadcastss 12(%rax), %zmm0
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm1
-	vxorps %zmm1, %zmm0, %zmm0
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm1
-	vandps %zmm1, %zmm0, %zmm0
-	vbroadcastss 24(%rax), %zmm1
-	vbroadcastss 28(%rax), %zmm2
-	vbroadcastss 32(%rax), %zmm3
-	vbroadcastss 20(%rax), %zmm4
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
-	vxorps %zmm5, %zmm4, %zmm4
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm5
-	vandps %zmm5, %zmm4, %zmm4
-	vbroadcastss L(word00000001)+0(%rip), %zmm5
-	vbroadcastss L(word00007fff)+0(%rip), %zmm6
-	vbroadcastss L(word00400000)+0(%rip), %zmm7
-	vbroadcastss L(word3f000000)+0(%rip), %zmm8
-	vbroadcastss L(word27800000)+0(%rip), %zmm8
-	vbroadcastss L(word0f000000)+0(%rip), %zmm8
-	vbroadcastss L(word80000000)+0(%rip), %zmm8
+	vbroadcastss 12(%rax), %zmm1
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
+	vxorps %zmm2, %zmm1, %zmm1
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
+	vandps %zmm2, %zmm1, %zmm1
+	vbroadcastss 24(%rax), %zmm2
+	vbroadcastss 28(%rax), %zmm3
+	vbroadcastss 32(%rax), %zmm4
+	vbroadcastss 20(%rax), %zmm5
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm6
+	vxorps %zmm6, %zmm5, %zmm5
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm6
+	vandps %zmm6, %zmm5, %zmm5
+	vbroadcastss L(word00000001)+0(%rip), %zmm6
+	vbroadcastss L(word00007fff)+0(%rip), %zmm7
+	vbroadcastss L(word00400000)+0(%rip), %zmm8
+	vbroadcastss L(word3f000000)+0(%rip), %zmm9
+	vbroadcastss L(word27800000)+0(%rip), %zmm9
+	vbroadcastss L(word0f000000)+0(%rip), %zmm9
+	vbroadcastss L(word80000000)+0(%rip), %zmm9
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -101,32 +120,32 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
-	vpmovzxwd (%rbx, %rax, 2), %zmm9
-	vpslld $0x10, %zmm9, %zmm9
-	vptestmd %zmm0, %zmm9, %k1
-	vaddps %zmm8, %zmm9, %zmm9{%k1}{z}
-	vptestmd %zmm4, %zmm9, %k1
-	vmulps %zmm9, %zmm9, %zmm10{%k1}{z}
-	vaddps (%rsi, %rax, 4), %zmm10, %zmm10
-	vmovups %zmm10, (%rsi, %rax, 4)
-	vmovups (%rdx, %rax, 4), %zmm11
-	vmulps %zmm3, %zmm9, %zmm9
-	vaddps %zmm1, %zmm10, %zmm10
-	vsqrtps %zmm10, %zmm10
-	vaddps %zmm2, %zmm10, %zmm10
-	vdivps %zmm10, %zmm9, %zmm9
-	vsubps %zmm9, %zmm11, %zmm9
-	vmovups %zmm9, (%rdx, %rax, 4)
-	vpaddd %zmm6, %zmm9, %zmm10
-	vpsrld $0x10, %zmm9, %zmm11
-	vandps %zmm5, %zmm11, %zmm11
-	vpaddd %zmm11, %zmm10, %zmm10
-	vorps %zmm7, %zmm9, %zmm11
-	vcmpps $0x00, %zmm9, %zmm9, %k1
-	vmovaps %zmm11, %zmm9
-	vmovaps %zmm10, %zmm9{%k1}
-	vpsrld $0x10, %zmm9, %zmm9
-	vpmovdw %zmm9, (%rdi, %rax, 2)
+	vpmovzxwd (%rbx, %rax, 2), %zmm10
+	vpslld $0x10, %zmm10, %zmm10
+	vptestmd %zmm1, %zmm10, %k1
+	vaddps %zmm9, %zmm10, %zmm10{%k1}{z}
+	vptestmd %zmm5, %zmm10, %k1
+	vmulps %zmm10, %zmm10, %zmm11{%k1}{z}
+	vaddps (%rsi, %rax, 4), %zmm11, %zmm11
+	vmovups %zmm11, (%rsi, %rax, 4)
+	vmovups (%rdx, %rax, 4), %zmm12
+	vmulps %zmm4, %zmm10, %zmm10
+	vaddps %zmm2, %zmm11, %zmm11
+	vsqrtps %zmm11, %zmm11
+	vaddps %zmm3, %zmm11, %zmm11
+	vdivps %zmm11, %zmm10, %zmm10
+	vsubps %zmm10, %zmm12, %zmm10
+	vmovups %zmm10, (%rdx, %rax, 4)
+	vpaddd %zmm7, %zmm10, %zmm11
+	vpsrld $0x10, %zmm10, %zmm12
+	vandps %zmm6, %zmm12, %zmm12
+	vpaddd %zmm12, %zmm11, %zmm11
+	vorps %zmm8, %zmm10, %zmm12
+	vcmpps $0x00, %zmm10, %zmm10, %k1
+	vmovaps %zmm12, %zmm10
+	vmovaps %zmm11, %zmm10{%k1}
+	vpermw %zmm10, %zmm0, %zmm10
+	vmovups %ymm10, (%rdi, %rax, 2)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(usualloop)
@@ -137,28 +156,28 @@ L(usualloopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rax, 4), %zmm9{%k1}{z}
+	vmovups (%rsi, %rax, 4), %zmm0{%k1}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm10{%k1}{z}
 	vpslld $0x10, %zmm10, %zmm10
-	vptestmd %zmm0, %zmm10, %k2
-	vaddps %zmm8, %zmm10, %zmm0{%k2}{z}
-	vptestmd %zmm4, %zmm0, %k2
-	vmulps %zmm0, %zmm0, %zmm4{%k2}{z}
-	vaddps %zmm4, %zmm9, %zmm4
-	vmovups %zmm4, (%rsi, %rax, 4){%k1}
-	vmovups (%rdx, %rax, 4), %zmm8{%k1}{z}
-	vmulps %zmm3, %zmm0, %zmm0
-	vaddps %zmm1, %zmm4, %zmm1
-	vsqrtps %zmm1, %zmm1
-	vaddps %zmm2, %zmm1, %zmm1
-	vdivps %zmm1, %zmm0, %zmm0
-	vsubps %zmm0, %zmm8, %zmm0
+	vptestmd %zmm1, %zmm10, %k2
+	vaddps %zmm9, %zmm10, %zmm1{%k2}{z}
+	vptestmd %zmm5, %zmm1, %k2
+	vmulps %zmm1, %zmm1, %zmm5{%k2}{z}
+	vaddps %zmm5, %zmm0, %zmm0
+	vmovups %zmm0, (%rsi, %rax, 4){%k1}
+	vmovups (%rdx, %rax, 4), %zmm5{%k1}{z}
+	vmulps %zmm4, %zmm1, %zmm1
+	vaddps %zmm2, %zmm0, %zmm0
+	vsqrtps %zmm0, %zmm0
+	vaddps %zmm3, %zmm0, %zmm0
+	vdivps %zmm0, %zmm1, %zmm0
+	vsubps %zmm0, %zmm5, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k1}
-	vpaddd %zmm6, %zmm0, %zmm1
+	vpaddd %zmm7, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm5, %zmm2, %zmm2
+	vandps %zmm6, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm7, %zmm0, %zmm2
+	vorps %zmm8, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k2
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k2}
@@ -177,40 +196,40 @@ L(general):
 	movq $-64, %r8
 
 L(asked):
-	vbroadcastss (%rax), %zmm0
-	vbroadcastss 16(%rax), %zmm1
-	vbroadcastss 12(%rax), %zmm2
-	vandps %zmm2, %zmm1, %zmm1
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
-	vxorps %zmm2, %zmm1, %zmm1
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
-	vandps %zmm2, %zmm1, %zmm1
-	vbroadcastss 12(%rax), %zmm2
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 16(%rax), %zmm2
+	vbroadcastss 12(%rax), %zmm3
+	vandps %zmm3, %zmm2, %zmm2
 	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
 	vxorps %zmm3, %zmm2, %zmm2
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
 	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss 24(%rax), %zmm3
-	vbroadcastss 28(%rax), %zmm4
-	vbroadcastss 32(%rax), %zmm5
-	vbroadcastss 20(%rax), %zmm6
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm7
-	vxorps %zmm7, %zmm6, %zmm6
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm7
-	vandps %zmm7, %zmm6, %zmm6
-	vbroadcastss L(word00000001)+0(%rip), %zmm7
-	vbroadcastss L(word00007fff)+0(%rip), %zmm8
-	vbroadcastss L(word00400000)+0(%rip), %zmm9
-	vbroadcastss 4(%rax), %zmm10
-	vbroadcastss 8(%rax), %zmm11
-	vbroadcastss L(word00000000)+0(%rip), %zmm12
-	vcmpps $0x00, %zmm12, %zmm10, %k1
-	vbroadcastss L(word00000000)+0(%rip), %zmm12
-	vcmpps $0x00, %zmm12, %zmm11, %k2
-	vbroadcastss L(word3f000000)+0(%rip), %zmm12
-	vbroadcastss L(word27800000)+0(%rip), %zmm12
-	vbroadcastss L(word0f000000)+0(%rip), %zmm12
-	vbroadcastss L(word80000000)+0(%rip), %zmm12
+	vbroadcastss 12(%rax), %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm4
+	vandps %zmm4, %zmm3, %zmm3
+	vbroadcastss 24(%rax), %zmm4
+	vbroadcastss 28(%rax), %zmm5
+	vbroadcastss 32(%rax), %zmm6
+	vbroadcastss 20(%rax), %zmm7
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm8
+	vxorps %zmm8, %zmm7, %zmm7
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
+	vandps %zmm8, %zmm7, %zmm7
+	vbroadcastss L(word00000001)+0(%rip), %zmm8
+	vbroadcastss L(word00007fff)+0(%rip), %zmm9
+	vbroadcastss L(word00400000)+0(%rip), %zmm10
+	vbroadcastss 4(%rax), %zmm11
+	vbroadcastss 8(%rax), %zmm12
+	vbroadcastss L(word00000000)+0(%rip), %zmm13
+	vcmpps $0x00, %zmm13, %zmm11, %k1
+	vbroadcastss L(word00000000)+0(%rip), %zmm13
+	vcmpps $0x00, %zmm13, %zmm12, %k2
+	vbroadcastss L(word3f000000)+0(%rip), %zmm13
+	vbroadcastss L(word27800000)+0(%rip), %zmm13
+	vbroadcastss L(word0f000000)+0(%rip), %zmm13
+	vbroadcastss L(word80000000)+0(%rip), %zmm13
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -218,43 +237,43 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
-	vpmovzxwd (%rbx, %rax, 2), %zmm13
-	vpslld $0x10, %zmm13, %zmm13
-	vptestmd %zmm1, %zmm13, %k3
-	vaddps %zmm12, %zmm13, %zmm13{%k3}{z}
-	vmulps %zmm0, %zmm13, %zmm13
-	vmovups (%rdx, %rax, 4), %zmm14
-	vmulps %zmm10, %zmm14, %zmm15
-	vaddps %zmm15, %zmm13, %zmm15
-	vmovaps %zmm15, %zmm15
-	vmovaps %zmm13, %zmm15{%k1}
-	vptestmd %zmm2, %zmm15, %k3
-	vaddps %zmm12, %zmm15, %zmm13{%k3}{z}
-	vptestmd %zmm6, %zmm13, %k3
-	vmulps %zmm13, %zmm13, %zmm15{%k3}{z}
-	vaddps (%rsi, %rax, 4), %zmm15, %zmm15
-	vmovups %zmm15, (%rsi, %rax, 4)
-	vmulps %zmm5, %zmm13, %zmm13
-	vaddps %zmm3, %zmm15, %zmm15
-	vsqrtps %zmm15, %zmm15
-	vaddps %zmm4, %zmm15, %zmm15
-	vdivps %zmm15, %zmm13, %zmm13
-	vmulps %zmm11, %zmm14, %zmm15
-	vaddps %zmm15, %zmm13, %zmm15
-	vmovaps %zmm15, %zmm15
-	vmovaps %zmm13, %zmm15{%k2}
-	vsubps %zmm15, %zmm14, %zmm13
-	vmovups %zmm13, (%rdx, %rax, 4)
-	vpaddd %zmm8, %zmm13, %zmm14
-	vpsrld $0x10, %zmm13, %zmm15
-	vandps %zmm7, %zmm15, %zmm15
-	vpaddd %zmm15, %zmm14, %zmm14
-	vorps %zmm9, %zmm13, %zmm15
-	vcmpps $0x00, %zmm13, %zmm13, %k3
-	vmovaps %zmm15, %zmm13
-	vmovaps %zmm14, %zmm13{%k3}
-	vpsrld $0x10, %zmm13, %zmm13
-	vpmovdw %zmm13, (%rdi, %rax, 2)
+	vpmovzxwd (%rbx, %rax, 2), %zmm14
+	vpslld $0x10, %zmm14, %zmm14
+	vptestmd %zmm2, %zmm14, %k3
+	vaddps %zmm13, %zmm14, %zmm14{%k3}{z}
+	vmulps %zmm1, %zmm14, %zmm14
+	vmovups (%rdx, %rax, 4), %zmm15
+	vmulps %zmm11, %zmm15, %zmm16
+	vaddps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm16, %zmm16
+	vmovaps %zmm14, %zmm16{%k1}
+	vptestmd %zmm3, %zmm16, %k3
+	vaddps %zmm13, %zmm16, %zmm14{%k3}{z}
+	vptestmd %zmm7, %zmm14, %k3
+	vmulps %zmm14, %zmm14, %zmm16{%k3}{z}
+	vaddps (%rsi, %rax, 4), %zmm16, %zmm16
+	vmovups %zmm16, (%rsi, %rax, 4)
+	vmulps %zmm6, %zmm14, %zmm14
+	vaddps %zmm4, %zmm16, %zmm16
+	vsqrtps %zmm16, %zmm16
+	vaddps %zmm5, %zmm16, %zmm16
+	vdivps %zmm16, %zmm14, %zmm14
+	vmulps %zmm12, %zmm15, %zmm16
+	vaddps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm16, %zmm16
+	vmovaps %zmm14, %zmm16{%k2}
+	vsubps %zmm16, %zmm15, %zmm14
+	vmovups %zmm14, (%rdx, %rax, 4)
+	vpaddd %zmm9, %zmm14, %zmm15
+	vpsrld $0x10, %zmm14, %zmm16
+	vandps %zmm8, %zmm16, %zmm16
+	vpaddd %zmm16, %zmm15, %zmm15
+	vorps %zmm10, %zmm14, %zmm16
+	vcmpps $0x00, %zmm14, %zmm14, %k3
+	vmovaps %zmm16, %zmm14
+	vmovaps %zmm15, %zmm14{%k3}
+	vpermw %zmm14, %zmm0, %zmm14
+	vmovups %ymm14, (%rdi, %rax, 2)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(loop)
@@ -265,39 +284,39 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k3
-	vmovups (%rsi, %rax, 4), %zmm13{%k3}{z}
+	vmovups (%rsi, %rax, 4), %zmm0{%k3}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm14{%k3}{z}
 	vpslld $0x10, %zmm14, %zmm14
-	vptestmd %zmm1, %zmm14, %k4
-	vaddps %zmm12, %zmm14, %zmm1{%k4}{z}
-	vmulps %zmm0, %zmm1, %zmm0
-	vmovups (%rdx, %rax, 4), %zmm1{%k3}{z}
-	vmulps %zmm10, %zmm1, %zmm10
-	vaddps %zmm10, %zmm0, %zmm10
-	vmovaps %zmm10, %zmm10
-	vmovaps %zmm0, %zmm10{%k1}
-	vptestmd %zmm2, %zmm10, %k1
-	vaddps %zmm12, %zmm10, %zmm0{%k1}{z}
-	vptestmd %zmm6, %zmm0, %k1
-	vmulps %zmm0, %zmm0, %zmm2{%k1}{z}
-	vaddps %zmm2, %zmm13, %zmm2
-	vmovups %zmm2, (%rsi, %rax, 4){%k3}
-	vmulps %zmm5, %zmm0, %zmm0
-	vaddps %zmm3, %zmm2, %zmm2
-	vsqrtps %zmm2, %zmm2
-	vaddps %zmm4, %zmm2, %zmm2
-	vdivps %zmm2, %zmm0, %zmm0
-	vmulps %zmm11, %zmm1, %zmm2
-	vaddps %zmm2, %zmm0, %zmm2
-	vmovaps %zmm2, %zmm2
-	vmovaps %zmm0, %zmm2{%k2}
-	vsubps %zmm2, %zmm1, %zmm0
+	vptestmd %zmm2, %zmm14, %k4
+	vaddps %zmm13, %zmm14, %zmm2{%k4}{z}
+	vmulps %zmm1, %zmm2, %zmm1
+	vmovups (%rdx, %rax, 4), %zmm2{%k3}{z}
+	vmulps %zmm11, %zmm2, %zmm11
+	vaddps %zmm11, %zmm1, %zmm11
+	vmovaps %zmm11, %zmm11
+	vmovaps %zmm1, %zmm11{%k1}
+	vptestmd %zmm3, %zmm11, %k1
+	vaddps %zmm13, %zmm11, %zmm1{%k1}{z}
+	vptestmd %zmm7, %zmm1, %k1
+	vmulps %zmm1, %zmm1, %zmm3{%k1}{z}
+	vaddps %zmm3, %zmm0, %zmm0
+	vmovups %zmm0, (%rsi, %rax, 4){%k3}
+	vmulps %zmm6, %zmm1, %zmm1
+	vaddps %zmm4, %zmm0, %zmm0
+	vsqrtps %zmm0, %zmm0
+	vaddps %zmm5, %zmm0, %zmm0
+	vdivps %zmm0, %zmm1, %zmm0
+	vmulps %zmm12, %zmm2, %zmm1
+	vaddps %zmm1, %zmm0, %zmm1
+	vmovaps %zmm1, %zmm1
+	vmovaps %zmm0, %zmm1{%k2}
+	vsubps %zmm1, %zmm2, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k3}
-	vpaddd %zmm8, %zmm0, %zmm1
+	vpaddd %zmm9, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm7, %zmm2, %zmm2
+	vandps %zmm8, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm9, %zmm0, %zmm2
+	vorps %zmm10, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k1
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k1}

@@ -12,13 +12,31 @@
  * list     p, g, m, v, h
  * scalars  scale, l2, decay, drop, first, weight1, beta2, root2, small, eps, step
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(wordffffffff):
 	.long 0xffffffff
@@ -58,6 +76,7 @@ L(word00000000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
 	movq 8(%rcx), %rcx
@@ -77,29 +96,29 @@ L(word00000000):
 	jne L(general)
 	cmpl $0, 20(%rax)
 	jle L(general)
-	vbroadcastss 8(%rax), %zmm0
-	vbroadcastss 12(%rax), %zmm1
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
-	vxorps %zmm2, %zmm1, %zmm1
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
-	vandps %zmm2, %zmm1, %zmm1
-	vbroadcastss 20(%rax), %zmm2
-	vbroadcastss 24(%rax), %zmm3
-	vbroadcastss 28(%rax), %zmm4
-	vbroadcastss 32(%rax), %zmm5
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm6
-	vxorps %zmm6, %zmm5, %zmm5
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm6
-	vandps %zmm6, %zmm5, %zmm5
-	vbroadcastss 36(%rax), %zmm6
-	vbroadcastss 40(%rax), %zmm7
-	vbroadcastss L(word00000001)+0(%rip), %zmm8
-	vbroadcastss L(word00007fff)+0(%rip), %zmm9
-	vbroadcastss L(word00400000)+0(%rip), %zmm10
-	vbroadcastss L(word3f000000)+0(%rip), %zmm11
-	vbroadcastss L(word27800000)+0(%rip), %zmm11
-	vbroadcastss L(word0f000000)+0(%rip), %zmm11
-	vbroadcastss L(word80000000)+0(%rip), %zmm11
+	vbroadcastss 8(%rax), %zmm1
+	vbroadcastss 12(%rax), %zmm2
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
+	vxorps %zmm3, %zmm2, %zmm2
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
+	vandps %zmm3, %zmm2, %zmm2
+	vbroadcastss 20(%rax), %zmm3
+	vbroadcastss 24(%rax), %zmm4
+	vbroadcastss 28(%rax), %zmm5
+	vbroadcastss 32(%rax), %zmm6
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm7
+	vxorps %zmm7, %zmm6, %zmm6
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm7
+	vandps %zmm7, %zmm6, %zmm6
+	vbroadcastss 36(%rax), %zmm7
+	vbroadcastss 40(%rax), %zmm8
+	vbroadcastss L(word00000001)+0(%rip), %zmm9
+	vbroadcastss L(word00007fff)+0(%rip), %zmm10
+	vbroadcastss L(word00400000)+0(%rip), %zmm11
+	vbroadcastss L(word3f000000)+0(%rip), %zmm12
+	vbroadcastss L(word27800000)+0(%rip), %zmm12
+	vbroadcastss L(word0f000000)+0(%rip), %zmm12
+	vbroadcastss L(word80000000)+0(%rip), %zmm12
 	xorq %rax, %rax
 	movq %rcx, %r9
 	andq $-16, %r9
@@ -107,40 +126,40 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
-	vmovups (%rsi, %rax, 4), %zmm12
-	vpmovzxwd (%rbx, %rax, 2), %zmm13
-	vpslld $0x10, %zmm13, %zmm13
-	vptestmd %zmm1, %zmm13, %k1
-	vaddps %zmm11, %zmm13, %zmm13{%k1}{z}
-	vsubps %zmm12, %zmm13, %zmm14
-	vmulps %zmm2, %zmm14, %zmm14
-	vaddps %zmm14, %zmm12, %zmm12
-	vmovups %zmm12, (%rsi, %rax, 4)
-	vmulps (%rdi, %rax, 4), %zmm3, %zmm14
-	vmulps %zmm4, %zmm13, %zmm13
-	vptestmd %zmm5, %zmm13, %k1
-	vmulps %zmm13, %zmm13, %zmm13{%k1}{z}
-	vaddps %zmm13, %zmm14, %zmm13
-	vmovups %zmm13, (%rdi, %rax, 4)
-	vmovups (%rdx, %rax, 4), %zmm14
-	vmulps %zmm7, %zmm12, %zmm12
-	vsqrtps %zmm13, %zmm13
-	vaddps %zmm6, %zmm13, %zmm13
-	vdivps %zmm13, %zmm12, %zmm12
-	vmulps %zmm0, %zmm14, %zmm13
-	vaddps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm14, %zmm12
-	vmovups %zmm12, (%rdx, %rax, 4)
-	vpaddd %zmm9, %zmm12, %zmm13
-	vpsrld $0x10, %zmm12, %zmm14
-	vandps %zmm8, %zmm14, %zmm14
-	vpaddd %zmm14, %zmm13, %zmm13
-	vorps %zmm10, %zmm12, %zmm14
-	vcmpps $0x00, %zmm12, %zmm12, %k1
-	vmovaps %zmm14, %zmm12
-	vmovaps %zmm13, %zmm12{%k1}
-	vpsrld $0x10, %zmm12, %zmm12
-	vpmovdw %zmm12, (%r8, %rax, 2)
+	vmovups (%rsi, %rax, 4), %zmm13
+	vpmovzxwd (%rbx, %rax, 2), %zmm14
+	vpslld $0x10, %zmm14, %zmm14
+	vptestmd %zmm2, %zmm14, %k1
+	vaddps %zmm12, %zmm14, %zmm14{%k1}{z}
+	vsubps %zmm13, %zmm14, %zmm15
+	vmulps %zmm3, %zmm15, %zmm15
+	vaddps %zmm15, %zmm13, %zmm13
+	vmovups %zmm13, (%rsi, %rax, 4)
+	vmulps (%rdi, %rax, 4), %zmm4, %zmm15
+	vmulps %zmm5, %zmm14, %zmm14
+	vptestmd %zmm6, %zmm14, %k1
+	vmulps %zmm14, %zmm14, %zmm14{%k1}{z}
+	vaddps %zmm14, %zmm15, %zmm14
+	vmovups %zmm14, (%rdi, %rax, 4)
+	vmovups (%rdx, %rax, 4), %zmm15
+	vmulps %zmm8, %zmm13, %zmm13
+	vsqrtps %zmm14, %zmm14
+	vaddps %zmm7, %zmm14, %zmm14
+	vdivps %zmm14, %zmm13, %zmm13
+	vmulps %zmm1, %zmm15, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm15, %zmm13
+	vmovups %zmm13, (%rdx, %rax, 4)
+	vpaddd %zmm10, %zmm13, %zmm14
+	vpsrld $0x10, %zmm13, %zmm15
+	vandps %zmm9, %zmm15, %zmm15
+	vpaddd %zmm15, %zmm14, %zmm14
+	vorps %zmm11, %zmm13, %zmm15
+	vcmpps $0x00, %zmm13, %zmm13, %k1
+	vmovaps %zmm15, %zmm13
+	vmovaps %zmm14, %zmm13{%k1}
+	vpermw %zmm13, %zmm0, %zmm13
+	vmovups %ymm13, (%r8, %rax, 2)
 	addq $16, %rax
 	cmpq %r9, %rax
 	jl L(usualloop)
@@ -151,36 +170,36 @@ L(usualloopend):
 	movl $0x0000ffff, %r9d
 	bzhil %ecx, %r9d, %r9d
 	kmovw %r9d, %k1
-	vmovups (%rsi, %rax, 4), %zmm12{%k1}{z}
+	vmovups (%rsi, %rax, 4), %zmm0{%k1}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm13{%k1}{z}
 	vpslld $0x10, %zmm13, %zmm13
-	vptestmd %zmm1, %zmm13, %k2
-	vaddps %zmm11, %zmm13, %zmm1{%k2}{z}
-	vsubps %zmm12, %zmm1, %zmm11
-	vmulps %zmm2, %zmm11, %zmm2
-	vaddps %zmm2, %zmm12, %zmm2
-	vmovups %zmm2, (%rsi, %rax, 4){%k1}
-	vmovups (%rdi, %rax, 4), %zmm11{%k1}{z}
-	vmulps %zmm3, %zmm11, %zmm3
-	vmulps %zmm4, %zmm1, %zmm1
-	vptestmd %zmm5, %zmm1, %k2
-	vmulps %zmm1, %zmm1, %zmm1{%k2}{z}
-	vaddps %zmm1, %zmm3, %zmm1
-	vmovups %zmm1, (%rdi, %rax, 4){%k1}
+	vptestmd %zmm2, %zmm13, %k2
+	vaddps %zmm12, %zmm13, %zmm2{%k2}{z}
+	vsubps %zmm0, %zmm2, %zmm12
+	vmulps %zmm3, %zmm12, %zmm3
+	vaddps %zmm3, %zmm0, %zmm0
+	vmovups %zmm0, (%rsi, %rax, 4){%k1}
+	vmovups (%rdi, %rax, 4), %zmm3{%k1}{z}
+	vmulps %zmm4, %zmm3, %zmm3
+	vmulps %zmm5, %zmm2, %zmm2
+	vptestmd %zmm6, %zmm2, %k2
+	vmulps %zmm2, %zmm2, %zmm2{%k2}{z}
+	vaddps %zmm2, %zmm3, %zmm2
+	vmovups %zmm2, (%rdi, %rax, 4){%k1}
 	vmovups (%rdx, %rax, 4), %zmm3{%k1}{z}
-	vmulps %zmm7, %zmm2, %zmm2
-	vsqrtps %zmm1, %zmm1
-	vaddps %zmm6, %zmm1, %zmm1
-	vdivps %zmm1, %zmm2, %zmm1
-	vmulps %zmm0, %zmm3, %zmm0
-	vaddps %zmm0, %zmm1, %zmm0
+	vmulps %zmm8, %zmm0, %zmm0
+	vsqrtps %zmm2, %zmm2
+	vaddps %zmm7, %zmm2, %zmm2
+	vdivps %zmm2, %zmm0, %zmm0
+	vmulps %zmm1, %zmm3, %zmm1
+	vaddps %zmm1, %zmm0, %zmm0
 	vsubps %zmm0, %zmm3, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k1}
-	vpaddd %zmm9, %zmm0, %zmm1
+	vpaddd %zmm10, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm8, %zmm2, %zmm2
+	vandps %zmm9, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm10, %zmm0, %zmm2
+	vorps %zmm11, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k2
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k2}
@@ -199,42 +218,42 @@ L(general):
 	movq $-64, %r9
 
 L(asked):
-	vbroadcastss (%rax), %zmm0
-	vbroadcastss 8(%rax), %zmm1
-	vbroadcastss 16(%rax), %zmm2
-	vbroadcastss 12(%rax), %zmm3
-	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
-	vxorps %zmm3, %zmm2, %zmm2
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
-	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss 12(%rax), %zmm3
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 8(%rax), %zmm2
+	vbroadcastss 16(%rax), %zmm3
+	vbroadcastss 12(%rax), %zmm4
+	vandps %zmm4, %zmm3, %zmm3
 	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
 	vxorps %zmm4, %zmm3, %zmm3
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm4
 	vandps %zmm4, %zmm3, %zmm3
-	vbroadcastss 20(%rax), %zmm4
-	vbroadcastss 24(%rax), %zmm5
-	vbroadcastss 28(%rax), %zmm6
-	vbroadcastss 32(%rax), %zmm7
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm8
-	vxorps %zmm8, %zmm7, %zmm7
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
-	vandps %zmm8, %zmm7, %zmm7
-	vbroadcastss 36(%rax), %zmm8
-	vbroadcastss 40(%rax), %zmm9
-	vbroadcastss L(word00000001)+0(%rip), %zmm10
-	vbroadcastss L(word00007fff)+0(%rip), %zmm11
-	vbroadcastss L(word00400000)+0(%rip), %zmm12
-	vbroadcastss 4(%rax), %zmm13
-	vbroadcastss L(word00000000)+0(%rip), %zmm14
-	vcmpps $0x00, %zmm14, %zmm13, %k1
-	vbroadcastss L(word00000000)+0(%rip), %zmm14
-	vcmpps $0x11, %zmm4, %zmm14, %k2
-	vbroadcastss L(word3f000000)+0(%rip), %zmm14
-	vbroadcastss L(word27800000)+0(%rip), %zmm14
-	vbroadcastss L(word0f000000)+0(%rip), %zmm14
-	vbroadcastss L(word80000000)+0(%rip), %zmm14
+	vbroadcastss 12(%rax), %zmm4
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
+	vxorps %zmm5, %zmm4, %zmm4
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm5
+	vandps %zmm5, %zmm4, %zmm4
+	vbroadcastss 20(%rax), %zmm5
+	vbroadcastss 24(%rax), %zmm6
+	vbroadcastss 28(%rax), %zmm7
+	vbroadcastss 32(%rax), %zmm8
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm9
+	vxorps %zmm9, %zmm8, %zmm8
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm9
+	vandps %zmm9, %zmm8, %zmm8
+	vbroadcastss 36(%rax), %zmm9
+	vbroadcastss 40(%rax), %zmm10
+	vbroadcastss L(word00000001)+0(%rip), %zmm11
+	vbroadcastss L(word00007fff)+0(%rip), %zmm12
+	vbroadcastss L(word00400000)+0(%rip), %zmm13
+	vbroadcastss 4(%rax), %zmm14
+	vbroadcastss L(word00000000)+0(%rip), %zmm15
+	vcmpps $0x00, %zmm15, %zmm14, %k1
+	vbroadcastss L(word00000000)+0(%rip), %zmm15
+	vcmpps $0x11, %zmm5, %zmm15, %k2
+	vbroadcastss L(word3f000000)+0(%rip), %zmm15
+	vbroadcastss L(word27800000)+0(%rip), %zmm15
+	vbroadcastss L(word0f000000)+0(%rip), %zmm15
+	vbroadcastss L(word80000000)+0(%rip), %zmm15
 	xorq %rax, %rax
 	movq %rcx, %r9
 	andq $-16, %r9
@@ -242,49 +261,49 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rax, 4), %zmm15
-	vpmovzxwd (%rbx, %rax, 2), %zmm16
-	vpslld $0x10, %zmm16, %zmm16
-	vptestmd %zmm2, %zmm16, %k3
-	vaddps %zmm14, %zmm16, %zmm16{%k3}{z}
-	vmulps %zmm0, %zmm16, %zmm16
-	vmovups (%rdx, %rax, 4), %zmm17
-	vmulps %zmm13, %zmm17, %zmm18
-	vaddps %zmm18, %zmm16, %zmm18
-	vmovaps %zmm18, %zmm18
-	vmovaps %zmm16, %zmm18{%k1}
-	vptestmd %zmm3, %zmm18, %k3
-	vaddps %zmm14, %zmm18, %zmm16{%k3}{z}
-	vmovaps %zmm16, %zmm18
-	vmovaps %zmm15, %zmm18{%k2}
-	vsubps %zmm15, %zmm16, %zmm15
-	vmulps %zmm4, %zmm15, %zmm15
-	vaddps %zmm15, %zmm18, %zmm15
-	vmovups %zmm15, (%rsi, %rax, 4)
-	vmulps (%rdi, %rax, 4), %zmm5, %zmm18
-	vmulps %zmm6, %zmm16, %zmm16
-	vptestmd %zmm7, %zmm16, %k3
-	vmulps %zmm16, %zmm16, %zmm16{%k3}{z}
-	vaddps %zmm16, %zmm18, %zmm16
-	vmovups %zmm16, (%rdi, %rax, 4)
-	vmulps %zmm9, %zmm15, %zmm15
-	vsqrtps %zmm16, %zmm16
-	vaddps %zmm8, %zmm16, %zmm16
-	vdivps %zmm16, %zmm15, %zmm15
-	vmulps %zmm1, %zmm17, %zmm16
-	vaddps %zmm16, %zmm15, %zmm15
-	vsubps %zmm15, %zmm17, %zmm15
-	vmovups %zmm15, (%rdx, %rax, 4)
-	vpaddd %zmm11, %zmm15, %zmm16
-	vpsrld $0x10, %zmm15, %zmm17
-	vandps %zmm10, %zmm17, %zmm17
-	vpaddd %zmm17, %zmm16, %zmm16
-	vorps %zmm12, %zmm15, %zmm17
-	vcmpps $0x00, %zmm15, %zmm15, %k3
-	vmovaps %zmm17, %zmm15
-	vmovaps %zmm16, %zmm15{%k3}
-	vpsrld $0x10, %zmm15, %zmm15
-	vpmovdw %zmm15, (%r8, %rax, 2)
+	vmovups (%rsi, %rax, 4), %zmm16
+	vpmovzxwd (%rbx, %rax, 2), %zmm17
+	vpslld $0x10, %zmm17, %zmm17
+	vptestmd %zmm3, %zmm17, %k3
+	vaddps %zmm15, %zmm17, %zmm17{%k3}{z}
+	vmulps %zmm1, %zmm17, %zmm17
+	vmovups (%rdx, %rax, 4), %zmm18
+	vmulps %zmm14, %zmm18, %zmm19
+	vaddps %zmm19, %zmm17, %zmm19
+	vmovaps %zmm19, %zmm19
+	vmovaps %zmm17, %zmm19{%k1}
+	vptestmd %zmm4, %zmm19, %k3
+	vaddps %zmm15, %zmm19, %zmm17{%k3}{z}
+	vmovaps %zmm17, %zmm19
+	vmovaps %zmm16, %zmm19{%k2}
+	vsubps %zmm16, %zmm17, %zmm16
+	vmulps %zmm5, %zmm16, %zmm16
+	vaddps %zmm16, %zmm19, %zmm16
+	vmovups %zmm16, (%rsi, %rax, 4)
+	vmulps (%rdi, %rax, 4), %zmm6, %zmm19
+	vmulps %zmm7, %zmm17, %zmm17
+	vptestmd %zmm8, %zmm17, %k3
+	vmulps %zmm17, %zmm17, %zmm17{%k3}{z}
+	vaddps %zmm17, %zmm19, %zmm17
+	vmovups %zmm17, (%rdi, %rax, 4)
+	vmulps %zmm10, %zmm16, %zmm16
+	vsqrtps %zmm17, %zmm17
+	vaddps %zmm9, %zmm17, %zmm17
+	vdivps %zmm17, %zmm16, %zmm16
+	vmulps %zmm2, %zmm18, %zmm17
+	vaddps %zmm17, %zmm16, %zmm16
+	vsubps %zmm16, %zmm18, %zmm16
+	vmovups %zmm16, (%rdx, %rax, 4)
+	vpaddd %zmm12, %zmm16, %zmm17
+	vpsrld $0x10, %zmm16, %zmm18
+	vandps %zmm11, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vorps %zmm13, %zmm16, %zmm18
+	vcmpps $0x00, %zmm16, %zmm16, %k3
+	vmovaps %zmm18, %zmm16
+	vmovaps %zmm17, %zmm16{%k3}
+	vpermw %zmm16, %zmm0, %zmm16
+	vmovups %ymm16, (%r8, %rax, 2)
 	addq $16, %rax
 	cmpq %r9, %rax
 	jl L(loop)
@@ -295,45 +314,45 @@ L(loopend):
 	movl $0x0000ffff, %r9d
 	bzhil %ecx, %r9d, %r9d
 	kmovw %r9d, %k3
-	vmovups (%rsi, %rax, 4), %zmm15{%k3}{z}
+	vmovups (%rsi, %rax, 4), %zmm0{%k3}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm16{%k3}{z}
 	vpslld $0x10, %zmm16, %zmm16
-	vptestmd %zmm2, %zmm16, %k4
-	vaddps %zmm14, %zmm16, %zmm2{%k4}{z}
-	vmulps %zmm0, %zmm2, %zmm0
-	vmovups (%rdx, %rax, 4), %zmm2{%k3}{z}
-	vmulps %zmm13, %zmm2, %zmm13
-	vaddps %zmm13, %zmm0, %zmm13
-	vmovaps %zmm13, %zmm13
-	vmovaps %zmm0, %zmm13{%k1}
-	vptestmd %zmm3, %zmm13, %k1
-	vaddps %zmm14, %zmm13, %zmm0{%k1}{z}
-	vmovaps %zmm0, %zmm3
-	vmovaps %zmm15, %zmm3{%k2}
-	vsubps %zmm15, %zmm0, %zmm13
-	vmulps %zmm4, %zmm13, %zmm4
-	vaddps %zmm4, %zmm3, %zmm3
-	vmovups %zmm3, (%rsi, %rax, 4){%k3}
-	vmovups (%rdi, %rax, 4), %zmm4{%k3}{z}
-	vmulps %zmm5, %zmm4, %zmm4
-	vmulps %zmm6, %zmm0, %zmm0
-	vptestmd %zmm7, %zmm0, %k1
-	vmulps %zmm0, %zmm0, %zmm0{%k1}{z}
+	vptestmd %zmm3, %zmm16, %k4
+	vaddps %zmm15, %zmm16, %zmm3{%k4}{z}
+	vmulps %zmm1, %zmm3, %zmm1
+	vmovups (%rdx, %rax, 4), %zmm3{%k3}{z}
+	vmulps %zmm14, %zmm3, %zmm14
+	vaddps %zmm14, %zmm1, %zmm14
+	vmovaps %zmm14, %zmm14
+	vmovaps %zmm1, %zmm14{%k1}
+	vptestmd %zmm4, %zmm14, %k1
+	vaddps %zmm15, %zmm14, %zmm1{%k1}{z}
+	vmovaps %zmm1, %zmm4
+	vmovaps %zmm0, %zmm4{%k2}
+	vsubps %zmm0, %zmm1, %zmm0
+	vmulps %zmm5, %zmm0, %zmm0
 	vaddps %zmm0, %zmm4, %zmm0
-	vmovups %zmm0, (%rdi, %rax, 4){%k3}
-	vmulps %zmm9, %zmm3, %zmm3
-	vsqrtps %zmm0, %zmm0
-	vaddps %zmm8, %zmm0, %zmm0
-	vdivps %zmm0, %zmm3, %zmm0
-	vmulps %zmm1, %zmm2, %zmm1
+	vmovups %zmm0, (%rsi, %rax, 4){%k3}
+	vmovups (%rdi, %rax, 4), %zmm4{%k3}{z}
+	vmulps %zmm6, %zmm4, %zmm4
+	vmulps %zmm7, %zmm1, %zmm1
+	vptestmd %zmm8, %zmm1, %k1
+	vmulps %zmm1, %zmm1, %zmm1{%k1}{z}
+	vaddps %zmm1, %zmm4, %zmm1
+	vmovups %zmm1, (%rdi, %rax, 4){%k3}
+	vmulps %zmm10, %zmm0, %zmm0
+	vsqrtps %zmm1, %zmm1
+	vaddps %zmm9, %zmm1, %zmm1
+	vdivps %zmm1, %zmm0, %zmm0
+	vmulps %zmm2, %zmm3, %zmm1
 	vaddps %zmm1, %zmm0, %zmm0
-	vsubps %zmm0, %zmm2, %zmm0
+	vsubps %zmm0, %zmm3, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k3}
-	vpaddd %zmm11, %zmm0, %zmm1
+	vpaddd %zmm12, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm10, %zmm2, %zmm2
+	vandps %zmm11, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm12, %zmm0, %zmm2
+	vorps %zmm13, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k1
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k1}

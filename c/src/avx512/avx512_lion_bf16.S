@@ -11,13 +11,31 @@
  * list     p, g, m, h
  * scalars  scale, l2, decay, drop, first, weight1, weight2, step
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(word00000000):
 	.long 0x0
@@ -42,6 +60,7 @@ L(word00400000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
 	movq 8(%rcx), %rcx
@@ -61,16 +80,16 @@ L(word00400000):
 	jle L(general)
 	cmpl $0, 24(%rax)
 	jle L(general)
-	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss 8(%rax), %zmm1
-	vbroadcastss 20(%rax), %zmm2
-	vbroadcastss 24(%rax), %zmm3
-	vbroadcastss 28(%rax), %zmm4
-	vbroadcastss L(word80000000)+0(%rip), %zmm5
-	vxorps %zmm5, %zmm4, %zmm5
-	vbroadcastss L(word00000001)+0(%rip), %zmm6
-	vbroadcastss L(word00007fff)+0(%rip), %zmm7
-	vbroadcastss L(word00400000)+0(%rip), %zmm8
+	vbroadcastss L(word00000000)+0(%rip), %zmm1
+	vbroadcastss 8(%rax), %zmm2
+	vbroadcastss 20(%rax), %zmm3
+	vbroadcastss 24(%rax), %zmm4
+	vbroadcastss 28(%rax), %zmm5
+	vbroadcastss L(word80000000)+0(%rip), %zmm6
+	vxorps %zmm6, %zmm5, %zmm6
+	vbroadcastss L(word00000001)+0(%rip), %zmm7
+	vbroadcastss L(word00007fff)+0(%rip), %zmm8
+	vbroadcastss L(word00400000)+0(%rip), %zmm9
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -78,36 +97,36 @@ L(word00400000):
 	jge L(usualloopend)
 
 L(usualloop):
-	vmovups (%rdx, %rax, 4), %zmm9
-	vmovups (%rsi, %rax, 4), %zmm10
-	vpmovzxwd (%rbx, %rax, 2), %zmm11
-	vpslld $0x10, %zmm11, %zmm11
-	vsubps %zmm10, %zmm11, %zmm11
-	vmulps %zmm2, %zmm11, %zmm12
-	vaddps %zmm12, %zmm10, %zmm12
-	vcmpps $0x11, %zmm0, %zmm12, %k1
-	vmovaps %zmm12, %zmm13
+	vmovups (%rdx, %rax, 4), %zmm10
+	vmovups (%rsi, %rax, 4), %zmm11
+	vpmovzxwd (%rbx, %rax, 2), %zmm12
+	vpslld $0x10, %zmm12, %zmm12
+	vsubps %zmm11, %zmm12, %zmm12
+	vmulps %zmm3, %zmm12, %zmm13
+	vaddps %zmm13, %zmm11, %zmm13
+	vcmpps $0x11, %zmm1, %zmm13, %k1
+	vmovaps %zmm13, %zmm14
+	vmovaps %zmm6, %zmm14{%k1}
+	vcmpps $0x11, %zmm13, %zmm1, %k1
+	vmovaps %zmm14, %zmm13
 	vmovaps %zmm5, %zmm13{%k1}
-	vcmpps $0x11, %zmm12, %zmm0, %k1
-	vmovaps %zmm13, %zmm12
-	vmovaps %zmm4, %zmm12{%k1}
-	vmulps %zmm1, %zmm9, %zmm13
-	vaddps %zmm13, %zmm12, %zmm12
-	vsubps %zmm12, %zmm9, %zmm9
-	vmovups %zmm9, (%rdx, %rax, 4)
-	vpaddd %zmm7, %zmm9, %zmm12
-	vpsrld $0x10, %zmm9, %zmm13
-	vandps %zmm6, %zmm13, %zmm13
-	vpaddd %zmm13, %zmm12, %zmm12
-	vorps %zmm8, %zmm9, %zmm13
-	vcmpps $0x00, %zmm9, %zmm9, %k1
-	vmovaps %zmm13, %zmm9
-	vmovaps %zmm12, %zmm9{%k1}
-	vpsrld $0x10, %zmm9, %zmm9
-	vpmovdw %zmm9, (%rdi, %rax, 2)
-	vmulps %zmm3, %zmm11, %zmm9
-	vaddps %zmm9, %zmm10, %zmm9
-	vmovups %zmm9, (%rsi, %rax, 4)
+	vmulps %zmm2, %zmm10, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vsubps %zmm13, %zmm10, %zmm10
+	vmovups %zmm10, (%rdx, %rax, 4)
+	vpaddd %zmm8, %zmm10, %zmm13
+	vpsrld $0x10, %zmm10, %zmm14
+	vandps %zmm7, %zmm14, %zmm14
+	vpaddd %zmm14, %zmm13, %zmm13
+	vorps %zmm9, %zmm10, %zmm14
+	vcmpps $0x00, %zmm10, %zmm10, %k1
+	vmovaps %zmm14, %zmm10
+	vmovaps %zmm13, %zmm10{%k1}
+	vpermw %zmm10, %zmm0, %zmm10
+	vmovups %ymm10, (%rdi, %rax, 2)
+	vmulps %zmm4, %zmm12, %zmm10
+	vaddps %zmm10, %zmm11, %zmm10
+	vmovups %zmm10, (%rsi, %rax, 4)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(usualloop)
@@ -118,34 +137,34 @@ L(usualloopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rdx, %rax, 4), %zmm9{%k1}{z}
+	vmovups (%rdx, %rax, 4), %zmm0{%k1}{z}
 	vmovups (%rsi, %rax, 4), %zmm10{%k1}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm11{%k1}{z}
 	vpslld $0x10, %zmm11, %zmm11
 	vsubps %zmm10, %zmm11, %zmm11
-	vmulps %zmm2, %zmm11, %zmm2
-	vaddps %zmm2, %zmm10, %zmm2
-	vcmpps $0x11, %zmm0, %zmm2, %k2
-	vmovaps %zmm2, %zmm12
-	vmovaps %zmm5, %zmm12{%k2}
-	vcmpps $0x11, %zmm2, %zmm0, %k2
-	vmovaps %zmm12, %zmm0
-	vmovaps %zmm4, %zmm0{%k2}
-	vmulps %zmm1, %zmm9, %zmm1
-	vaddps %zmm1, %zmm0, %zmm0
-	vsubps %zmm0, %zmm9, %zmm0
+	vmulps %zmm3, %zmm11, %zmm3
+	vaddps %zmm3, %zmm10, %zmm3
+	vcmpps $0x11, %zmm1, %zmm3, %k2
+	vmovaps %zmm3, %zmm12
+	vmovaps %zmm6, %zmm12{%k2}
+	vcmpps $0x11, %zmm3, %zmm1, %k2
+	vmovaps %zmm12, %zmm1
+	vmovaps %zmm5, %zmm1{%k2}
+	vmulps %zmm2, %zmm0, %zmm2
+	vaddps %zmm2, %zmm1, %zmm1
+	vsubps %zmm1, %zmm0, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k1}
-	vpaddd %zmm7, %zmm0, %zmm1
+	vpaddd %zmm8, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm6, %zmm2, %zmm2
+	vandps %zmm7, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm8, %zmm0, %zmm2
+	vorps %zmm9, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k2
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k2}
 	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rdi, %rax, 2){%k1}
-	vmulps %zmm3, %zmm11, %zmm0
+	vmulps %zmm4, %zmm11, %zmm0
 	vaddps %zmm0, %zmm10, %zmm0
 	vmovups %zmm0, (%rsi, %rax, 4){%k1}
 
@@ -163,21 +182,21 @@ L(general):
 	movq $-64, %r8
 
 L(asked):
-	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss (%rax), %zmm1
-	vbroadcastss 8(%rax), %zmm2
-	vbroadcastss 20(%rax), %zmm3
-	vbroadcastss 24(%rax), %zmm4
-	vbroadcastss 28(%rax), %zmm5
-	vbroadcastss L(word80000000)+0(%rip), %zmm6
-	vxorps %zmm6, %zmm5, %zmm6
-	vbroadcastss L(word00000001)+0(%rip), %zmm7
-	vbroadcastss L(word00007fff)+0(%rip), %zmm8
-	vbroadcastss L(word00400000)+0(%rip), %zmm9
-	vbroadcastss 4(%rax), %zmm10
-	vcmpps $0x00, %zmm0, %zmm10, %k1
-	vcmpps $0x11, %zmm3, %zmm0, %k2
-	vcmpps $0x11, %zmm4, %zmm0, %k3
+	vbroadcastss L(word00000000)+0(%rip), %zmm1
+	vbroadcastss (%rax), %zmm2
+	vbroadcastss 8(%rax), %zmm3
+	vbroadcastss 20(%rax), %zmm4
+	vbroadcastss 24(%rax), %zmm5
+	vbroadcastss 28(%rax), %zmm6
+	vbroadcastss L(word80000000)+0(%rip), %zmm7
+	vxorps %zmm7, %zmm6, %zmm7
+	vbroadcastss L(word00000001)+0(%rip), %zmm8
+	vbroadcastss L(word00007fff)+0(%rip), %zmm9
+	vbroadcastss L(word00400000)+0(%rip), %zmm10
+	vbroadcastss 4(%rax), %zmm11
+	vcmpps $0x00, %zmm1, %zmm11, %k1
+	vcmpps $0x11, %zmm4, %zmm1, %k2
+	vcmpps $0x11, %zmm5, %zmm1, %k3
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -185,45 +204,45 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdx, %rax, 4), %zmm11
-	vmovups (%rsi, %rax, 4), %zmm12
-	vpmovzxwd (%rbx, %rax, 2), %zmm13
-	vpslld $0x10, %zmm13, %zmm13
-	vmulps %zmm1, %zmm13, %zmm13
-	vmulps %zmm10, %zmm11, %zmm14
-	vaddps %zmm14, %zmm13, %zmm14
-	vmovaps %zmm14, %zmm14
-	vmovaps %zmm13, %zmm14{%k1}
-	vmovaps %zmm14, %zmm13
-	vmovaps %zmm12, %zmm13{%k2}
-	vsubps %zmm12, %zmm14, %zmm15
-	vmulps %zmm3, %zmm15, %zmm16
-	vaddps %zmm16, %zmm13, %zmm13
-	vcmpps $0x11, %zmm0, %zmm13, %k4
-	vmovaps %zmm13, %zmm16
-	vmovaps %zmm6, %zmm16{%k4}
-	vcmpps $0x11, %zmm13, %zmm0, %k4
-	vmovaps %zmm16, %zmm13
-	vmovaps %zmm5, %zmm13{%k4}
-	vmulps %zmm2, %zmm11, %zmm16
-	vaddps %zmm16, %zmm13, %zmm13
-	vsubps %zmm13, %zmm11, %zmm11
-	vmovups %zmm11, (%rdx, %rax, 4)
-	vpaddd %zmm8, %zmm11, %zmm13
-	vpsrld $0x10, %zmm11, %zmm16
-	vandps %zmm7, %zmm16, %zmm16
-	vpaddd %zmm16, %zmm13, %zmm13
-	vorps %zmm9, %zmm11, %zmm16
-	vcmpps $0x00, %zmm11, %zmm11, %k4
-	vmovaps %zmm16, %zmm11
-	vmovaps %zmm13, %zmm11{%k4}
-	vpsrld $0x10, %zmm11, %zmm11
-	vpmovdw %zmm11, (%rdi, %rax, 2)
-	vmovaps %zmm14, %zmm11
-	vmovaps %zmm12, %zmm11{%k3}
-	vmulps %zmm4, %zmm15, %zmm12
-	vaddps %zmm12, %zmm11, %zmm11
-	vmovups %zmm11, (%rsi, %rax, 4)
+	vmovups (%rdx, %rax, 4), %zmm12
+	vmovups (%rsi, %rax, 4), %zmm13
+	vpmovzxwd (%rbx, %rax, 2), %zmm14
+	vpslld $0x10, %zmm14, %zmm14
+	vmulps %zmm2, %zmm14, %zmm14
+	vmulps %zmm11, %zmm12, %zmm15
+	vaddps %zmm15, %zmm14, %zmm15
+	vmovaps %zmm15, %zmm15
+	vmovaps %zmm14, %zmm15{%k1}
+	vmovaps %zmm15, %zmm14
+	vmovaps %zmm13, %zmm14{%k2}
+	vsubps %zmm13, %zmm15, %zmm16
+	vmulps %zmm4, %zmm16, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vcmpps $0x11, %zmm1, %zmm14, %k4
+	vmovaps %zmm14, %zmm17
+	vmovaps %zmm7, %zmm17{%k4}
+	vcmpps $0x11, %zmm14, %zmm1, %k4
+	vmovaps %zmm17, %zmm14
+	vmovaps %zmm6, %zmm14{%k4}
+	vmulps %zmm3, %zmm12, %zmm17
+	vaddps %zmm17, %zmm14, %zmm14
+	vsubps %zmm14, %zmm12, %zmm12
+	vmovups %zmm12, (%rdx, %rax, 4)
+	vpaddd %zmm9, %zmm12, %zmm14
+	vpsrld $0x10, %zmm12, %zmm17
+	vandps %zmm8, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm14, %zmm14
+	vorps %zmm10, %zmm12, %zmm17
+	vcmpps $0x00, %zmm12, %zmm12, %k4
+	vmovaps %zmm17, %zmm12
+	vmovaps %zmm14, %zmm12{%k4}
+	vpermw %zmm12, %zmm0, %zmm12
+	vmovups %ymm12, (%rdi, %rax, 2)
+	vmovaps %zmm15, %zmm12
+	vmovaps %zmm13, %zmm12{%k3}
+	vmulps %zmm5, %zmm16, %zmm13
+	vaddps %zmm13, %zmm12, %zmm12
+	vmovups %zmm12, (%rsi, %rax, 4)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(loop)
@@ -234,43 +253,43 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k4
-	vmovups (%rdx, %rax, 4), %zmm11{%k4}{z}
+	vmovups (%rdx, %rax, 4), %zmm0{%k4}{z}
 	vmovups (%rsi, %rax, 4), %zmm12{%k4}{z}
 	vpmovzxwd (%rbx, %rax, 2), %zmm13{%k4}{z}
 	vpslld $0x10, %zmm13, %zmm13
-	vmulps %zmm1, %zmm13, %zmm1
-	vmulps %zmm10, %zmm11, %zmm10
-	vaddps %zmm10, %zmm1, %zmm10
-	vmovaps %zmm10, %zmm10
-	vmovaps %zmm1, %zmm10{%k1}
-	vmovaps %zmm10, %zmm1
-	vmovaps %zmm12, %zmm1{%k2}
-	vsubps %zmm12, %zmm10, %zmm13
-	vmulps %zmm3, %zmm13, %zmm3
-	vaddps %zmm3, %zmm1, %zmm1
-	vcmpps $0x11, %zmm0, %zmm1, %k1
-	vmovaps %zmm1, %zmm3
-	vmovaps %zmm6, %zmm3{%k1}
-	vcmpps $0x11, %zmm1, %zmm0, %k1
-	vmovaps %zmm3, %zmm0
-	vmovaps %zmm5, %zmm0{%k1}
-	vmulps %zmm2, %zmm11, %zmm1
-	vaddps %zmm1, %zmm0, %zmm0
-	vsubps %zmm0, %zmm11, %zmm0
+	vmulps %zmm2, %zmm13, %zmm2
+	vmulps %zmm11, %zmm0, %zmm11
+	vaddps %zmm11, %zmm2, %zmm11
+	vmovaps %zmm11, %zmm11
+	vmovaps %zmm2, %zmm11{%k1}
+	vmovaps %zmm11, %zmm2
+	vmovaps %zmm12, %zmm2{%k2}
+	vsubps %zmm12, %zmm11, %zmm13
+	vmulps %zmm4, %zmm13, %zmm4
+	vaddps %zmm4, %zmm2, %zmm2
+	vcmpps $0x11, %zmm1, %zmm2, %k1
+	vmovaps %zmm2, %zmm4
+	vmovaps %zmm7, %zmm4{%k1}
+	vcmpps $0x11, %zmm2, %zmm1, %k1
+	vmovaps %zmm4, %zmm1
+	vmovaps %zmm6, %zmm1{%k1}
+	vmulps %zmm3, %zmm0, %zmm2
+	vaddps %zmm2, %zmm1, %zmm1
+	vsubps %zmm1, %zmm0, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k4}
-	vpaddd %zmm8, %zmm0, %zmm1
+	vpaddd %zmm9, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm7, %zmm2, %zmm2
+	vandps %zmm8, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm9, %zmm0, %zmm2
+	vorps %zmm10, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k1
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k1}
 	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rdi, %rax, 2){%k4}
-	vmovaps %zmm10, %zmm0
+	vmovaps %zmm11, %zmm0
 	vmovaps %zmm12, %zmm0{%k3}
-	vmulps %zmm4, %zmm13, %zmm1
+	vmulps %zmm5, %zmm13, %zmm1
 	vaddps %zmm1, %zmm0, %zmm0
 	vmovups %zmm0, (%rsi, %rax, 4){%k4}
 

@@ -11,13 +11,31 @@
  * list     p, g, m, h
  * scalars  scale, l2, decay, drop, first, beta, input, step
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(wordffffffff):
 	.long 0xffffffff
@@ -48,6 +66,7 @@ L(word00000000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
 	movq 8(%rcx), %rcx
@@ -67,17 +86,17 @@ L(word00000000):
 	jne L(general)
 	cmpl $0x3f800000, 24(%rax)
 	jne L(general)
-	vbroadcastss 12(%rax), %zmm0
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm1
-	vxorps %zmm1, %zmm0, %zmm0
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm1
-	vandps %zmm1, %zmm0, %zmm0
-	vbroadcastss 20(%rax), %zmm1
-	vbroadcastss 28(%rax), %zmm2
-	vbroadcastss L(word00000001)+0(%rip), %zmm3
-	vbroadcastss L(word00007fff)+0(%rip), %zmm4
-	vbroadcastss L(word00400000)+0(%rip), %zmm5
-	vbroadcastss L(word80000000)+0(%rip), %zmm6
+	vbroadcastss 12(%rax), %zmm1
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
+	vxorps %zmm2, %zmm1, %zmm1
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
+	vandps %zmm2, %zmm1, %zmm1
+	vbroadcastss 20(%rax), %zmm2
+	vbroadcastss 28(%rax), %zmm3
+	vbroadcastss L(word00000001)+0(%rip), %zmm4
+	vbroadcastss L(word00007fff)+0(%rip), %zmm5
+	vbroadcastss L(word00400000)+0(%rip), %zmm6
+	vbroadcastss L(word80000000)+0(%rip), %zmm7
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -85,27 +104,27 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
-	vmulps (%rsi, %rax, 4), %zmm1, %zmm7
-	vpmovzxwd (%rbx, %rax, 2), %zmm8
-	vpslld $0x10, %zmm8, %zmm8
-	vptestmd %zmm0, %zmm8, %k1
-	vaddps %zmm6, %zmm8, %zmm8{%k1}{z}
-	vaddps %zmm8, %zmm7, %zmm7
-	vmovups %zmm7, (%rsi, %rax, 4)
-	vmovups (%rdx, %rax, 4), %zmm8
-	vmulps %zmm2, %zmm7, %zmm7
-	vsubps %zmm7, %zmm8, %zmm7
-	vmovups %zmm7, (%rdx, %rax, 4)
-	vpaddd %zmm4, %zmm7, %zmm8
-	vpsrld $0x10, %zmm7, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm9, %zmm8, %zmm8
-	vorps %zmm5, %zmm7, %zmm9
-	vcmpps $0x00, %zmm7, %zmm7, %k1
-	vmovaps %zmm9, %zmm7
-	vmovaps %zmm8, %zmm7{%k1}
-	vpsrld $0x10, %zmm7, %zmm7
-	vpmovdw %zmm7, (%rdi, %rax, 2)
+	vmulps (%rsi, %rax, 4), %zmm2, %zmm8
+	vpmovzxwd (%rbx, %rax, 2), %zmm9
+	vpslld $0x10, %zmm9, %zmm9
+	vptestmd %zmm1, %zmm9, %k1
+	vaddps %zmm7, %zmm9, %zmm9{%k1}{z}
+	vaddps %zmm9, %zmm8, %zmm8
+	vmovups %zmm8, (%rsi, %rax, 4)
+	vmovups (%rdx, %rax, 4), %zmm9
+	vmulps %zmm3, %zmm8, %zmm8
+	vsubps %zmm8, %zmm9, %zmm8
+	vmovups %zmm8, (%rdx, %rax, 4)
+	vpaddd %zmm5, %zmm8, %zmm9
+	vpsrld $0x10, %zmm8, %zmm10
+	vandps %zmm4, %zmm10, %zmm10
+	vpaddd %zmm10, %zmm9, %zmm9
+	vorps %zmm6, %zmm8, %zmm10
+	vcmpps $0x00, %zmm8, %zmm8, %k1
+	vmovaps %zmm10, %zmm8
+	vmovaps %zmm9, %zmm8{%k1}
+	vpermw %zmm8, %zmm0, %zmm8
+	vmovups %ymm8, (%rdi, %rax, 2)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(usualloop)
@@ -116,23 +135,23 @@ L(usualloopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k1
-	vmovups (%rsi, %rax, 4), %zmm7{%k1}{z}
-	vmulps %zmm1, %zmm7, %zmm1
-	vpmovzxwd (%rbx, %rax, 2), %zmm7{%k1}{z}
-	vpslld $0x10, %zmm7, %zmm7
-	vptestmd %zmm0, %zmm7, %k2
-	vaddps %zmm6, %zmm7, %zmm0{%k2}{z}
-	vaddps %zmm0, %zmm1, %zmm0
+	vmovups (%rsi, %rax, 4), %zmm0{%k1}{z}
+	vmulps %zmm2, %zmm0, %zmm0
+	vpmovzxwd (%rbx, %rax, 2), %zmm2{%k1}{z}
+	vpslld $0x10, %zmm2, %zmm2
+	vptestmd %zmm1, %zmm2, %k2
+	vaddps %zmm7, %zmm2, %zmm1{%k2}{z}
+	vaddps %zmm1, %zmm0, %zmm0
 	vmovups %zmm0, (%rsi, %rax, 4){%k1}
 	vmovups (%rdx, %rax, 4), %zmm1{%k1}{z}
-	vmulps %zmm2, %zmm0, %zmm0
+	vmulps %zmm3, %zmm0, %zmm0
 	vsubps %zmm0, %zmm1, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k1}
-	vpaddd %zmm4, %zmm0, %zmm1
+	vpaddd %zmm5, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm3, %zmm2, %zmm2
+	vandps %zmm4, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm5, %zmm0, %zmm2
+	vorps %zmm6, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k2
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k2}
@@ -153,32 +172,32 @@ L(general):
 	movq $-64, %r8
 
 L(asked):
-	vbroadcastss (%rax), %zmm0
-	vbroadcastss 16(%rax), %zmm1
-	vbroadcastss 12(%rax), %zmm2
-	vandps %zmm2, %zmm1, %zmm1
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm2
-	vxorps %zmm2, %zmm1, %zmm1
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
-	vandps %zmm2, %zmm1, %zmm1
-	vbroadcastss 12(%rax), %zmm2
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 16(%rax), %zmm2
+	vbroadcastss 12(%rax), %zmm3
+	vandps %zmm3, %zmm2, %zmm2
 	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
 	vxorps %zmm3, %zmm2, %zmm2
 	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
 	vandps %zmm3, %zmm2, %zmm2
-	vbroadcastss 20(%rax), %zmm3
-	vbroadcastss 28(%rax), %zmm4
-	vbroadcastss L(word00000001)+0(%rip), %zmm5
-	vbroadcastss L(word00007fff)+0(%rip), %zmm6
-	vbroadcastss L(word00400000)+0(%rip), %zmm7
-	vbroadcastss 4(%rax), %zmm8
-	vbroadcastss 8(%rax), %zmm9
-	vbroadcastss L(word00000000)+0(%rip), %zmm10
-	vcmpps $0x00, %zmm10, %zmm8, %k1
-	vbroadcastss 24(%rax), %zmm10
+	vbroadcastss 12(%rax), %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm4
+	vandps %zmm4, %zmm3, %zmm3
+	vbroadcastss 20(%rax), %zmm4
+	vbroadcastss 28(%rax), %zmm5
+	vbroadcastss L(word00000001)+0(%rip), %zmm6
+	vbroadcastss L(word00007fff)+0(%rip), %zmm7
+	vbroadcastss L(word00400000)+0(%rip), %zmm8
+	vbroadcastss 4(%rax), %zmm9
+	vbroadcastss 8(%rax), %zmm10
 	vbroadcastss L(word00000000)+0(%rip), %zmm11
-	vcmpps $0x00, %zmm11, %zmm9, %k2
-	vbroadcastss L(word80000000)+0(%rip), %zmm11
+	vcmpps $0x00, %zmm11, %zmm9, %k1
+	vbroadcastss 24(%rax), %zmm11
+	vbroadcastss L(word00000000)+0(%rip), %zmm12
+	vcmpps $0x00, %zmm12, %zmm10, %k2
+	vbroadcastss L(word80000000)+0(%rip), %zmm12
 	xorq %rax, %rax
 	movq %rcx, %r8
 	andq $-16, %r8
@@ -186,39 +205,39 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
-	vmulps (%rsi, %rax, 4), %zmm3, %zmm12
-	vpmovzxwd (%rbx, %rax, 2), %zmm13
-	vpslld $0x10, %zmm13, %zmm13
-	vptestmd %zmm1, %zmm13, %k3
-	vaddps %zmm11, %zmm13, %zmm13{%k3}{z}
-	vmulps %zmm0, %zmm13, %zmm13
-	vmovups (%rdx, %rax, 4), %zmm14
-	vmulps %zmm8, %zmm14, %zmm15
-	vaddps %zmm15, %zmm13, %zmm15
-	vmovaps %zmm15, %zmm15
-	vmovaps %zmm13, %zmm15{%k1}
-	vptestmd %zmm2, %zmm15, %k3
-	vaddps %zmm11, %zmm15, %zmm13{%k3}{z}
-	vmulps %zmm10, %zmm13, %zmm13
-	vaddps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, (%rsi, %rax, 4)
-	vmulps %zmm4, %zmm12, %zmm12
-	vmulps %zmm9, %zmm14, %zmm13
-	vaddps %zmm13, %zmm12, %zmm13
-	vmovaps %zmm13, %zmm13
-	vmovaps %zmm12, %zmm13{%k2}
-	vsubps %zmm13, %zmm14, %zmm12
-	vmovups %zmm12, (%rdx, %rax, 4)
-	vpaddd %zmm6, %zmm12, %zmm13
-	vpsrld $0x10, %zmm12, %zmm14
-	vandps %zmm5, %zmm14, %zmm14
-	vpaddd %zmm14, %zmm13, %zmm13
-	vorps %zmm7, %zmm12, %zmm14
-	vcmpps $0x00, %zmm12, %zmm12, %k3
-	vmovaps %zmm14, %zmm12
-	vmovaps %zmm13, %zmm12{%k3}
-	vpsrld $0x10, %zmm12, %zmm12
-	vpmovdw %zmm12, (%rdi, %rax, 2)
+	vmulps (%rsi, %rax, 4), %zmm4, %zmm13
+	vpmovzxwd (%rbx, %rax, 2), %zmm14
+	vpslld $0x10, %zmm14, %zmm14
+	vptestmd %zmm2, %zmm14, %k3
+	vaddps %zmm12, %zmm14, %zmm14{%k3}{z}
+	vmulps %zmm1, %zmm14, %zmm14
+	vmovups (%rdx, %rax, 4), %zmm15
+	vmulps %zmm9, %zmm15, %zmm16
+	vaddps %zmm16, %zmm14, %zmm16
+	vmovaps %zmm16, %zmm16
+	vmovaps %zmm14, %zmm16{%k1}
+	vptestmd %zmm3, %zmm16, %k3
+	vaddps %zmm12, %zmm16, %zmm14{%k3}{z}
+	vmulps %zmm11, %zmm14, %zmm14
+	vaddps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, (%rsi, %rax, 4)
+	vmulps %zmm5, %zmm13, %zmm13
+	vmulps %zmm10, %zmm15, %zmm14
+	vaddps %zmm14, %zmm13, %zmm14
+	vmovaps %zmm14, %zmm14
+	vmovaps %zmm13, %zmm14{%k2}
+	vsubps %zmm14, %zmm15, %zmm13
+	vmovups %zmm13, (%rdx, %rax, 4)
+	vpaddd %zmm7, %zmm13, %zmm14
+	vpsrld $0x10, %zmm13, %zmm15
+	vandps %zmm6, %zmm15, %zmm15
+	vpaddd %zmm15, %zmm14, %zmm14
+	vorps %zmm8, %zmm13, %zmm15
+	vcmpps $0x00, %zmm13, %zmm13, %k3
+	vmovaps %zmm15, %zmm13
+	vmovaps %zmm14, %zmm13{%k3}
+	vpermw %zmm13, %zmm0, %zmm13
+	vmovups %ymm13, (%rdi, %rax, 2)
 	addq $16, %rax
 	cmpq %r8, %rax
 	jl L(loop)
@@ -229,35 +248,35 @@ L(loopend):
 	movl $0x0000ffff, %r8d
 	bzhil %ecx, %r8d, %r8d
 	kmovw %r8d, %k3
-	vmovups (%rsi, %rax, 4), %zmm12{%k3}{z}
-	vmulps %zmm3, %zmm12, %zmm3
-	vpmovzxwd (%rbx, %rax, 2), %zmm12{%k3}{z}
-	vpslld $0x10, %zmm12, %zmm12
-	vptestmd %zmm1, %zmm12, %k4
-	vaddps %zmm11, %zmm12, %zmm1{%k4}{z}
-	vmulps %zmm0, %zmm1, %zmm0
-	vmovups (%rdx, %rax, 4), %zmm1{%k3}{z}
-	vmulps %zmm8, %zmm1, %zmm8
-	vaddps %zmm8, %zmm0, %zmm8
-	vmovaps %zmm8, %zmm8
-	vmovaps %zmm0, %zmm8{%k1}
-	vptestmd %zmm2, %zmm8, %k1
-	vaddps %zmm11, %zmm8, %zmm0{%k1}{z}
-	vmulps %zmm10, %zmm0, %zmm0
-	vaddps %zmm0, %zmm3, %zmm0
-	vmovups %zmm0, (%rsi, %rax, 4){%k3}
+	vmovups (%rsi, %rax, 4), %zmm0{%k3}{z}
 	vmulps %zmm4, %zmm0, %zmm0
-	vmulps %zmm9, %zmm1, %zmm2
-	vaddps %zmm2, %zmm0, %zmm2
-	vmovaps %zmm2, %zmm2
-	vmovaps %zmm0, %zmm2{%k2}
-	vsubps %zmm2, %zmm1, %zmm0
+	vpmovzxwd (%rbx, %rax, 2), %zmm4{%k3}{z}
+	vpslld $0x10, %zmm4, %zmm4
+	vptestmd %zmm2, %zmm4, %k4
+	vaddps %zmm12, %zmm4, %zmm2{%k4}{z}
+	vmulps %zmm1, %zmm2, %zmm1
+	vmovups (%rdx, %rax, 4), %zmm2{%k3}{z}
+	vmulps %zmm9, %zmm2, %zmm4
+	vaddps %zmm4, %zmm1, %zmm4
+	vmovaps %zmm4, %zmm4
+	vmovaps %zmm1, %zmm4{%k1}
+	vptestmd %zmm3, %zmm4, %k1
+	vaddps %zmm12, %zmm4, %zmm1{%k1}{z}
+	vmulps %zmm11, %zmm1, %zmm1
+	vaddps %zmm1, %zmm0, %zmm0
+	vmovups %zmm0, (%rsi, %rax, 4){%k3}
+	vmulps %zmm5, %zmm0, %zmm0
+	vmulps %zmm10, %zmm2, %zmm1
+	vaddps %zmm1, %zmm0, %zmm1
+	vmovaps %zmm1, %zmm1
+	vmovaps %zmm0, %zmm1{%k2}
+	vsubps %zmm1, %zmm2, %zmm0
 	vmovups %zmm0, (%rdx, %rax, 4){%k3}
-	vpaddd %zmm6, %zmm0, %zmm1
+	vpaddd %zmm7, %zmm0, %zmm1
 	vpsrld $0x10, %zmm0, %zmm2
-	vandps %zmm5, %zmm2, %zmm2
+	vandps %zmm6, %zmm2, %zmm2
 	vpaddd %zmm2, %zmm1, %zmm1
-	vorps %zmm7, %zmm0, %zmm2
+	vorps %zmm8, %zmm0, %zmm2
 	vcmpps $0x00, %zmm0, %zmm0, %k1
 	vmovaps %zmm2, %zmm0
 	vmovaps %zmm1, %zmm0{%k1}

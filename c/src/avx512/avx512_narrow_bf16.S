@@ -8,13 +8,31 @@
  *
  * list     h, x
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(word00000001):
 	.long 0x1
@@ -33,15 +51,16 @@ L(word00400000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 0(%rsp), %rax
 	movq 8(%rax), %rax
 	movq 0(%rsp), %rcx
 	movq 0(%rcx), %rcx
 	movq 0(%rsp), %rdx
 	movq 24(%rdx), %rdx
-	vbroadcastss L(word00000001)+0(%rip), %zmm0
-	vbroadcastss L(word00007fff)+0(%rip), %zmm1
-	vbroadcastss L(word00400000)+0(%rip), %zmm2
+	vbroadcastss L(word00000001)+0(%rip), %zmm1
+	vbroadcastss L(word00007fff)+0(%rip), %zmm2
+	vbroadcastss L(word00400000)+0(%rip), %zmm3
 	xorq %rbx, %rbx
 	movq %rax, %rsi
 	andq $-64, %rsi
@@ -49,50 +68,50 @@ L(word00400000):
 	jge L(mainend)
 
 L(main):
-	vmovups (%rdx, %rbx, 4), %zmm3
-	vpaddd %zmm1, %zmm3, %zmm4
-	vpsrld $0x10, %zmm3, %zmm5
-	vandps %zmm0, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vorps %zmm2, %zmm3, %zmm5
-	vcmpps $0x00, %zmm3, %zmm3, %k1
-	vmovaps %zmm5, %zmm3
-	vmovaps %zmm4, %zmm3{%k1}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, (%rcx, %rbx, 2)
-	vmovups 64(%rdx, %rbx, 4), %zmm3
-	vpaddd %zmm1, %zmm3, %zmm4
-	vpsrld $0x10, %zmm3, %zmm5
-	vandps %zmm0, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vorps %zmm2, %zmm3, %zmm5
-	vcmpps $0x00, %zmm3, %zmm3, %k1
-	vmovaps %zmm5, %zmm3
-	vmovaps %zmm4, %zmm3{%k1}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, 32(%rcx, %rbx, 2)
-	vmovups 128(%rdx, %rbx, 4), %zmm3
-	vpaddd %zmm1, %zmm3, %zmm4
-	vpsrld $0x10, %zmm3, %zmm5
-	vandps %zmm0, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vorps %zmm2, %zmm3, %zmm5
-	vcmpps $0x00, %zmm3, %zmm3, %k1
-	vmovaps %zmm5, %zmm3
-	vmovaps %zmm4, %zmm3{%k1}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, 64(%rcx, %rbx, 2)
-	vmovups 192(%rdx, %rbx, 4), %zmm3
-	vpaddd %zmm1, %zmm3, %zmm4
-	vpsrld $0x10, %zmm3, %zmm5
-	vandps %zmm0, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vorps %zmm2, %zmm3, %zmm5
-	vcmpps $0x00, %zmm3, %zmm3, %k1
-	vmovaps %zmm5, %zmm3
-	vmovaps %zmm4, %zmm3{%k1}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, 96(%rcx, %rbx, 2)
+	vmovups (%rdx, %rbx, 4), %zmm4
+	vpaddd %zmm2, %zmm4, %zmm5
+	vpsrld $0x10, %zmm4, %zmm6
+	vandps %zmm1, %zmm6, %zmm6
+	vpaddd %zmm6, %zmm5, %zmm5
+	vorps %zmm3, %zmm4, %zmm6
+	vcmpps $0x00, %zmm4, %zmm4, %k1
+	vmovaps %zmm6, %zmm4
+	vmovaps %zmm5, %zmm4{%k1}
+	vpermw %zmm4, %zmm0, %zmm4
+	vmovups %ymm4, (%rcx, %rbx, 2)
+	vmovups 64(%rdx, %rbx, 4), %zmm4
+	vpaddd %zmm2, %zmm4, %zmm5
+	vpsrld $0x10, %zmm4, %zmm6
+	vandps %zmm1, %zmm6, %zmm6
+	vpaddd %zmm6, %zmm5, %zmm5
+	vorps %zmm3, %zmm4, %zmm6
+	vcmpps $0x00, %zmm4, %zmm4, %k1
+	vmovaps %zmm6, %zmm4
+	vmovaps %zmm5, %zmm4{%k1}
+	vpermw %zmm4, %zmm0, %zmm4
+	vmovups %ymm4, 32(%rcx, %rbx, 2)
+	vmovups 128(%rdx, %rbx, 4), %zmm4
+	vpaddd %zmm2, %zmm4, %zmm5
+	vpsrld $0x10, %zmm4, %zmm6
+	vandps %zmm1, %zmm6, %zmm6
+	vpaddd %zmm6, %zmm5, %zmm5
+	vorps %zmm3, %zmm4, %zmm6
+	vcmpps $0x00, %zmm4, %zmm4, %k1
+	vmovaps %zmm6, %zmm4
+	vmovaps %zmm5, %zmm4{%k1}
+	vpermw %zmm4, %zmm0, %zmm4
+	vmovups %ymm4, 64(%rcx, %rbx, 2)
+	vmovups 192(%rdx, %rbx, 4), %zmm4
+	vpaddd %zmm2, %zmm4, %zmm5
+	vpsrld $0x10, %zmm4, %zmm6
+	vandps %zmm1, %zmm6, %zmm6
+	vpaddd %zmm6, %zmm5, %zmm5
+	vorps %zmm3, %zmm4, %zmm6
+	vcmpps $0x00, %zmm4, %zmm4, %k1
+	vmovaps %zmm6, %zmm4
+	vmovaps %zmm5, %zmm4{%k1}
+	vpermw %zmm4, %zmm0, %zmm4
+	vmovups %ymm4, 96(%rcx, %rbx, 2)
 	addq $64, %rbx
 	cmpq %rsi, %rbx
 	jl L(main)
@@ -104,17 +123,17 @@ L(mainend):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rdx, %rbx, 4), %zmm3
-	vpaddd %zmm1, %zmm3, %zmm4
-	vpsrld $0x10, %zmm3, %zmm5
-	vandps %zmm0, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vorps %zmm2, %zmm3, %zmm5
-	vcmpps $0x00, %zmm3, %zmm3, %k1
-	vmovaps %zmm5, %zmm3
-	vmovaps %zmm4, %zmm3{%k1}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, (%rcx, %rbx, 2)
+	vmovups (%rdx, %rbx, 4), %zmm4
+	vpaddd %zmm2, %zmm4, %zmm5
+	vpsrld $0x10, %zmm4, %zmm6
+	vandps %zmm1, %zmm6, %zmm6
+	vpaddd %zmm6, %zmm5, %zmm5
+	vorps %zmm3, %zmm4, %zmm6
+	vcmpps $0x00, %zmm4, %zmm4, %k1
+	vmovaps %zmm6, %zmm4
+	vmovaps %zmm5, %zmm4{%k1}
+	vpermw %zmm4, %zmm0, %zmm4
+	vmovups %ymm4, (%rcx, %rbx, 2)
 	addq $16, %rbx
 	cmpq %rsi, %rbx
 	jl L(loop)
@@ -125,16 +144,16 @@ L(loopend):
 	movl $0x0000ffff, %esi
 	bzhil %eax, %esi, %esi
 	kmovw %esi, %k1
-	vmovups (%rdx, %rbx, 4), %zmm3{%k1}{z}
-	vpaddd %zmm1, %zmm3, %zmm1
-	vpsrld $0x10, %zmm3, %zmm4
-	vandps %zmm0, %zmm4, %zmm0
-	vpaddd %zmm0, %zmm1, %zmm0
-	vorps %zmm2, %zmm3, %zmm1
-	vcmpps $0x00, %zmm3, %zmm3, %k2
-	vmovaps %zmm1, %zmm1
-	vmovaps %zmm0, %zmm1{%k2}
-	vpsrld $0x10, %zmm1, %zmm0
+	vmovups (%rdx, %rbx, 4), %zmm0{%k1}{z}
+	vpaddd %zmm2, %zmm0, %zmm2
+	vpsrld $0x10, %zmm0, %zmm4
+	vandps %zmm1, %zmm4, %zmm1
+	vpaddd %zmm1, %zmm2, %zmm1
+	vorps %zmm3, %zmm0, %zmm2
+	vcmpps $0x00, %zmm0, %zmm0, %k2
+	vmovaps %zmm2, %zmm0
+	vmovaps %zmm1, %zmm0{%k2}
+	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rcx, %rbx, 2){%k1}
 
 L(done):

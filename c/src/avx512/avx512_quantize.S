@@ -2,18 +2,18 @@
  *
  * Quantize for avx512
  *
- *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	u = the upper 20 bits of (h·factor + add)·part
  *	y = |x|·inverse, from low to 1
  *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx512_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q, e0, e1, e2, e3, index
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
+ * list     q, e0, e1, e2, e3, h0, h1, h2, h3
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
- * Saves: rbx, r12, rsp
+ * Saves: rbx, r12, r13, r14, r15, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
@@ -28,24 +28,15 @@ L(word00000000):
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word000fffff):
-	.long 0xfffff
-	.balign 4
-L(word85ebca6b):
-	.long 0x85ebca6b
-	.balign 4
-L(wordc2b2ae35):
-	.long 0xc2b2ae35
-	.balign 4
-L(word9e3779b1):
-	.long 0x9e3779b1
 
 	BEGIN(avx512_quantize)
 	ENTER
 	PUSH(rbx)
 	PUSH(r12)
-	ALLOCATE(32, 8)
+	PUSH(r13)
+	PUSH(r14)
+	PUSH(r15)
+	ALLOCATE(32, 0)
 	movq ARGUMENT0, 0(%rsp)
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
@@ -61,20 +52,17 @@ L(word9e3779b1):
 	vbroadcastss 20(%rax), %zmm1
 	vbroadcastss 24(%rax), %zmm2
 	vbroadcastss 28(%rax), %zmm3
-	vbroadcastss L(word3f800000)+0(%rip), %zmm4
-	vbroadcastss L(word00000000)+0(%rip), %zmm5
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm6
-	vbroadcastss L(word000fffff)+0(%rip), %zmm7
-	vbroadcastss (%rax), %zmm8
-	vbroadcastss 4(%rax), %zmm9
-	vbroadcastss 8(%rax), %zmm10
-	vbroadcastss 12(%rax), %zmm11
-	vbroadcastss 32(%rax), %zmm12
-	vbroadcastss 36(%rax), %zmm13
-	vbroadcastss L(word85ebca6b)+0(%rip), %zmm14
-	vbroadcastss L(wordc2b2ae35)+0(%rip), %zmm15
-	vbroadcastss L(word9e3779b1)+0(%rip), %zmm16
-	leaq -144(%rdx), %rax
+	vbroadcastss 32(%rax), %zmm4
+	vbroadcastss 36(%rax), %zmm5
+	vbroadcastss 40(%rax), %zmm6
+	vbroadcastss L(word3f800000)+0(%rip), %zmm7
+	vbroadcastss L(word00000000)+0(%rip), %zmm8
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm9
+	vbroadcastss (%rax), %zmm10
+	vbroadcastss 4(%rax), %zmm11
+	vbroadcastss 8(%rax), %zmm12
+	vbroadcastss 12(%rax), %zmm13
+	leaq -216(%rdx), %rax
 
 L(entry):
 	movq 8(%rcx), %rax
@@ -84,209 +72,216 @@ L(entry):
 	movq 72(%rcx), %r8
 	movq 96(%rcx), %r9
 	movq 120(%rcx), %r10
-	xorq %r11, %r11
-	movq %rax, %r12
-	andq $-16, %r12
-	cmpq %r12, %r11
+	movq 144(%rcx), %r11
+	movq 168(%rcx), %r12
+	movq 192(%rcx), %r13
+	xorq %r14, %r14
+	movq %rax, %r15
+	andq $-16, %r15
+	cmpq %r15, %r14
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r11, 4), %zmm17
-	vandps %zmm6, %zmm17, %zmm18
-	vmulps %zmm8, %zmm18, %zmm18
-	vminps %zmm4, %zmm18, %zmm19
-	vmaxps %zmm0, %zmm19, %zmm19
-	vpaddd (%r10, %r11, 4), %zmm12, %zmm20
-	vpsrld $0x10, %zmm20, %zmm21
-	vxorps %zmm21, %zmm20, %zmm20
-	vpmulld %zmm14, %zmm20, %zmm20
-	vxorps %zmm13, %zmm20, %zmm20
-	vpsrld $0x0d, %zmm20, %zmm21
-	vxorps %zmm21, %zmm20, %zmm20
-	vpmulld %zmm15, %zmm20, %zmm21
-	vpsrld $0x10, %zmm21, %zmm22
-	vxorps %zmm22, %zmm21, %zmm21
-	vpsrld $0x0c, %zmm21, %zmm22
-	vpaddd %zmm22, %zmm19, %zmm19
-	vpsrld $0x14, %zmm19, %zmm19
-	vpsubd %zmm2, %zmm19, %zmm19
-	vandps %zmm3, %zmm17, %zmm17
-	vpsrld $0x18, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vcvtdq2ps %zmm22, %zmm19
-	vmulps %zmm1, %zmm19, %zmm19
-	vcmpps $0x11, %zmm18, %zmm19, %k1
-	vmovaps %zmm5, %zmm18
-	vmovaps %zmm17, %zmm18{%k1}
-	vmovups (%rdi, %r11, 4), %zmm17
-	vandps %zmm6, %zmm17, %zmm19
-	vmulps %zmm9, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm22
-	vmaxps %zmm0, %zmm22, %zmm22
-	vandps %zmm7, %zmm21, %zmm21
-	vpaddd %zmm21, %zmm22, %zmm22
-	vpsrld $0x14, %zmm22, %zmm22
-	vpsubd %zmm2, %zmm22, %zmm22
-	vandps %zmm3, %zmm17, %zmm17
-	vpsrld $0x18, %zmm17, %zmm17
-	vorps %zmm17, %zmm22, %zmm17
-	vcvtdq2ps %zmm21, %zmm21
-	vmulps %zmm1, %zmm21, %zmm21
-	vcmpps $0x11, %zmm19, %zmm21, %k1
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm17, %zmm19{%k1}
-	vpslld $0x08, %zmm19, %zmm17
-	vorps %zmm17, %zmm18, %zmm17
-	vmovups (%r8, %r11, 4), %zmm18
-	vandps %zmm6, %zmm18, %zmm19
-	vmulps %zmm10, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm21
-	vmaxps %zmm0, %zmm21, %zmm21
-	vpmulld %zmm16, %zmm20, %zmm20
-	vpsrld $0x10, %zmm20, %zmm22
-	vxorps %zmm22, %zmm20, %zmm20
-	vpsrld $0x0c, %zmm20, %zmm22
-	vpaddd %zmm22, %zmm21, %zmm21
-	vpsrld $0x14, %zmm21, %zmm21
-	vpsubd %zmm2, %zmm21, %zmm21
-	vandps %zmm3, %zmm18, %zmm18
-	vpsrld $0x18, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vcvtdq2ps %zmm22, %zmm21
-	vmulps %zmm1, %zmm21, %zmm21
-	vcmpps $0x11, %zmm19, %zmm21, %k1
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm18, %zmm19{%k1}
-	vpslld $0x10, %zmm19, %zmm18
-	vorps %zmm18, %zmm17, %zmm17
-	vmovups (%r9, %r11, 4), %zmm18
-	vandps %zmm6, %zmm18, %zmm19
-	vmulps %zmm11, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm21
-	vmaxps %zmm0, %zmm21, %zmm21
-	vandps %zmm7, %zmm20, %zmm20
-	vpaddd %zmm20, %zmm21, %zmm21
-	vpsrld $0x14, %zmm21, %zmm21
-	vpsubd %zmm2, %zmm21, %zmm21
-	vandps %zmm3, %zmm18, %zmm18
-	vpsrld $0x18, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vcvtdq2ps %zmm20, %zmm20
-	vmulps %zmm1, %zmm20, %zmm20
-	vcmpps $0x11, %zmm19, %zmm20, %k1
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm18, %zmm19{%k1}
-	vpslld $0x18, %zmm19, %zmm18
-	vorps %zmm18, %zmm17, %zmm17
-	vmovups %zmm17, (%rbx, %r11, 4)
-	addq $16, %r11
-	cmpq %r12, %r11
+	vmovups (%rsi, %r14, 4), %zmm14
+	vandps %zmm9, %zmm14, %zmm15
+	vmulps %zmm10, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vpmulld (%r10, %r14, 4), %zmm4, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm16, %zmm14
+	vcvtdq2ps %zmm17, %zmm16
+	vmulps %zmm1, %zmm16, %zmm16
+	vcmpps $0x11, %zmm15, %zmm16, %k1
+	vmovaps %zmm8, %zmm15
+	vmovaps %zmm14, %zmm15{%k1}
+	vmovups (%rdi, %r14, 4), %zmm14
+	vandps %zmm9, %zmm14, %zmm16
+	vmulps %zmm11, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vpmulld (%r11, %r14, 4), %zmm4, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm17, %zmm14
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k1
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm14, %zmm16{%k1}
+	vpslld $0x08, %zmm16, %zmm14
+	vorps %zmm14, %zmm15, %zmm14
+	vmovups (%r8, %r14, 4), %zmm15
+	vandps %zmm9, %zmm15, %zmm16
+	vmulps %zmm12, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vpmulld (%r12, %r14, 4), %zmm4, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm15, %zmm15
+	vpsrld $0x18, %zmm15, %zmm15
+	vorps %zmm15, %zmm17, %zmm15
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k1
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm15, %zmm16{%k1}
+	vpslld $0x10, %zmm16, %zmm15
+	vorps %zmm15, %zmm14, %zmm14
+	vmovups (%r9, %r14, 4), %zmm15
+	vandps %zmm9, %zmm15, %zmm16
+	vmulps %zmm13, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vpmulld (%r13, %r14, 4), %zmm4, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm15, %zmm15
+	vpsrld $0x18, %zmm15, %zmm15
+	vorps %zmm15, %zmm17, %zmm15
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k1
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm15, %zmm16{%k1}
+	vpslld $0x18, %zmm16, %zmm15
+	vorps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, (%rbx, %r14, 4)
+	addq $16, %r14
+	cmpq %r15, %r14
 	jl L(loop)
 
 L(loopend):
-	subq %r11, %rax
+	subq %r14, %rax
 	je L(done)
-	movl $0x0000ffff, %r12d
-	bzhil %eax, %r12d, %r12d
-	kmovw %r12d, %k1
-	vmovups (%rsi, %r11, 4), %zmm17{%k1}{z}
-	vandps %zmm6, %zmm17, %zmm18
-	vmulps %zmm8, %zmm18, %zmm18
-	vminps %zmm4, %zmm18, %zmm19
-	vmaxps %zmm0, %zmm19, %zmm19
-	vmovups (%r10, %r11, 4), %zmm20{%k1}{z}
-	vpaddd %zmm12, %zmm20, %zmm20
-	vpsrld $0x10, %zmm20, %zmm21
-	vxorps %zmm21, %zmm20, %zmm20
-	vpmulld %zmm14, %zmm20, %zmm20
-	vxorps %zmm13, %zmm20, %zmm20
-	vpsrld $0x0d, %zmm20, %zmm21
-	vxorps %zmm21, %zmm20, %zmm20
-	vpmulld %zmm15, %zmm20, %zmm21
-	vpsrld $0x10, %zmm21, %zmm22
-	vxorps %zmm22, %zmm21, %zmm21
-	vpsrld $0x0c, %zmm21, %zmm22
-	vpaddd %zmm22, %zmm19, %zmm19
-	vpsrld $0x14, %zmm19, %zmm19
-	vpsubd %zmm2, %zmm19, %zmm19
-	vandps %zmm3, %zmm17, %zmm17
-	vpsrld $0x18, %zmm17, %zmm17
-	vorps %zmm17, %zmm19, %zmm17
-	vcvtdq2ps %zmm22, %zmm19
-	vmulps %zmm1, %zmm19, %zmm19
-	vcmpps $0x11, %zmm18, %zmm19, %k2
-	vmovaps %zmm5, %zmm18
-	vmovaps %zmm17, %zmm18{%k2}
-	vmovups (%rdi, %r11, 4), %zmm17{%k1}{z}
-	vandps %zmm6, %zmm17, %zmm19
-	vmulps %zmm9, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm22
-	vmaxps %zmm0, %zmm22, %zmm22
-	vandps %zmm7, %zmm21, %zmm21
-	vpaddd %zmm21, %zmm22, %zmm22
-	vpsrld $0x14, %zmm22, %zmm22
-	vpsubd %zmm2, %zmm22, %zmm22
-	vandps %zmm3, %zmm17, %zmm17
-	vpsrld $0x18, %zmm17, %zmm17
-	vorps %zmm17, %zmm22, %zmm17
-	vcvtdq2ps %zmm21, %zmm21
-	vmulps %zmm1, %zmm21, %zmm21
-	vcmpps $0x11, %zmm19, %zmm21, %k2
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm17, %zmm19{%k2}
-	vpslld $0x08, %zmm19, %zmm17
-	vorps %zmm17, %zmm18, %zmm17
-	vmovups (%r8, %r11, 4), %zmm18{%k1}{z}
-	vandps %zmm6, %zmm18, %zmm19
-	vmulps %zmm10, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm21
-	vmaxps %zmm0, %zmm21, %zmm21
-	vpmulld %zmm16, %zmm20, %zmm20
-	vpsrld $0x10, %zmm20, %zmm22
-	vxorps %zmm22, %zmm20, %zmm20
-	vpsrld $0x0c, %zmm20, %zmm22
-	vpaddd %zmm22, %zmm21, %zmm21
-	vpsrld $0x14, %zmm21, %zmm21
-	vpsubd %zmm2, %zmm21, %zmm21
-	vandps %zmm3, %zmm18, %zmm18
-	vpsrld $0x18, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vcvtdq2ps %zmm22, %zmm21
-	vmulps %zmm1, %zmm21, %zmm21
-	vcmpps $0x11, %zmm19, %zmm21, %k2
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm18, %zmm19{%k2}
-	vpslld $0x10, %zmm19, %zmm18
-	vorps %zmm18, %zmm17, %zmm17
-	vmovups (%r9, %r11, 4), %zmm18{%k1}{z}
-	vandps %zmm6, %zmm18, %zmm19
-	vmulps %zmm11, %zmm19, %zmm19
-	vminps %zmm4, %zmm19, %zmm21
-	vmaxps %zmm0, %zmm21, %zmm21
-	vandps %zmm7, %zmm20, %zmm20
-	vpaddd %zmm20, %zmm21, %zmm21
-	vpsrld $0x14, %zmm21, %zmm21
-	vpsubd %zmm2, %zmm21, %zmm21
-	vandps %zmm3, %zmm18, %zmm18
-	vpsrld $0x18, %zmm18, %zmm18
-	vorps %zmm18, %zmm21, %zmm18
-	vcvtdq2ps %zmm20, %zmm20
-	vmulps %zmm1, %zmm20, %zmm20
-	vcmpps $0x11, %zmm19, %zmm20, %k2
-	vmovaps %zmm5, %zmm19
-	vmovaps %zmm18, %zmm19{%k2}
-	vpslld $0x18, %zmm19, %zmm18
-	vorps %zmm18, %zmm17, %zmm17
-	vmovups %zmm17, (%rbx, %r11, 4){%k1}
+	movl $0x0000ffff, %r15d
+	bzhil %eax, %r15d, %r15d
+	kmovw %r15d, %k1
+	vmovups (%rsi, %r14, 4), %zmm14{%k1}{z}
+	vandps %zmm9, %zmm14, %zmm15
+	vmulps %zmm10, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vmovups (%r10, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm16, %zmm14
+	vcvtdq2ps %zmm17, %zmm16
+	vmulps %zmm1, %zmm16, %zmm16
+	vcmpps $0x11, %zmm15, %zmm16, %k2
+	vmovaps %zmm8, %zmm15
+	vmovaps %zmm14, %zmm15{%k2}
+	vmovups (%rdi, %r14, 4), %zmm14{%k1}{z}
+	vandps %zmm9, %zmm14, %zmm16
+	vmulps %zmm11, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vmovups (%r11, %r14, 4), %zmm18{%k1}{z}
+	vpmulld %zmm4, %zmm18, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm17, %zmm14
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k2
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm14, %zmm16{%k2}
+	vpslld $0x08, %zmm16, %zmm14
+	vorps %zmm14, %zmm15, %zmm14
+	vmovups (%r8, %r14, 4), %zmm15{%k1}{z}
+	vandps %zmm9, %zmm15, %zmm16
+	vmulps %zmm12, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vmovups (%r12, %r14, 4), %zmm18{%k1}{z}
+	vpmulld %zmm4, %zmm18, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm15, %zmm15
+	vpsrld $0x18, %zmm15, %zmm15
+	vorps %zmm15, %zmm17, %zmm15
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k2
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm15, %zmm16{%k2}
+	vpslld $0x10, %zmm16, %zmm15
+	vorps %zmm15, %zmm14, %zmm14
+	vmovups (%r9, %r14, 4), %zmm15{%k1}{z}
+	vandps %zmm9, %zmm15, %zmm16
+	vmulps %zmm13, %zmm16, %zmm16
+	vminps %zmm7, %zmm16, %zmm17
+	vmaxps %zmm0, %zmm17, %zmm17
+	vmovups (%r13, %r14, 4), %zmm18{%k1}{z}
+	vpmulld %zmm4, %zmm18, %zmm18
+	vpaddd %zmm5, %zmm18, %zmm18
+	vpmulld %zmm6, %zmm18, %zmm18
+	vpsrld $0x0c, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vpsrld $0x14, %zmm17, %zmm17
+	vpsubd %zmm2, %zmm17, %zmm17
+	vandps %zmm3, %zmm15, %zmm15
+	vpsrld $0x18, %zmm15, %zmm15
+	vorps %zmm15, %zmm17, %zmm15
+	vcvtdq2ps %zmm18, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm16, %zmm17, %k2
+	vmovaps %zmm8, %zmm16
+	vmovaps %zmm15, %zmm16{%k2}
+	vpslld $0x18, %zmm16, %zmm15
+	vorps %zmm15, %zmm14, %zmm14
+	vmovups %zmm14, (%rbx, %r14, 4){%k1}
 
 L(done):
-	addq $144, %rcx
+	addq $216, %rcx
 	cmpq %rdx, %rcx
 	jl L(entry)
 
 L(end):
 	vzeroupper
-	FREE(32, 8)
+	FREE(32, 0)
+	POP(r15)
+	POP(r14)
+	POP(r13)
 	POP(r12)
 	POP(rbx)
 	LEAVE

@@ -2,21 +2,39 @@
  *
  * QuantizeBF16 for avx512
  *
- *	h = hash(index + base, key), of which each element has 16 bits, u
- *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+ *	u = the upper half of (h·factor + add)·part
+ *	q ← the upper half of the bits of x + u
  *
  * void lockstep_avx512_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     h0, h1, e0, e1, index
- * scalars  base, key
+ * list     q, x, h
+ * scalars  factor, add, part
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(word7f7f0000):
 	.long 0x7f7f0000
@@ -26,15 +44,6 @@ L(word00400000):
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word85ebca6b):
-	.long 0x85ebca6b
-	.balign 4
-L(wordc2b2ae35):
-	.long 0xc2b2ae35
-	.balign 4
-L(word0000ffff):
-	.long 0xffff
 
 	BEGIN(avx512_quantize_bf16)
 	ENTER
@@ -44,6 +53,7 @@ L(word0000ffff):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 16(%rsp), %rax
 	movq 0(%rsp), %rcx
 	movq 8(%rcx), %rcx
@@ -53,108 +63,131 @@ L(word0000ffff):
 	movq 24(%rbx), %rbx
 	movq 0(%rsp), %rsi
 	movq 48(%rsi), %rsi
-	movq 0(%rsp), %rdi
-	movq 72(%rdi), %rdi
-	movq 0(%rsp), %r8
-	movq 96(%r8), %r8
-	vbroadcastss L(word7f7f0000)+0(%rip), %zmm0
-	vbroadcastss L(word00400000)+0(%rip), %zmm1
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
-	vbroadcastss (%rax), %zmm3
-	vbroadcastss 4(%rax), %zmm4
-	vbroadcastss L(word85ebca6b)+0(%rip), %zmm5
-	vbroadcastss L(wordc2b2ae35)+0(%rip), %zmm6
-	vbroadcastss L(word0000ffff)+0(%rip), %zmm7
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 4(%rax), %zmm2
+	vbroadcastss 8(%rax), %zmm3
+	vbroadcastss L(word7f7f0000)+0(%rip), %zmm4
+	vbroadcastss L(word00400000)+0(%rip), %zmm5
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm6
 	xorq %rax, %rax
-	movq %rcx, %r9
-	andq $-16, %r9
-	cmpq %r9, %rax
+	movq %rcx, %rdi
+	andq $-64, %rdi
+	cmpq %rdi, %rax
+	jge L(mainend)
+
+L(main):
+	vmovups (%rbx, %rax, 4), %zmm7
+	vpmulld (%rsi, %rax, 4), %zmm1, %zmm8
+	vpaddd %zmm2, %zmm8, %zmm8
+	vpmulld %zmm3, %zmm8, %zmm8
+	vpsrld $0x10, %zmm8, %zmm8
+	vandps %zmm6, %zmm7, %zmm9
+	vcmpps $0x12, %zmm4, %zmm9, %k1
+	vmovaps %zmm7, %zmm9
+	vpaddd %zmm8, %zmm7, %zmm9{%k1}
+	vorps %zmm5, %zmm7, %zmm8
+	vcmpps $0x00, %zmm7, %zmm7, %k1
+	vmovaps %zmm8, %zmm7
+	vmovaps %zmm9, %zmm7{%k1}
+	vpermw %zmm7, %zmm0, %zmm7
+	vmovups %ymm7, (%rdx, %rax, 2)
+	vmovups 64(%rbx, %rax, 4), %zmm7
+	vpmulld 64(%rsi, %rax, 4), %zmm1, %zmm8
+	vpaddd %zmm2, %zmm8, %zmm8
+	vpmulld %zmm3, %zmm8, %zmm8
+	vpsrld $0x10, %zmm8, %zmm8
+	vandps %zmm6, %zmm7, %zmm9
+	vcmpps $0x12, %zmm4, %zmm9, %k1
+	vmovaps %zmm7, %zmm9
+	vpaddd %zmm8, %zmm7, %zmm9{%k1}
+	vorps %zmm5, %zmm7, %zmm8
+	vcmpps $0x00, %zmm7, %zmm7, %k1
+	vmovaps %zmm8, %zmm7
+	vmovaps %zmm9, %zmm7{%k1}
+	vpermw %zmm7, %zmm0, %zmm7
+	vmovups %ymm7, 32(%rdx, %rax, 2)
+	vmovups 128(%rbx, %rax, 4), %zmm7
+	vpmulld 128(%rsi, %rax, 4), %zmm1, %zmm8
+	vpaddd %zmm2, %zmm8, %zmm8
+	vpmulld %zmm3, %zmm8, %zmm8
+	vpsrld $0x10, %zmm8, %zmm8
+	vandps %zmm6, %zmm7, %zmm9
+	vcmpps $0x12, %zmm4, %zmm9, %k1
+	vmovaps %zmm7, %zmm9
+	vpaddd %zmm8, %zmm7, %zmm9{%k1}
+	vorps %zmm5, %zmm7, %zmm8
+	vcmpps $0x00, %zmm7, %zmm7, %k1
+	vmovaps %zmm8, %zmm7
+	vmovaps %zmm9, %zmm7{%k1}
+	vpermw %zmm7, %zmm0, %zmm7
+	vmovups %ymm7, 64(%rdx, %rax, 2)
+	vmovups 192(%rbx, %rax, 4), %zmm7
+	vpmulld 192(%rsi, %rax, 4), %zmm1, %zmm8
+	vpaddd %zmm2, %zmm8, %zmm8
+	vpmulld %zmm3, %zmm8, %zmm8
+	vpsrld $0x10, %zmm8, %zmm8
+	vandps %zmm6, %zmm7, %zmm9
+	vcmpps $0x12, %zmm4, %zmm9, %k1
+	vmovaps %zmm7, %zmm9
+	vpaddd %zmm8, %zmm7, %zmm9{%k1}
+	vorps %zmm5, %zmm7, %zmm8
+	vcmpps $0x00, %zmm7, %zmm7, %k1
+	vmovaps %zmm8, %zmm7
+	vmovaps %zmm9, %zmm7{%k1}
+	vpermw %zmm7, %zmm0, %zmm7
+	vmovups %ymm7, 96(%rdx, %rax, 2)
+	addq $64, %rax
+	cmpq %rdi, %rax
+	jl L(main)
+
+L(mainend):
+	movq %rcx, %rdi
+	andq $-16, %rdi
+	cmpq %rdi, %rax
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %rax, 4), %zmm8
-	vpaddd (%r8, %rax, 4), %zmm3, %zmm9
-	vpsrld $0x10, %zmm9, %zmm10
-	vxorps %zmm10, %zmm9, %zmm9
-	vpmulld %zmm5, %zmm9, %zmm9
-	vxorps %zmm4, %zmm9, %zmm9
-	vpsrld $0x0d, %zmm9, %zmm10
-	vxorps %zmm10, %zmm9, %zmm9
-	vpmulld %zmm6, %zmm9, %zmm9
-	vpsrld $0x10, %zmm9, %zmm10
-	vxorps %zmm10, %zmm9, %zmm9
-	vpsrld $0x10, %zmm9, %zmm10
-	vpaddd %zmm10, %zmm8, %zmm10
-	vandps %zmm2, %zmm8, %zmm11
-	vcmpps $0x12, %zmm0, %zmm11, %k1
-	vmovaps %zmm8, %zmm11
-	vmovaps %zmm10, %zmm11{%k1}
-	vorps %zmm1, %zmm8, %zmm10
-	vcmpps $0x00, %zmm8, %zmm8, %k1
-	vmovaps %zmm10, %zmm8
-	vmovaps %zmm11, %zmm8{%k1}
+	vmovups (%rbx, %rax, 4), %zmm7
+	vpmulld (%rsi, %rax, 4), %zmm1, %zmm8
+	vpaddd %zmm2, %zmm8, %zmm8
+	vpmulld %zmm3, %zmm8, %zmm8
 	vpsrld $0x10, %zmm8, %zmm8
-	vpmovdw %zmm8, (%rdx, %rax, 2)
-	vmovups (%rdi, %rax, 4), %zmm8
-	vandps %zmm7, %zmm9, %zmm9
-	vpaddd %zmm9, %zmm8, %zmm9
-	vandps %zmm2, %zmm8, %zmm10
-	vcmpps $0x12, %zmm0, %zmm10, %k1
-	vmovaps %zmm8, %zmm10
-	vmovaps %zmm9, %zmm10{%k1}
-	vorps %zmm1, %zmm8, %zmm9
-	vcmpps $0x00, %zmm8, %zmm8, %k1
-	vmovaps %zmm9, %zmm8
-	vmovaps %zmm10, %zmm8{%k1}
-	vpsrld $0x10, %zmm8, %zmm8
-	vpmovdw %zmm8, (%rbx, %rax, 2)
+	vandps %zmm6, %zmm7, %zmm9
+	vcmpps $0x12, %zmm4, %zmm9, %k1
+	vmovaps %zmm7, %zmm9
+	vpaddd %zmm8, %zmm7, %zmm9{%k1}
+	vorps %zmm5, %zmm7, %zmm8
+	vcmpps $0x00, %zmm7, %zmm7, %k1
+	vmovaps %zmm8, %zmm7
+	vmovaps %zmm9, %zmm7{%k1}
+	vpermw %zmm7, %zmm0, %zmm7
+	vmovups %ymm7, (%rdx, %rax, 2)
 	addq $16, %rax
-	cmpq %r9, %rax
+	cmpq %rdi, %rax
 	jl L(loop)
 
 L(loopend):
 	subq %rax, %rcx
 	je L(done)
-	movl $0x0000ffff, %r9d
-	bzhil %ecx, %r9d, %r9d
-	kmovw %r9d, %k1
-	vmovups (%rsi, %rax, 4), %zmm8{%k1}{z}
-	vmovups (%r8, %rax, 4), %zmm9{%k1}{z}
-	vpaddd %zmm3, %zmm9, %zmm3
-	vpsrld $0x10, %zmm3, %zmm9
-	vxorps %zmm9, %zmm3, %zmm3
-	vpmulld %zmm5, %zmm3, %zmm3
-	vxorps %zmm4, %zmm3, %zmm3
-	vpsrld $0x0d, %zmm3, %zmm4
-	vxorps %zmm4, %zmm3, %zmm3
-	vpmulld %zmm6, %zmm3, %zmm3
-	vpsrld $0x10, %zmm3, %zmm4
-	vxorps %zmm4, %zmm3, %zmm3
-	vpsrld $0x10, %zmm3, %zmm4
-	vpaddd %zmm4, %zmm8, %zmm4
-	vandps %zmm2, %zmm8, %zmm5
-	vcmpps $0x12, %zmm0, %zmm5, %k2
-	vmovaps %zmm8, %zmm5
-	vmovaps %zmm4, %zmm5{%k2}
-	vorps %zmm1, %zmm8, %zmm4
-	vcmpps $0x00, %zmm8, %zmm8, %k2
-	vmovaps %zmm4, %zmm4
-	vmovaps %zmm5, %zmm4{%k2}
-	vpsrld $0x10, %zmm4, %zmm4
-	vpmovdw %zmm4, (%rdx, %rax, 2){%k1}
-	vmovups (%rdi, %rax, 4), %zmm4{%k1}{z}
-	vandps %zmm7, %zmm3, %zmm3
-	vpaddd %zmm3, %zmm4, %zmm3
-	vandps %zmm2, %zmm4, %zmm2
-	vcmpps $0x12, %zmm0, %zmm2, %k2
-	vmovaps %zmm4, %zmm0
-	vmovaps %zmm3, %zmm0{%k2}
-	vorps %zmm1, %zmm4, %zmm1
-	vcmpps $0x00, %zmm4, %zmm4, %k2
-	vmovaps %zmm1, %zmm1
-	vmovaps %zmm0, %zmm1{%k2}
-	vpsrld $0x10, %zmm1, %zmm0
-	vpmovdw %zmm0, (%rbx, %rax, 2){%k1}
+	movl $0x0000ffff, %edi
+	bzhil %ecx, %edi, %edi
+	kmovw %edi, %k1
+	vmovups (%rbx, %rax, 4), %zmm0{%k1}{z}
+	vmovups (%rsi, %rax, 4), %zmm7{%k1}{z}
+	vpmulld %zmm1, %zmm7, %zmm1
+	vpaddd %zmm2, %zmm1, %zmm1
+	vpmulld %zmm3, %zmm1, %zmm1
+	vpsrld $0x10, %zmm1, %zmm1
+	vandps %zmm6, %zmm0, %zmm2
+	vcmpps $0x12, %zmm4, %zmm2, %k2
+	vmovaps %zmm0, %zmm2
+	vpaddd %zmm1, %zmm0, %zmm2{%k2}
+	vorps %zmm5, %zmm0, %zmm1
+	vcmpps $0x00, %zmm0, %zmm0, %k2
+	vmovaps %zmm1, %zmm0
+	vmovaps %zmm2, %zmm0{%k2}
+	vpsrld $0x10, %zmm0, %zmm0
+	vpmovdw %zmm0, (%rdx, %rax, 2){%k1}
 
 L(done):
 	vzeroupper

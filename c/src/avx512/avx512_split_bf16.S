@@ -9,13 +9,31 @@
  *
  * list     h, r, x
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
 #if LOCKSTEP_X86_64
 
 	CONSTANTS
+	.balign 64
+L(upper):
+	.long 0x30001
+	.long 0x70005
+	.long 0xb0009
+	.long 0xf000d
+	.long 0x130011
+	.long 0x170015
+	.long 0x1b0019
+	.long 0x1f001d
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
+	.long 0x0
 	.balign 4
 L(word00008000):
 	.long 0x8000
@@ -31,6 +49,7 @@ L(wordffff0000):
 	movq ARGUMENT1, 8(%rsp)
 	movq ARGUMENT2, 16(%rsp)
 	movq ARGUMENT3, 24(%rsp)
+	vmovups L(upper)+0(%rip), %zmm0
 	movq 0(%rsp), %rax
 	movq 8(%rax), %rax
 	movq 0(%rsp), %rcx
@@ -39,8 +58,8 @@ L(wordffff0000):
 	movq 24(%rdx), %rdx
 	movq 0(%rsp), %rbx
 	movq 48(%rbx), %rbx
-	vbroadcastss L(word00008000)+0(%rip), %zmm0
-	vbroadcastss L(wordffff0000)+0(%rip), %zmm1
+	vbroadcastss L(word00008000)+0(%rip), %zmm1
+	vbroadcastss L(wordffff0000)+0(%rip), %zmm2
 	xorq %rsi, %rsi
 	movq %rax, %rdi
 	andq $-16, %rdi
@@ -48,15 +67,15 @@ L(wordffff0000):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rbx, %rsi, 4), %zmm2
-	vpaddd %zmm0, %zmm2, %zmm3
-	vpsrld $0x10, %zmm3, %zmm4
-	vpmovdw %zmm4, (%rcx, %rsi, 2)
-	vandps %zmm1, %zmm3, %zmm3
-	vpsubd %zmm3, %zmm2, %zmm2
-	vpslld $0x10, %zmm2, %zmm2
-	vpsrld $0x10, %zmm2, %zmm2
-	vpmovdw %zmm2, (%rdx, %rsi, 2)
+	vmovups (%rbx, %rsi, 4), %zmm3
+	vpaddd %zmm1, %zmm3, %zmm4
+	vpermw %zmm4, %zmm0, %zmm5
+	vmovups %ymm5, (%rcx, %rsi, 2)
+	vandps %zmm2, %zmm4, %zmm4
+	vpsubd %zmm4, %zmm3, %zmm3
+	vpslld $0x10, %zmm3, %zmm3
+	vpermw %zmm3, %zmm0, %zmm3
+	vmovups %ymm3, (%rdx, %rsi, 2)
 	addq $16, %rsi
 	cmpq %rdi, %rsi
 	jl L(loop)
@@ -67,12 +86,12 @@ L(loopend):
 	movl $0x0000ffff, %edi
 	bzhil %eax, %edi, %edi
 	kmovw %edi, %k1
-	vmovups (%rbx, %rsi, 4), %zmm2{%k1}{z}
-	vpaddd %zmm0, %zmm2, %zmm0
-	vpsrld $0x10, %zmm0, %zmm3
+	vmovups (%rbx, %rsi, 4), %zmm0{%k1}{z}
+	vpaddd %zmm1, %zmm0, %zmm1
+	vpsrld $0x10, %zmm1, %zmm3
 	vpmovdw %zmm3, (%rcx, %rsi, 2){%k1}
-	vandps %zmm1, %zmm0, %zmm0
-	vpsubd %zmm0, %zmm2, %zmm0
+	vandps %zmm2, %zmm1, %zmm1
+	vpsubd %zmm1, %zmm0, %zmm0
 	vpslld $0x10, %zmm0, %zmm0
 	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rdx, %rsi, 2){%k1}

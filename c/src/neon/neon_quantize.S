@@ -2,15 +2,15 @@
  *
  * Quantize for neon
  *
- *	h, h' = hash(index + base, key), of which each element has 20 bits, u
+ *	u = the upper 20 bits of (h·factor + add)·part
  *	y = |x|·inverse, from low to 1
  *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_neon_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     q, e0, e1, e2, e3, index
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, base, key
+ * list     q, e0, e1, e2, e3, h0, h1, h2, h3
+ * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
  *
  * Requires: ASIMD
  * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
@@ -23,10 +23,6 @@
 VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0x0, 0x0, 0x0, 0x0
-	.long 0xfffff, 0xfffff, 0xfffff, 0xfffff
-	.long 0x85ebca6b, 0x85ebca6b, 0x85ebca6b, 0x85ebca6b
-	.long 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35
-	.long 0x9e3779b1, 0x9e3779b1, 0x9e3779b1, 0x9e3779b1
 
 	BEGIN(neon_quantize)
 	sub sp, sp, #96
@@ -62,25 +58,23 @@ VECTORS:
 	dup v2.4s, v2.s[0]
 	ldr s3, [x1, #28]
 	dup v3.4s, v3.s[0]
-	ldr q4, [x0, #0]
-	ldr q5, [x0, #16]
-	ldr q6, [x0, #32]
-	ldr s7, [x1, #0]
-	dup v7.4s, v7.s[0]
-	ldr s8, [x1, #4]
-	dup v8.4s, v8.s[0]
-	ldr s9, [x1, #8]
+	ldr s4, [x1, #32]
+	dup v4.4s, v4.s[0]
+	ldr s5, [x1, #36]
+	dup v5.4s, v5.s[0]
+	ldr s6, [x1, #40]
+	dup v6.4s, v6.s[0]
+	ldr q7, [x0, #0]
+	ldr q8, [x0, #16]
+	ldr s9, [x1, #0]
 	dup v9.4s, v9.s[0]
-	ldr s10, [x1, #12]
+	ldr s10, [x1, #4]
 	dup v10.4s, v10.s[0]
-	ldr s11, [x1, #32]
+	ldr s11, [x1, #8]
 	dup v11.4s, v11.s[0]
-	ldr s12, [x1, #36]
+	ldr s12, [x1, #12]
 	dup v12.4s, v12.s[0]
-	ldr q13, [x0, #48]
-	ldr q14, [x0, #64]
-	ldr q15, [x0, #80]
-	sub x0, x3, #144
+	sub x0, x3, #216
 
 L(entry):
 	ldr x0, [x2, #8]
@@ -90,190 +84,194 @@ L(entry):
 	ldr x6, [x2, #72]
 	ldr x7, [x2, #96]
 	ldr x8, [x2, #120]
+	ldr x9, [x2, #144]
+	ldr x10, [x2, #168]
+	ldr x11, [x2, #192]
 	subs x0, x0, #8
 	b.lt L(mainend)
 
 L(main):
-	ldp q16, q17, [x4], #32
-	fabs v18.4s, v16.4s
-	fabs v19.4s, v17.4s
-	fmul v18.4s, v18.4s, v7.4s
-	fmul v19.4s, v19.4s, v7.4s
-	fcmgt v20.4s, v4.4s, v18.4s
-	bsl v20.16b, v18.16b, v4.16b
-	fcmgt v21.4s, v4.4s, v19.4s
-	bsl v21.16b, v19.16b, v4.16b
-	fcmgt v22.4s, v20.4s, v0.4s
-	bsl v22.16b, v20.16b, v0.16b
-	fcmgt v20.4s, v21.4s, v0.4s
-	bsl v20.16b, v21.16b, v0.16b
-	ldp q21, q23, [x8], #32
-	add v21.4s, v21.4s, v11.4s
-	add v23.4s, v23.4s, v11.4s
-	ushr v24.4s, v21.4s, #16
-	ushr v25.4s, v23.4s, #16
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	mul v21.4s, v21.4s, v13.4s
-	mul v23.4s, v23.4s, v13.4s
-	eor v21.16b, v21.16b, v12.16b
-	eor v23.16b, v23.16b, v12.16b
-	ushr v24.4s, v21.4s, #13
-	ushr v25.4s, v23.4s, #13
-	eor v21.16b, v21.16b, v24.16b
-	eor v23.16b, v23.16b, v25.16b
-	mul v24.4s, v21.4s, v14.4s
-	mul v25.4s, v23.4s, v14.4s
-	ushr v26.4s, v24.4s, #16
-	ushr v27.4s, v25.4s, #16
-	eor v24.16b, v24.16b, v26.16b
-	eor v25.16b, v25.16b, v27.16b
-	ushr v26.4s, v24.4s, #12
-	ushr v27.4s, v25.4s, #12
-	add v22.4s, v22.4s, v26.4s
-	add v20.4s, v20.4s, v27.4s
-	ushr v22.4s, v22.4s, #20
-	ushr v20.4s, v20.4s, #20
-	sub v22.4s, v22.4s, v2.4s
-	sub v20.4s, v20.4s, v2.4s
-	and v16.16b, v16.16b, v3.16b
-	and v17.16b, v17.16b, v3.16b
-	ushr v16.4s, v16.4s, #24
-	ushr v17.4s, v17.4s, #24
-	orr v16.16b, v22.16b, v16.16b
-	orr v17.16b, v20.16b, v17.16b
-	scvtf v20.4s, v26.4s
-	scvtf v22.4s, v27.4s
+	ldp q13, q14, [x4], #32
+	fabs v15.4s, v13.4s
+	fabs v16.4s, v14.4s
+	fmul v15.4s, v15.4s, v9.4s
+	fmul v16.4s, v16.4s, v9.4s
+	fcmgt v17.4s, v7.4s, v15.4s
+	bsl v17.16b, v15.16b, v7.16b
+	fcmgt v18.4s, v7.4s, v16.4s
+	bsl v18.16b, v16.16b, v7.16b
+	fcmgt v19.4s, v17.4s, v0.4s
+	bsl v19.16b, v17.16b, v0.16b
+	fcmgt v17.4s, v18.4s, v0.4s
+	bsl v17.16b, v18.16b, v0.16b
+	ldp q18, q20, [x8], #32
+	mul v18.4s, v18.4s, v4.4s
+	mul v20.4s, v20.4s, v4.4s
+	add v18.4s, v18.4s, v5.4s
+	add v20.4s, v20.4s, v5.4s
+	mul v18.4s, v18.4s, v6.4s
+	mul v20.4s, v20.4s, v6.4s
+	ushr v18.4s, v18.4s, #12
+	ushr v20.4s, v20.4s, #12
+	add v19.4s, v19.4s, v18.4s
+	add v17.4s, v17.4s, v20.4s
+	ushr v19.4s, v19.4s, #20
+	ushr v17.4s, v17.4s, #20
+	sub v19.4s, v19.4s, v2.4s
+	sub v17.4s, v17.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	and v14.16b, v14.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	ushr v14.4s, v14.4s, #24
+	orr v13.16b, v19.16b, v13.16b
+	orr v14.16b, v17.16b, v14.16b
+	scvtf v17.4s, v18.4s
+	scvtf v18.4s, v20.4s
+	fmul v17.4s, v17.4s, v1.4s
+	fmul v18.4s, v18.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v17.4s
+	fcmgt v16.4s, v16.4s, v18.4s
+	bsl v15.16b, v13.16b, v8.16b
+	bsl v16.16b, v14.16b, v8.16b
+	ldp q13, q14, [x5], #32
+	fabs v17.4s, v13.4s
+	fabs v18.4s, v14.4s
+	fmul v17.4s, v17.4s, v10.4s
+	fmul v18.4s, v18.4s, v10.4s
+	fcmgt v19.4s, v7.4s, v17.4s
+	bsl v19.16b, v17.16b, v7.16b
+	fcmgt v20.4s, v7.4s, v18.4s
+	bsl v20.16b, v18.16b, v7.16b
+	fcmgt v21.4s, v19.4s, v0.4s
+	bsl v21.16b, v19.16b, v0.16b
+	fcmgt v19.4s, v20.4s, v0.4s
+	bsl v19.16b, v20.16b, v0.16b
+	ldp q20, q22, [x9], #32
+	mul v20.4s, v20.4s, v4.4s
+	mul v22.4s, v22.4s, v4.4s
+	add v20.4s, v20.4s, v5.4s
+	add v22.4s, v22.4s, v5.4s
+	mul v20.4s, v20.4s, v6.4s
+	mul v22.4s, v22.4s, v6.4s
+	ushr v20.4s, v20.4s, #12
+	ushr v22.4s, v22.4s, #12
+	add v21.4s, v21.4s, v20.4s
+	add v19.4s, v19.4s, v22.4s
+	ushr v21.4s, v21.4s, #20
+	ushr v19.4s, v19.4s, #20
+	sub v21.4s, v21.4s, v2.4s
+	sub v19.4s, v19.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	and v14.16b, v14.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	ushr v14.4s, v14.4s, #24
+	orr v13.16b, v21.16b, v13.16b
+	orr v14.16b, v19.16b, v14.16b
+	scvtf v19.4s, v20.4s
+	scvtf v20.4s, v22.4s
+	fmul v19.4s, v19.4s, v1.4s
 	fmul v20.4s, v20.4s, v1.4s
-	fmul v22.4s, v22.4s, v1.4s
+	fcmgt v17.4s, v17.4s, v19.4s
 	fcmgt v18.4s, v18.4s, v20.4s
-	fcmgt v19.4s, v19.4s, v22.4s
-	bsl v18.16b, v16.16b, v5.16b
-	bsl v19.16b, v17.16b, v5.16b
-	ldp q16, q17, [x5], #32
-	fabs v20.4s, v16.4s
-	fabs v22.4s, v17.4s
-	fmul v20.4s, v20.4s, v8.4s
-	fmul v22.4s, v22.4s, v8.4s
-	fcmgt v26.4s, v4.4s, v20.4s
-	bsl v26.16b, v20.16b, v4.16b
-	fcmgt v27.4s, v4.4s, v22.4s
-	bsl v27.16b, v22.16b, v4.16b
-	fcmgt v28.4s, v26.4s, v0.4s
-	bsl v28.16b, v26.16b, v0.16b
-	fcmgt v26.4s, v27.4s, v0.4s
-	bsl v26.16b, v27.16b, v0.16b
-	and v24.16b, v24.16b, v6.16b
-	and v25.16b, v25.16b, v6.16b
-	add v27.4s, v28.4s, v24.4s
-	add v26.4s, v26.4s, v25.4s
-	ushr v27.4s, v27.4s, #20
-	ushr v26.4s, v26.4s, #20
-	sub v27.4s, v27.4s, v2.4s
-	sub v26.4s, v26.4s, v2.4s
+	bsl v17.16b, v13.16b, v8.16b
+	bsl v18.16b, v14.16b, v8.16b
+	shl v13.4s, v17.4s, #8
+	shl v14.4s, v18.4s, #8
+	orr v13.16b, v15.16b, v13.16b
+	orr v14.16b, v16.16b, v14.16b
+	ldp q15, q16, [x6], #32
+	fabs v17.4s, v15.4s
+	fabs v18.4s, v16.4s
+	fmul v17.4s, v17.4s, v11.4s
+	fmul v18.4s, v18.4s, v11.4s
+	fcmgt v19.4s, v7.4s, v17.4s
+	bsl v19.16b, v17.16b, v7.16b
+	fcmgt v20.4s, v7.4s, v18.4s
+	bsl v20.16b, v18.16b, v7.16b
+	fcmgt v21.4s, v19.4s, v0.4s
+	bsl v21.16b, v19.16b, v0.16b
+	fcmgt v19.4s, v20.4s, v0.4s
+	bsl v19.16b, v20.16b, v0.16b
+	ldp q20, q22, [x10], #32
+	mul v20.4s, v20.4s, v4.4s
+	mul v22.4s, v22.4s, v4.4s
+	add v20.4s, v20.4s, v5.4s
+	add v22.4s, v22.4s, v5.4s
+	mul v20.4s, v20.4s, v6.4s
+	mul v22.4s, v22.4s, v6.4s
+	ushr v20.4s, v20.4s, #12
+	ushr v22.4s, v22.4s, #12
+	add v21.4s, v21.4s, v20.4s
+	add v19.4s, v19.4s, v22.4s
+	ushr v21.4s, v21.4s, #20
+	ushr v19.4s, v19.4s, #20
+	sub v21.4s, v21.4s, v2.4s
+	sub v19.4s, v19.4s, v2.4s
+	and v15.16b, v15.16b, v3.16b
 	and v16.16b, v16.16b, v3.16b
-	and v17.16b, v17.16b, v3.16b
+	ushr v15.4s, v15.4s, #24
 	ushr v16.4s, v16.4s, #24
-	ushr v17.4s, v17.4s, #24
-	orr v16.16b, v27.16b, v16.16b
-	orr v17.16b, v26.16b, v17.16b
-	scvtf v24.4s, v24.4s
-	scvtf v25.4s, v25.4s
-	fmul v24.4s, v24.4s, v1.4s
-	fmul v25.4s, v25.4s, v1.4s
-	fcmgt v20.4s, v20.4s, v24.4s
-	fcmgt v22.4s, v22.4s, v25.4s
-	bsl v20.16b, v16.16b, v5.16b
-	bsl v22.16b, v17.16b, v5.16b
-	shl v16.4s, v20.4s, #8
-	shl v17.4s, v22.4s, #8
-	orr v16.16b, v18.16b, v16.16b
-	orr v17.16b, v19.16b, v17.16b
-	ldp q18, q19, [x6], #32
-	fabs v20.4s, v18.4s
-	fabs v22.4s, v19.4s
-	fmul v20.4s, v20.4s, v9.4s
-	fmul v22.4s, v22.4s, v9.4s
-	fcmgt v24.4s, v4.4s, v20.4s
-	bsl v24.16b, v20.16b, v4.16b
-	fcmgt v25.4s, v4.4s, v22.4s
-	bsl v25.16b, v22.16b, v4.16b
-	fcmgt v26.4s, v24.4s, v0.4s
-	bsl v26.16b, v24.16b, v0.16b
-	fcmgt v24.4s, v25.4s, v0.4s
-	bsl v24.16b, v25.16b, v0.16b
-	mul v21.4s, v21.4s, v15.4s
-	mul v23.4s, v23.4s, v15.4s
-	ushr v25.4s, v21.4s, #16
-	ushr v27.4s, v23.4s, #16
-	eor v21.16b, v21.16b, v25.16b
-	eor v23.16b, v23.16b, v27.16b
-	ushr v25.4s, v21.4s, #12
-	ushr v27.4s, v23.4s, #12
-	add v26.4s, v26.4s, v25.4s
-	add v24.4s, v24.4s, v27.4s
-	ushr v26.4s, v26.4s, #20
-	ushr v24.4s, v24.4s, #20
-	sub v26.4s, v26.4s, v2.4s
-	sub v24.4s, v24.4s, v2.4s
-	and v18.16b, v18.16b, v3.16b
-	and v19.16b, v19.16b, v3.16b
-	ushr v18.4s, v18.4s, #24
-	ushr v19.4s, v19.4s, #24
-	orr v18.16b, v26.16b, v18.16b
-	orr v19.16b, v24.16b, v19.16b
-	scvtf v24.4s, v25.4s
-	scvtf v25.4s, v27.4s
-	fmul v24.4s, v24.4s, v1.4s
-	fmul v25.4s, v25.4s, v1.4s
-	fcmgt v20.4s, v20.4s, v24.4s
-	fcmgt v22.4s, v22.4s, v25.4s
-	bsl v20.16b, v18.16b, v5.16b
-	bsl v22.16b, v19.16b, v5.16b
-	shl v18.4s, v20.4s, #16
-	shl v19.4s, v22.4s, #16
-	orr v16.16b, v16.16b, v18.16b
-	orr v17.16b, v17.16b, v19.16b
-	ldp q18, q19, [x7], #32
-	fabs v20.4s, v18.4s
-	fabs v22.4s, v19.4s
-	fmul v20.4s, v20.4s, v10.4s
-	fmul v22.4s, v22.4s, v10.4s
-	fcmgt v24.4s, v4.4s, v20.4s
-	bsl v24.16b, v20.16b, v4.16b
-	fcmgt v25.4s, v4.4s, v22.4s
-	bsl v25.16b, v22.16b, v4.16b
-	fcmgt v26.4s, v24.4s, v0.4s
-	bsl v26.16b, v24.16b, v0.16b
-	fcmgt v24.4s, v25.4s, v0.4s
-	bsl v24.16b, v25.16b, v0.16b
-	and v21.16b, v21.16b, v6.16b
-	and v23.16b, v23.16b, v6.16b
-	add v25.4s, v26.4s, v21.4s
-	add v24.4s, v24.4s, v23.4s
-	ushr v25.4s, v25.4s, #20
-	ushr v24.4s, v24.4s, #20
-	sub v25.4s, v25.4s, v2.4s
-	sub v24.4s, v24.4s, v2.4s
-	and v18.16b, v18.16b, v3.16b
-	and v19.16b, v19.16b, v3.16b
-	ushr v18.4s, v18.4s, #24
-	ushr v19.4s, v19.4s, #24
-	orr v18.16b, v25.16b, v18.16b
-	orr v19.16b, v24.16b, v19.16b
-	scvtf v21.4s, v21.4s
-	scvtf v23.4s, v23.4s
-	fmul v21.4s, v21.4s, v1.4s
-	fmul v23.4s, v23.4s, v1.4s
-	fcmgt v20.4s, v20.4s, v21.4s
-	fcmgt v21.4s, v22.4s, v23.4s
-	bsl v20.16b, v18.16b, v5.16b
-	bsl v21.16b, v19.16b, v5.16b
-	shl v18.4s, v20.4s, #24
-	shl v19.4s, v21.4s, #24
-	orr v16.16b, v16.16b, v18.16b
-	orr v17.16b, v17.16b, v19.16b
-	stp q16, q17, [x1], #32
+	orr v15.16b, v21.16b, v15.16b
+	orr v16.16b, v19.16b, v16.16b
+	scvtf v19.4s, v20.4s
+	scvtf v20.4s, v22.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fcmgt v17.4s, v17.4s, v19.4s
+	fcmgt v18.4s, v18.4s, v20.4s
+	bsl v17.16b, v15.16b, v8.16b
+	bsl v18.16b, v16.16b, v8.16b
+	shl v15.4s, v17.4s, #16
+	shl v16.4s, v18.4s, #16
+	orr v13.16b, v13.16b, v15.16b
+	orr v14.16b, v14.16b, v16.16b
+	ldp q15, q16, [x7], #32
+	fabs v17.4s, v15.4s
+	fabs v18.4s, v16.4s
+	fmul v17.4s, v17.4s, v12.4s
+	fmul v18.4s, v18.4s, v12.4s
+	fcmgt v19.4s, v7.4s, v17.4s
+	bsl v19.16b, v17.16b, v7.16b
+	fcmgt v20.4s, v7.4s, v18.4s
+	bsl v20.16b, v18.16b, v7.16b
+	fcmgt v21.4s, v19.4s, v0.4s
+	bsl v21.16b, v19.16b, v0.16b
+	fcmgt v19.4s, v20.4s, v0.4s
+	bsl v19.16b, v20.16b, v0.16b
+	ldp q20, q22, [x11], #32
+	mul v20.4s, v20.4s, v4.4s
+	mul v22.4s, v22.4s, v4.4s
+	add v20.4s, v20.4s, v5.4s
+	add v22.4s, v22.4s, v5.4s
+	mul v20.4s, v20.4s, v6.4s
+	mul v22.4s, v22.4s, v6.4s
+	ushr v20.4s, v20.4s, #12
+	ushr v22.4s, v22.4s, #12
+	add v21.4s, v21.4s, v20.4s
+	add v19.4s, v19.4s, v22.4s
+	ushr v21.4s, v21.4s, #20
+	ushr v19.4s, v19.4s, #20
+	sub v21.4s, v21.4s, v2.4s
+	sub v19.4s, v19.4s, v2.4s
+	and v15.16b, v15.16b, v3.16b
+	and v16.16b, v16.16b, v3.16b
+	ushr v15.4s, v15.4s, #24
+	ushr v16.4s, v16.4s, #24
+	orr v15.16b, v21.16b, v15.16b
+	orr v16.16b, v19.16b, v16.16b
+	scvtf v19.4s, v20.4s
+	scvtf v20.4s, v22.4s
+	fmul v19.4s, v19.4s, v1.4s
+	fmul v20.4s, v20.4s, v1.4s
+	fcmgt v17.4s, v17.4s, v19.4s
+	fcmgt v18.4s, v18.4s, v20.4s
+	bsl v17.16b, v15.16b, v8.16b
+	bsl v18.16b, v16.16b, v8.16b
+	shl v15.4s, v17.4s, #24
+	shl v16.4s, v18.4s, #24
+	orr v13.16b, v13.16b, v15.16b
+	orr v14.16b, v14.16b, v16.16b
+	stp q13, q14, [x1], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -283,99 +281,101 @@ L(mainend):
 	b.lt L(loopend)
 
 L(loop):
-	ldr q16, [x4], #16
-	fabs v17.4s, v16.4s
-	fmul v17.4s, v17.4s, v7.4s
-	fcmgt v18.4s, v4.4s, v17.4s
-	bsl v18.16b, v17.16b, v4.16b
-	fcmgt v19.4s, v18.4s, v0.4s
-	bsl v19.16b, v18.16b, v0.16b
-	ldr q18, [x8], #16
-	add v18.4s, v18.4s, v11.4s
-	ushr v20.4s, v18.4s, #16
-	eor v18.16b, v18.16b, v20.16b
-	mul v18.4s, v18.4s, v13.4s
-	eor v18.16b, v18.16b, v12.16b
-	ushr v20.4s, v18.4s, #13
-	eor v18.16b, v18.16b, v20.16b
-	mul v20.4s, v18.4s, v14.4s
-	ushr v21.4s, v20.4s, #16
-	eor v20.16b, v20.16b, v21.16b
-	ushr v21.4s, v20.4s, #12
-	add v19.4s, v19.4s, v21.4s
-	ushr v19.4s, v19.4s, #20
-	sub v19.4s, v19.4s, v2.4s
-	and v16.16b, v16.16b, v3.16b
-	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v21.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	bsl v17.16b, v16.16b, v5.16b
-	ldr q16, [x5], #16
-	fabs v19.4s, v16.4s
-	fmul v19.4s, v19.4s, v8.4s
-	fcmgt v21.4s, v4.4s, v19.4s
-	bsl v21.16b, v19.16b, v4.16b
-	fcmgt v22.4s, v21.4s, v0.4s
-	bsl v22.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v6.16b
-	add v21.4s, v22.4s, v20.4s
-	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	and v16.16b, v16.16b, v3.16b
-	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v21.16b, v16.16b
-	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v16.16b, v5.16b
-	shl v16.4s, v19.4s, #8
-	orr v16.16b, v17.16b, v16.16b
-	ldr q17, [x6], #16
-	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v9.4s
-	fcmgt v20.4s, v4.4s, v19.4s
-	bsl v20.16b, v19.16b, v4.16b
-	fcmgt v21.4s, v20.4s, v0.4s
-	bsl v21.16b, v20.16b, v0.16b
-	mul v18.4s, v18.4s, v15.4s
-	ushr v20.4s, v18.4s, #16
-	eor v18.16b, v18.16b, v20.16b
-	ushr v20.4s, v18.4s, #12
-	add v21.4s, v21.4s, v20.4s
-	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	and v17.16b, v17.16b, v3.16b
-	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v21.16b, v17.16b
-	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v17.16b, v5.16b
-	shl v17.4s, v19.4s, #16
-	orr v16.16b, v16.16b, v17.16b
-	ldr q17, [x7], #16
-	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v10.4s
-	fcmgt v20.4s, v4.4s, v19.4s
-	bsl v20.16b, v19.16b, v4.16b
-	fcmgt v21.4s, v20.4s, v0.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v18.16b, v18.16b, v6.16b
-	add v20.4s, v21.4s, v18.4s
-	ushr v20.4s, v20.4s, #20
-	sub v20.4s, v20.4s, v2.4s
-	and v17.16b, v17.16b, v3.16b
-	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v20.16b, v17.16b
-	scvtf v18.4s, v18.4s
-	fmul v18.4s, v18.4s, v1.4s
-	fcmgt v18.4s, v19.4s, v18.4s
-	bsl v18.16b, v17.16b, v5.16b
-	shl v17.4s, v18.4s, #24
-	orr v16.16b, v16.16b, v17.16b
-	str q16, [x1], #16
+	ldr q13, [x4], #16
+	fabs v14.4s, v13.4s
+	fmul v14.4s, v14.4s, v9.4s
+	fcmgt v15.4s, v7.4s, v14.4s
+	bsl v15.16b, v14.16b, v7.16b
+	fcmgt v16.4s, v15.4s, v0.4s
+	bsl v16.16b, v15.16b, v0.16b
+	ldr q15, [x8], #16
+	mul v15.4s, v15.4s, v4.4s
+	add v15.4s, v15.4s, v5.4s
+	mul v15.4s, v15.4s, v6.4s
+	ushr v15.4s, v15.4s, #12
+	add v16.4s, v16.4s, v15.4s
+	ushr v16.4s, v16.4s, #20
+	sub v16.4s, v16.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	orr v13.16b, v16.16b, v13.16b
+	scvtf v15.4s, v15.4s
+	fmul v15.4s, v15.4s, v1.4s
+	fcmgt v14.4s, v14.4s, v15.4s
+	bsl v14.16b, v13.16b, v8.16b
+	ldr q13, [x5], #16
+	fabs v15.4s, v13.4s
+	fmul v15.4s, v15.4s, v10.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr q16, [x9], #16
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	orr v13.16b, v17.16b, v13.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v13.16b, v8.16b
+	shl v13.4s, v15.4s, #8
+	orr v13.16b, v14.16b, v13.16b
+	ldr q14, [x6], #16
+	fabs v15.4s, v14.4s
+	fmul v15.4s, v15.4s, v11.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr q16, [x10], #16
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v14.16b, v14.16b, v3.16b
+	ushr v14.4s, v14.4s, #24
+	orr v14.16b, v17.16b, v14.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v14.16b, v8.16b
+	shl v14.4s, v15.4s, #16
+	orr v13.16b, v13.16b, v14.16b
+	ldr q14, [x7], #16
+	fabs v15.4s, v14.4s
+	fmul v15.4s, v15.4s, v12.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr q16, [x11], #16
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v14.16b, v14.16b, v3.16b
+	ushr v14.4s, v14.4s, #24
+	orr v14.16b, v17.16b, v14.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v14.16b, v8.16b
+	shl v14.4s, v15.4s, #24
+	orr v13.16b, v13.16b, v14.16b
+	str q13, [x1], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -385,104 +385,106 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s16, [x4], #4
-	fabs v17.4s, v16.4s
-	fmul v17.4s, v17.4s, v7.4s
-	fcmgt v18.4s, v4.4s, v17.4s
-	bsl v18.16b, v17.16b, v4.16b
-	fcmgt v19.4s, v18.4s, v0.4s
-	bsl v19.16b, v18.16b, v0.16b
-	ldr s18, [x8], #4
-	add v18.4s, v18.4s, v11.4s
-	ushr v20.4s, v18.4s, #16
-	eor v18.16b, v18.16b, v20.16b
-	mul v18.4s, v18.4s, v13.4s
-	eor v18.16b, v18.16b, v12.16b
-	ushr v20.4s, v18.4s, #13
-	eor v18.16b, v18.16b, v20.16b
-	mul v20.4s, v18.4s, v14.4s
-	ushr v21.4s, v20.4s, #16
-	eor v20.16b, v20.16b, v21.16b
-	ushr v21.4s, v20.4s, #12
-	add v19.4s, v19.4s, v21.4s
-	ushr v19.4s, v19.4s, #20
-	sub v19.4s, v19.4s, v2.4s
-	and v16.16b, v16.16b, v3.16b
-	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v21.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	bsl v17.16b, v16.16b, v5.16b
-	ldr s16, [x5], #4
-	fabs v19.4s, v16.4s
-	fmul v19.4s, v19.4s, v8.4s
-	fcmgt v21.4s, v4.4s, v19.4s
-	bsl v21.16b, v19.16b, v4.16b
-	fcmgt v22.4s, v21.4s, v0.4s
-	bsl v22.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v6.16b
-	add v21.4s, v22.4s, v20.4s
-	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	and v16.16b, v16.16b, v3.16b
-	ushr v16.4s, v16.4s, #24
-	orr v16.16b, v21.16b, v16.16b
-	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v16.16b, v5.16b
-	shl v16.4s, v19.4s, #8
-	orr v16.16b, v17.16b, v16.16b
-	ldr s17, [x6], #4
-	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v9.4s
-	fcmgt v20.4s, v4.4s, v19.4s
-	bsl v20.16b, v19.16b, v4.16b
-	fcmgt v21.4s, v20.4s, v0.4s
-	bsl v21.16b, v20.16b, v0.16b
-	mul v18.4s, v18.4s, v15.4s
-	ushr v20.4s, v18.4s, #16
-	eor v18.16b, v18.16b, v20.16b
-	ushr v20.4s, v18.4s, #12
-	add v21.4s, v21.4s, v20.4s
-	ushr v21.4s, v21.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	and v17.16b, v17.16b, v3.16b
-	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v21.16b, v17.16b
-	scvtf v20.4s, v20.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v19.4s, v19.4s, v20.4s
-	bsl v19.16b, v17.16b, v5.16b
-	shl v17.4s, v19.4s, #16
-	orr v16.16b, v16.16b, v17.16b
-	ldr s17, [x7], #4
-	fabs v19.4s, v17.4s
-	fmul v19.4s, v19.4s, v10.4s
-	fcmgt v20.4s, v4.4s, v19.4s
-	bsl v20.16b, v19.16b, v4.16b
-	fcmgt v21.4s, v20.4s, v0.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v18.16b, v18.16b, v6.16b
-	add v20.4s, v21.4s, v18.4s
-	ushr v20.4s, v20.4s, #20
-	sub v20.4s, v20.4s, v2.4s
-	and v17.16b, v17.16b, v3.16b
-	ushr v17.4s, v17.4s, #24
-	orr v17.16b, v20.16b, v17.16b
-	scvtf v18.4s, v18.4s
-	fmul v18.4s, v18.4s, v1.4s
-	fcmgt v18.4s, v19.4s, v18.4s
-	bsl v18.16b, v17.16b, v5.16b
-	shl v17.4s, v18.4s, #24
-	orr v16.16b, v16.16b, v17.16b
-	str s16, [x1], #4
+	ldr s13, [x4], #4
+	fabs v14.4s, v13.4s
+	fmul v14.4s, v14.4s, v9.4s
+	fcmgt v15.4s, v7.4s, v14.4s
+	bsl v15.16b, v14.16b, v7.16b
+	fcmgt v16.4s, v15.4s, v0.4s
+	bsl v16.16b, v15.16b, v0.16b
+	ldr s15, [x8], #4
+	mul v15.4s, v15.4s, v4.4s
+	add v15.4s, v15.4s, v5.4s
+	mul v15.4s, v15.4s, v6.4s
+	ushr v15.4s, v15.4s, #12
+	add v16.4s, v16.4s, v15.4s
+	ushr v16.4s, v16.4s, #20
+	sub v16.4s, v16.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	orr v13.16b, v16.16b, v13.16b
+	scvtf v15.4s, v15.4s
+	fmul v15.4s, v15.4s, v1.4s
+	fcmgt v14.4s, v14.4s, v15.4s
+	bsl v14.16b, v13.16b, v8.16b
+	ldr s13, [x5], #4
+	fabs v15.4s, v13.4s
+	fmul v15.4s, v15.4s, v10.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr s16, [x9], #4
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v13.16b, v13.16b, v3.16b
+	ushr v13.4s, v13.4s, #24
+	orr v13.16b, v17.16b, v13.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v13.16b, v8.16b
+	shl v13.4s, v15.4s, #8
+	orr v13.16b, v14.16b, v13.16b
+	ldr s14, [x6], #4
+	fabs v15.4s, v14.4s
+	fmul v15.4s, v15.4s, v11.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr s16, [x10], #4
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v14.16b, v14.16b, v3.16b
+	ushr v14.4s, v14.4s, #24
+	orr v14.16b, v17.16b, v14.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v14.16b, v8.16b
+	shl v14.4s, v15.4s, #16
+	orr v13.16b, v13.16b, v14.16b
+	ldr s14, [x7], #4
+	fabs v15.4s, v14.4s
+	fmul v15.4s, v15.4s, v12.4s
+	fcmgt v16.4s, v7.4s, v15.4s
+	bsl v16.16b, v15.16b, v7.16b
+	fcmgt v17.4s, v16.4s, v0.4s
+	bsl v17.16b, v16.16b, v0.16b
+	ldr s16, [x11], #4
+	mul v16.4s, v16.4s, v4.4s
+	add v16.4s, v16.4s, v5.4s
+	mul v16.4s, v16.4s, v6.4s
+	ushr v16.4s, v16.4s, #12
+	add v17.4s, v17.4s, v16.4s
+	ushr v17.4s, v17.4s, #20
+	sub v17.4s, v17.4s, v2.4s
+	and v14.16b, v14.16b, v3.16b
+	ushr v14.4s, v14.4s, #24
+	orr v14.16b, v17.16b, v14.16b
+	scvtf v16.4s, v16.4s
+	fmul v16.4s, v16.4s, v1.4s
+	fcmgt v15.4s, v15.4s, v16.4s
+	bsl v15.16b, v14.16b, v8.16b
+	shl v14.4s, v15.4s, #24
+	orr v13.16b, v13.16b, v14.16b
+	str s13, [x1], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
 L(singleend):
-	add x2, x2, #144
+	add x2, x2, #216
 	cmp x2, x3
 	b.lt L(entry)
 

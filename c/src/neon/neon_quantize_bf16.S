@@ -2,16 +2,16 @@
  *
  * QuantizeBF16 for neon
  *
- *	h = hash(index + base, key), of which each element has 16 bits, u
- *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+ *	u = the upper half of (h·factor + add)·part
+ *	q ← the upper half of the bits of x + u
  *
  * void lockstep_neon_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
- * list     h0, h1, e0, e1, index
- * scalars  base, key
+ * list     q, x, h
+ * scalars  factor, add, part
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, d11, d12, d13, d14, sp
+ * Saves: d8, d9, d10, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -21,26 +21,17 @@
 VECTORS:
 	.long 0x7f7f0000, 0x7f7f0000, 0x7f7f0000, 0x7f7f0000
 	.long 0x400000, 0x400000, 0x400000, 0x400000
-	.long 0x85ebca6b, 0x85ebca6b, 0x85ebca6b, 0x85ebca6b
-	.long 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35, 0xc2b2ae35
-	.long 0xffff, 0xffff, 0xffff, 0xffff
 
 	BEGIN(neon_quantize_bf16)
-	sub sp, sp, #96
-	.cfi_def_cfa_offset 96
+	sub sp, sp, #64
+	.cfi_def_cfa_offset 64
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
-	stp d10, d11, [sp, #48]
-	stp d12, d13, [sp, #64]
-	str d14, [sp, #80]
-	.cfi_offset d8, -64
-	.cfi_offset d9, -56
-	.cfi_offset d10, -48
-	.cfi_offset d11, -40
-	.cfi_offset d12, -32
-	.cfi_offset d13, -24
-	.cfi_offset d14, -16
+	str d10, [sp, #48]
+	.cfi_offset d8, -32
+	.cfi_offset d9, -24
+	.cfi_offset d10, -16
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -51,124 +42,94 @@ VECTORS:
 	ldr x4, [x4, #24]
 	ldr x5, [sp, #0]
 	ldr x5, [x5, #48]
-	ldr x6, [sp, #0]
-	ldr x6, [x6, #72]
-	ldr x7, [sp, #0]
-	ldr x7, [x7, #96]
-	ldr q0, [x0, #0]
-	ldr q1, [x0, #16]
-	ldr s2, [x1, #0]
+	ldr s0, [x1, #0]
+	dup v0.4s, v0.s[0]
+	ldr s1, [x1, #4]
+	dup v1.4s, v1.s[0]
+	ldr s2, [x1, #8]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x1, #4]
-	dup v3.4s, v3.s[0]
-	ldr q4, [x0, #32]
-	ldr q5, [x0, #48]
-	ldr q6, [x0, #64]
-	subs x2, x2, #8
+	ldr q3, [x0, #0]
+	ldr q4, [x0, #16]
+	subs x2, x2, #16
 	b.lt L(mainend)
 
 L(main):
-	ldp q7, q8, [x5], #32
-	ldp q9, q10, [x7], #32
-	add v9.4s, v9.4s, v2.4s
-	add v10.4s, v10.4s, v2.4s
-	ushr v11.4s, v9.4s, #16
-	ushr v12.4s, v10.4s, #16
-	eor v9.16b, v9.16b, v11.16b
-	eor v10.16b, v10.16b, v12.16b
-	mul v9.4s, v9.4s, v4.4s
-	mul v10.4s, v10.4s, v4.4s
-	eor v9.16b, v9.16b, v3.16b
-	eor v10.16b, v10.16b, v3.16b
-	ushr v11.4s, v9.4s, #13
-	ushr v12.4s, v10.4s, #13
-	eor v9.16b, v9.16b, v11.16b
-	eor v10.16b, v10.16b, v12.16b
-	mul v9.4s, v9.4s, v5.4s
-	mul v10.4s, v10.4s, v5.4s
-	ushr v11.4s, v9.4s, #16
-	ushr v12.4s, v10.4s, #16
-	eor v9.16b, v9.16b, v11.16b
-	eor v10.16b, v10.16b, v12.16b
-	ushr v11.4s, v9.4s, #16
-	ushr v12.4s, v10.4s, #16
-	add v11.4s, v7.4s, v11.4s
-	add v12.4s, v8.4s, v12.4s
-	fabs v13.4s, v7.4s
-	fabs v14.4s, v8.4s
-	fcmge v13.4s, v0.4s, v13.4s
-	fcmge v14.4s, v0.4s, v14.4s
-	bsl v13.16b, v11.16b, v7.16b
-	bsl v14.16b, v12.16b, v8.16b
-	orr v11.16b, v7.16b, v1.16b
-	orr v12.16b, v8.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	fcmeq v8.4s, v8.4s, v8.4s
-	bsl v7.16b, v13.16b, v11.16b
-	bsl v8.16b, v14.16b, v12.16b
-	uzp2 v7.8h, v7.8h, v8.8h
-	str q7, [x3], #16
-	ldp q7, q8, [x6], #32
-	and v9.16b, v9.16b, v6.16b
-	and v10.16b, v10.16b, v6.16b
-	add v9.4s, v7.4s, v9.4s
-	add v10.4s, v8.4s, v10.4s
-	fabs v11.4s, v7.4s
-	fabs v12.4s, v8.4s
-	fcmge v11.4s, v0.4s, v11.4s
-	fcmge v12.4s, v0.4s, v12.4s
-	bsl v11.16b, v9.16b, v7.16b
-	bsl v12.16b, v10.16b, v8.16b
-	orr v9.16b, v7.16b, v1.16b
-	orr v10.16b, v8.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	fcmeq v8.4s, v8.4s, v8.4s
-	bsl v7.16b, v11.16b, v9.16b
-	bsl v8.16b, v12.16b, v10.16b
-	uzp2 v7.8h, v7.8h, v8.8h
-	str q7, [x4], #16
-	subs x2, x2, #8
+	ldp q5, q6, [x4], #64
+	ldp q7, q8, [x5], #64
+	mul v7.4s, v7.4s, v0.4s
+	mul v8.4s, v8.4s, v0.4s
+	add v7.4s, v7.4s, v1.4s
+	add v8.4s, v8.4s, v1.4s
+	mul v7.4s, v7.4s, v2.4s
+	mul v8.4s, v8.4s, v2.4s
+	ushr v7.4s, v7.4s, #16
+	ushr v8.4s, v8.4s, #16
+	add v7.4s, v5.4s, v7.4s
+	add v8.4s, v6.4s, v8.4s
+	fabs v9.4s, v5.4s
+	fabs v10.4s, v6.4s
+	fcmge v9.4s, v3.4s, v9.4s
+	fcmge v10.4s, v3.4s, v10.4s
+	bsl v9.16b, v7.16b, v5.16b
+	bsl v10.16b, v8.16b, v6.16b
+	orr v7.16b, v5.16b, v4.16b
+	orr v8.16b, v6.16b, v4.16b
+	fcmeq v5.4s, v5.4s, v5.4s
+	fcmeq v6.4s, v6.4s, v6.4s
+	bsl v5.16b, v9.16b, v7.16b
+	bsl v6.16b, v10.16b, v8.16b
+	uzp2 v5.8h, v5.8h, v6.8h
+	str q5, [x3], #32
+	ldp q5, q6, [x4, #-32]
+	ldp q7, q8, [x5, #-32]
+	mul v7.4s, v7.4s, v0.4s
+	mul v8.4s, v8.4s, v0.4s
+	add v7.4s, v7.4s, v1.4s
+	add v8.4s, v8.4s, v1.4s
+	mul v7.4s, v7.4s, v2.4s
+	mul v8.4s, v8.4s, v2.4s
+	ushr v7.4s, v7.4s, #16
+	ushr v8.4s, v8.4s, #16
+	add v7.4s, v5.4s, v7.4s
+	add v8.4s, v6.4s, v8.4s
+	fabs v9.4s, v5.4s
+	fabs v10.4s, v6.4s
+	fcmge v9.4s, v3.4s, v9.4s
+	fcmge v10.4s, v3.4s, v10.4s
+	bsl v9.16b, v7.16b, v5.16b
+	bsl v10.16b, v8.16b, v6.16b
+	orr v7.16b, v5.16b, v4.16b
+	orr v8.16b, v6.16b, v4.16b
+	fcmeq v5.4s, v5.4s, v5.4s
+	fcmeq v6.4s, v6.4s, v6.4s
+	bsl v5.16b, v9.16b, v7.16b
+	bsl v6.16b, v10.16b, v8.16b
+	uzp2 v5.8h, v5.8h, v6.8h
+	str q5, [x3, #-16]
+	subs x2, x2, #16
 	b.ge L(main)
 
 L(mainend):
-	add x2, x2, #8
+	add x2, x2, #16
 	subs x2, x2, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q7, [x5], #16
-	ldr q8, [x7], #16
-	add v8.4s, v8.4s, v2.4s
-	ushr v9.4s, v8.4s, #16
-	eor v8.16b, v8.16b, v9.16b
-	mul v8.4s, v8.4s, v4.4s
-	eor v8.16b, v8.16b, v3.16b
-	ushr v9.4s, v8.4s, #13
-	eor v8.16b, v8.16b, v9.16b
-	mul v8.4s, v8.4s, v5.4s
-	ushr v9.4s, v8.4s, #16
-	eor v8.16b, v8.16b, v9.16b
-	ushr v9.4s, v8.4s, #16
-	add v9.4s, v7.4s, v9.4s
-	fabs v10.4s, v7.4s
-	fcmge v10.4s, v0.4s, v10.4s
-	bsl v10.16b, v9.16b, v7.16b
-	orr v9.16b, v7.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	bsl v7.16b, v10.16b, v9.16b
-	uzp2 v7.8h, v7.8h, v7.8h
-	str d7, [x3], #8
-	ldr q7, [x6], #16
-	and v8.16b, v8.16b, v6.16b
-	add v8.4s, v7.4s, v8.4s
-	fabs v9.4s, v7.4s
-	fcmge v9.4s, v0.4s, v9.4s
-	bsl v9.16b, v8.16b, v7.16b
-	orr v8.16b, v7.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	bsl v7.16b, v9.16b, v8.16b
-	uzp2 v7.8h, v7.8h, v7.8h
-	str d7, [x4], #8
+	ldr q5, [x4], #16
+	ldr q6, [x5], #16
+	mul v6.4s, v6.4s, v0.4s
+	add v6.4s, v6.4s, v1.4s
+	mul v6.4s, v6.4s, v2.4s
+	ushr v6.4s, v6.4s, #16
+	add v6.4s, v5.4s, v6.4s
+	fabs v7.4s, v5.4s
+	fcmge v7.4s, v3.4s, v7.4s
+	bsl v7.16b, v6.16b, v5.16b
+	orr v6.16b, v5.16b, v4.16b
+	fcmeq v5.4s, v5.4s, v5.4s
+	bsl v5.16b, v7.16b, v6.16b
+	uzp2 v5.8h, v5.8h, v5.8h
+	str d5, [x3], #8
 	subs x2, x2, #4
 	b.ge L(loop)
 
@@ -178,41 +139,22 @@ L(loopend):
 	b.lt L(singleend)
 
 L(single):
-	ldr s7, [x5], #4
-	ldr s8, [x7], #4
-	add v8.4s, v8.4s, v2.4s
-	ushr v9.4s, v8.4s, #16
-	eor v8.16b, v8.16b, v9.16b
-	mul v8.4s, v8.4s, v4.4s
-	eor v8.16b, v8.16b, v3.16b
-	ushr v9.4s, v8.4s, #13
-	eor v8.16b, v8.16b, v9.16b
-	mul v8.4s, v8.4s, v5.4s
-	ushr v9.4s, v8.4s, #16
-	eor v8.16b, v8.16b, v9.16b
-	ushr v9.4s, v8.4s, #16
-	add v9.4s, v7.4s, v9.4s
-	fabs v10.4s, v7.4s
-	fcmge v10.4s, v0.4s, v10.4s
-	bsl v10.16b, v9.16b, v7.16b
-	orr v9.16b, v7.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	bsl v7.16b, v10.16b, v9.16b
-	fmov w0, s7
+	ldr s5, [x4], #4
+	ldr s6, [x5], #4
+	mul v6.4s, v6.4s, v0.4s
+	add v6.4s, v6.4s, v1.4s
+	mul v6.4s, v6.4s, v2.4s
+	ushr v6.4s, v6.4s, #16
+	add v6.4s, v5.4s, v6.4s
+	fabs v7.4s, v5.4s
+	fcmge v7.4s, v3.4s, v7.4s
+	bsl v7.16b, v6.16b, v5.16b
+	orr v6.16b, v5.16b, v4.16b
+	fcmeq v5.4s, v5.4s, v5.4s
+	bsl v5.16b, v7.16b, v6.16b
+	fmov w0, s5
 	lsr x0, x0, #16
 	strh w0, [x3], #2
-	ldr s7, [x6], #4
-	and v8.16b, v8.16b, v6.16b
-	add v8.4s, v7.4s, v8.4s
-	fabs v9.4s, v7.4s
-	fcmge v9.4s, v0.4s, v9.4s
-	bsl v9.16b, v8.16b, v7.16b
-	orr v8.16b, v7.16b, v1.16b
-	fcmeq v7.4s, v7.4s, v7.4s
-	bsl v7.16b, v9.16b, v8.16b
-	fmov w0, s7
-	lsr x0, x0, #16
-	strh w0, [x4], #2
 	subs x2, x2, #1
 	b.ge L(single)
 
@@ -221,18 +163,12 @@ L(singleend):
 L(end):
 	.cfi_remember_state
 	ldp d8, d9, [sp, #32]
-	ldp d10, d11, [sp, #48]
-	ldp d12, d13, [sp, #64]
-	ldr d14, [sp, #80]
-	add sp, sp, #96
+	ldr d10, [sp, #48]
+	add sp, sp, #64
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9
 	.cfi_restore d10
-	.cfi_restore d11
-	.cfi_restore d12
-	.cfi_restore d13
-	.cfi_restore d14
 	ret
 	.cfi_restore_state
 	END(neon_quantize_bf16)

@@ -2,53 +2,35 @@
 #include "../portable.h"
 
 /*
- *	h = hash(index + base, key), of which each element has 16 bits, u
- *	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+ *	u = the upper half of (h·factor + add)·part
+ *	q ← the upper half of the bits of x + u
  */
 void lockstep_portable_quantize_bf16(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_quantize_bf16_scalars *c = scalars;
 	(void)lanes;
-	const uint32_t x5 = c->base;
-	const uint32_t x6 = c->key;
-	for (int64_t at = 0; at < buffers; at += 5) {
-		uint16_t *restrict h0 = (uint16_t *)list[at + 0].data;
-		uint16_t *restrict h1 = (uint16_t *)list[at + 1].data;
-		const float *restrict e0 = list[at + 2].data;
-		const float *restrict e1 = list[at + 3].data;
-		const float *restrict index = list[at + 4].data;
+	const uint32_t x3 = c->factor;
+	const uint32_t x4 = c->add;
+	const uint32_t x7 = c->part;
+	for (int64_t at = 0; at < buffers; at += 3) {
+		uint16_t *restrict q = (uint16_t *)list[at + 0].data;
+		const float *restrict x = list[at + 1].data;
+		const float *restrict h = list[at + 2].data;
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
-			const float x2 = e0[i];
-			const float x4 = index[i];
-			const uint32_t x7 = bits(x4) + x5;
-			const uint32_t x8 = x7 >> 16;
-			const uint32_t x9 = x7 ^ x8;
-			const uint32_t x11 = x9 * UINT32_C(0x85ebca6b);
-			const uint32_t x12 = x11 ^ x6;
-			const uint32_t x13 = x12 >> 13;
-			const uint32_t x14 = x12 ^ x13;
-			const uint32_t x16 = x14 * UINT32_C(0xc2b2ae35);
-			const uint32_t x17 = x16 >> 16;
-			const uint32_t x18 = x16 ^ x17;
-			const uint32_t x19 = x18 >> 16;
-			const uint32_t x25 = bits(x2) + x19;
-			const uint32_t x22 = magnitude(bits(x2));
-			const int x24 = number(x22) <= 0x1.fep+127f;
-			const float x26 = x24 ? number(x25) : x2;
-			const uint32_t x29 = bits(x2) | UINT32_C(0x400000);
-			const int x27 = x2 == x2;
-			const float x30 = x27 ? x26 : number(x29);
-			h0[i] = (uint16_t)(bits(x30) >> 16);
-			const float x3 = e1[i];
-			const uint32_t x21 = x18 & UINT32_C(0xffff);
-			const uint32_t x33 = bits(x3) + x21;
-			const uint32_t x31 = magnitude(bits(x3));
-			const int x32 = number(x31) <= 0x1.fep+127f;
-			const float x34 = x32 ? number(x33) : x3;
-			const uint32_t x36 = bits(x3) | UINT32_C(0x400000);
-			const int x35 = x3 == x3;
-			const float x37 = x35 ? x34 : number(x36);
-			h1[i] = (uint16_t)(bits(x37) >> 16);
+			const float x1 = x[i];
+			const float x2 = h[i];
+			const uint32_t x5 = bits(x2) * x3;
+			const uint32_t x6 = x5 + x4;
+			const uint32_t x8 = x6 * x7;
+			const uint32_t x9 = x8 >> 16;
+			const uint32_t x14 = bits(x1) + x9;
+			const uint32_t x11 = magnitude(bits(x1));
+			const int x13 = number(x11) <= 0x1.fep+127f;
+			const float x15 = x13 ? number(x14) : x1;
+			const uint32_t x17 = bits(x1) | UINT32_C(0x400000);
+			const int x10 = x1 == x1;
+			const float x18 = x10 ? x15 : number(x17);
+			q[i] = (uint16_t)(bits(x18) >> 16);
 		}
 	}
 }

@@ -205,6 +205,15 @@ func Adam(list [][]float32, c *fallback.AdamScalars)
 //go:noescape
 func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars)
 
+// AdamGradBF16 is
+//
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+//go:noescape
+func AdamGradBF16(p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars)
+
 // AdamProx is
 //
 //	m ← lerp(m, x, weight1)
@@ -214,6 +223,30 @@ func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16,
 //
 //go:noescape
 func AdamProx(list [][]float32, c *fallback.AdamProxScalars)
+
+// AdamSplitBF16 is
+//
+//	p = bits(h)·2¹⁶ + bits(r), which have a sign
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p = p - (m·step / (√v + eps) + p·decay)
+//	h ← (bits(p) + 2¹⁵) / 2¹⁶, bits(p) / 2¹⁶ if p is NaN
+//	r ← bits(p) - h·2¹⁶, 0 if p is NaN
+//
+//go:noescape
+func AdamSplitBF16(h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSplitBF16Scalars)
+
+// AdamStateBF16 is
+//
+//	m = lerp(m, x, weight1)
+//	v = v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	u, w = 16 bits of h·factor + add: the upper ones, and those behind 8
+//	m ← the upper half of the bits of m + u
+//	v ← the upper half of the bits of v + w
+//
+//go:noescape
+func AdamStateBF16(p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars)
 
 // Adamax is
 //
@@ -654,7 +687,7 @@ func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float6
 
 // Quantize is
 //
-//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	u = the upper 20 bits of (h·factor + add)·part
 //	y = |x|·inverse, from low to 1
 //	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
@@ -664,11 +697,11 @@ func Quantize(list [][]float32, c *fallback.QuantizeScalars)
 
 // QuantizeBF16 is
 //
-//	h = hash(index + base, key), of which each element has 16 bits, u
-//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+//	u = the upper half of (h·factor + add)·part
+//	q ← the upper half of the bits of x + u
 //
 //go:noescape
-func QuantizeBF16(h0, h1 []fallback.BF16, e0, e1, index []float32, c *fallback.QuantizeBF16Scalars)
+func QuantizeBF16(q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars)
 
 // RAdam is
 //

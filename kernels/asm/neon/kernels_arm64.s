@@ -10043,6 +10043,389 @@ singleend:
 end:
 	RET
 
+DATA constantsOfAdamGradBF16<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamGradBF16<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamGradBF16<>+16(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamGradBF16<>+24(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamGradBF16<>+32(SB)/8, $0x0000000000000000
+DATA constantsOfAdamGradBF16<>+40(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdamGradBF16<>(SB), RODATA|NOPTR, $48
+
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//
+// func AdamGradBF16(p []float32, g []fallback.BF16, m, v []float32, c *[11]float32)
+// Requires: ASIMD
+TEXT ·AdamGradBF16(SB), NOSPLIT, $0-104
+	MOVD $constantsOfAdamGradBF16<>(SB), R0
+	MOVD c+96(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD v_base+72(FP), R6
+	MOVWU 0(R1), R7
+	CMPW $0x3f800000, R7
+	BNE general
+	MOVWU 4(R1), R7
+	CMPW $0x0, R7
+	BNE general
+	MOVWU 20(R1), R7
+	CMPW $0x0, R7
+	BLE general
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 12(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVQ 0(R0), F2
+	VEOR(v2, v1, v1)
+	FMOVQ 16(R0), F2
+	VAND(v2, v1, v1)
+	FMOVS 20(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 24(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 28(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 32(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVQ 0(R0), F6
+	VEOR(v6, v5, v5)
+	FMOVQ 16(R0), F6
+	VAND(v6, v5, v5)
+	FMOVS 36(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 40(R1), F7
+	VDUP V7.S[0], V7.S4
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	FLDPQ.P 32(R5), (F8, F9)
+	FMOVQ.P 16(R4), F10
+	VSHLL2(v10, v11)
+	VSHLL(v10, v10)
+	VCMTST(v1, v10, v12)
+	VAND(v10, v12, v10)
+	VCMTST(v1, v11, v12)
+	VAND(v11, v12, v11)
+	VFSUB(v8, v10, v12)
+	VFSUB(v9, v11, v13)
+	VFMUL(v2, v12, v12)
+	VFMUL(v2, v13, v13)
+	VFADD(v12, v8, v8)
+	VFADD(v13, v9, v9)
+	FSTPQ (F8, F9), -32(R5)
+	FLDPQ.P 32(R6), (F12, F13)
+	VFMUL(v3, v12, v12)
+	VFMUL(v3, v13, v13)
+	VFMUL(v4, v10, v10)
+	VFMUL(v4, v11, v11)
+	VCMTST(v5, v10, v14)
+	VAND(v10, v14, v10)
+	VCMTST(v5, v11, v14)
+	VAND(v11, v14, v11)
+	VFMUL(v10, v10, v10)
+	VFMUL(v11, v11, v11)
+	VFADD(v10, v12, v10)
+	VFADD(v11, v13, v11)
+	FSTPQ (F10, F11), -32(R6)
+	FLDPQ.P 32(R3), (F12, F13)
+	VFMUL(v7, v8, v8)
+	VFMUL(v7, v9, v9)
+	VFSQRT(v10, v10)
+	VFSQRT(v11, v11)
+	VFADD(v6, v10, v10)
+	VFADD(v6, v11, v11)
+	VFDIV(v10, v8, v8)
+	VFDIV(v11, v9, v9)
+	VFMUL(v0, v12, v10)
+	VFMUL(v0, v13, v11)
+	VFADD(v10, v8, v8)
+	VFADD(v11, v9, v9)
+	VFSUB(v8, v12, v8)
+	VFSUB(v9, v13, v9)
+	FSTPQ (F8, F9), -32(R3)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R5), F8
+	FMOVD.P 8(R4), F9
+	VSHLL(v9, v9)
+	VCMTST(v1, v9, v10)
+	VAND(v9, v10, v9)
+	VFSUB(v8, v9, v10)
+	VFMUL(v2, v10, v10)
+	VFADD(v10, v8, v8)
+	FMOVQ F8, -16(R5)
+	FMOVQ.P 16(R6), F10
+	VFMUL(v3, v10, v10)
+	VFMUL(v4, v9, v9)
+	VCMTST(v5, v9, v11)
+	VAND(v9, v11, v9)
+	VFMUL(v9, v9, v9)
+	VFADD(v9, v10, v9)
+	FMOVQ F9, -16(R6)
+	FMOVQ.P 16(R3), F10
+	VFMUL(v7, v8, v8)
+	VFSQRT(v9, v9)
+	VFADD(v6, v9, v9)
+	VFDIV(v9, v8, v8)
+	VFMUL(v0, v10, v9)
+	VFADD(v9, v8, v8)
+	VFSUB(v8, v10, v8)
+	FMOVQ F8, -16(R3)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R5), F8
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F9
+	VSHLL(v9, v9)
+	VCMTST(v1, v9, v10)
+	VAND(v9, v10, v9)
+	VFSUB(v8, v9, v10)
+	VFMUL(v2, v10, v10)
+	VFADD(v10, v8, v8)
+	FMOVS F8, -4(R5)
+	FMOVS.P 4(R6), F10
+	VFMUL(v3, v10, v10)
+	VFMUL(v4, v9, v9)
+	VCMTST(v5, v9, v11)
+	VAND(v9, v11, v9)
+	VFMUL(v9, v9, v9)
+	VFADD(v9, v10, v9)
+	FMOVS F9, -4(R6)
+	FMOVS.P 4(R3), F10
+	VFMUL(v7, v8, v8)
+	VFSQRT(v9, v9)
+	VFADD(v6, v9, v9)
+	VFDIV(v9, v8, v8)
+	VFMUL(v0, v10, v9)
+	VFADD(v9, v8, v8)
+	VFSUB(v8, v10, v8)
+	FMOVS F8, -4(R3)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R7
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE asked
+	MOVWU 20(R1), R8
+	CMPW $0x0, R8
+	BLE asked
+	MOVD $8, R7
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	VAND(v3, v2, v2)
+	FMOVQ 0(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 16(R0), F3
+	VAND(v3, v2, v2)
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVQ 0(R0), F4
+	VEOR(v4, v3, v3)
+	FMOVQ 16(R0), F4
+	VAND(v4, v3, v3)
+	FMOVS 20(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 24(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 28(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 32(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ 0(R0), F8
+	VEOR(v8, v7, v7)
+	FMOVQ 16(R0), F8
+	VAND(v8, v7, v7)
+	FMOVS 36(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 40(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 4(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 32(R0), F11
+	VFCMEQ(v11, v10, v11)
+	FMOVQ 32(R0), F12
+	VFCMGT(v12, v4, v12)
+	SUBS R7, R2, R2
+	BLT mainend
+
+main:
+	FLDPQ.P 32(R5), (F13, F14)
+	FMOVQ.P 16(R4), F15
+	VSHLL2(v15, v16)
+	VSHLL(v15, v15)
+	VCMTST(v2, v15, v17)
+	VAND(v15, v17, v15)
+	VCMTST(v2, v16, v17)
+	VAND(v16, v17, v16)
+	VFMUL(v0, v15, v15)
+	VFMUL(v0, v16, v16)
+	VCMTST(v3, v15, v17)
+	VAND(v15, v17, v15)
+	VCMTST(v3, v16, v17)
+	VAND(v16, v17, v16)
+	VFSUB(v13, v15, v17)
+	VFSUB(v14, v16, v18)
+	VFMUL(v4, v17, v17)
+	VFMUL(v4, v18, v18)
+	VFADD(v17, v13, v13)
+	VFADD(v18, v14, v14)
+	FSTPQ (F13, F14), -32(R5)
+	FLDPQ.P 32(R6), (F17, F18)
+	VFMUL(v5, v17, v17)
+	VFMUL(v5, v18, v18)
+	VFMUL(v6, v15, v15)
+	VFMUL(v6, v16, v16)
+	VCMTST(v7, v15, v19)
+	VAND(v15, v19, v15)
+	VCMTST(v7, v16, v19)
+	VAND(v16, v19, v16)
+	VFMUL(v15, v15, v15)
+	VFMUL(v16, v16, v16)
+	VFADD(v15, v17, v15)
+	VFADD(v16, v18, v16)
+	FSTPQ (F15, F16), -32(R6)
+	FLDPQ.P 32(R3), (F17, F18)
+	VFMUL(v9, v13, v13)
+	VFMUL(v9, v14, v14)
+	VFSQRT(v15, v15)
+	VFSQRT(v16, v16)
+	VFADD(v8, v15, v15)
+	VFADD(v8, v16, v16)
+	VFDIV(v15, v13, v13)
+	VFDIV(v16, v14, v14)
+	VFMUL(v1, v17, v15)
+	VFMUL(v1, v18, v16)
+	VFADD(v15, v13, v13)
+	VFADD(v16, v14, v14)
+	VFSUB(v13, v17, v13)
+	VFSUB(v14, v18, v14)
+	FSTPQ (F13, F14), -32(R3)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R7, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R5), F13
+	FMOVD.P 8(R4), F14
+	VSHLL(v14, v14)
+	VCMTST(v2, v14, v15)
+	VAND(v14, v15, v14)
+	VFMUL(v0, v14, v14)
+	FMOVQ.P 16(R3), F15
+	VFMUL(v10, v15, v16)
+	VFADD(v16, v14, v16)
+	VBIF(v11, v16, v14)
+	VCMTST(v3, v14, v16)
+	VAND(v14, v16, v14)
+	VORR(v12, v12, v16)
+	VBSL(v14, v13, v16)
+	VFSUB(v13, v14, v13)
+	VFMUL(v4, v13, v13)
+	VFADD(v13, v16, v13)
+	FMOVQ F13, -16(R5)
+	FMOVQ.P 16(R6), F16
+	VFMUL(v5, v16, v16)
+	VFMUL(v6, v14, v14)
+	VCMTST(v7, v14, v17)
+	VAND(v14, v17, v14)
+	VFMUL(v14, v14, v14)
+	VFADD(v14, v16, v14)
+	FMOVQ F14, -16(R6)
+	VFMUL(v9, v13, v13)
+	VFSQRT(v14, v14)
+	VFADD(v8, v14, v14)
+	VFDIV(v14, v13, v13)
+	VFMUL(v1, v15, v14)
+	VFADD(v14, v13, v13)
+	VFSUB(v13, v15, v13)
+	FMOVQ F13, -16(R3)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R5), F13
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F14
+	VSHLL(v14, v14)
+	VCMTST(v2, v14, v15)
+	VAND(v14, v15, v14)
+	VFMUL(v0, v14, v14)
+	FMOVS.P 4(R3), F15
+	VFMUL(v10, v15, v16)
+	VFADD(v16, v14, v16)
+	VBIF(v11, v16, v14)
+	VCMTST(v3, v14, v16)
+	VAND(v14, v16, v14)
+	VORR(v12, v12, v16)
+	VBSL(v14, v13, v16)
+	VFSUB(v13, v14, v13)
+	VFMUL(v4, v13, v13)
+	VFADD(v13, v16, v13)
+	FMOVS F13, -4(R5)
+	FMOVS.P 4(R6), F16
+	VFMUL(v5, v16, v16)
+	VFMUL(v6, v14, v14)
+	VCMTST(v7, v14, v17)
+	VAND(v14, v17, v14)
+	VFMUL(v14, v14, v14)
+	VFADD(v14, v16, v14)
+	FMOVS F14, -4(R6)
+	VFMUL(v9, v13, v13)
+	VFSQRT(v14, v14)
+	VFADD(v8, v14, v14)
+	VFDIV(v14, v13, v13)
+	VFMUL(v1, v15, v14)
+	VFADD(v14, v13, v13)
+	VFSUB(v13, v15, v13)
+	FMOVS F13, -4(R3)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
+
+end:
+	RET
+
 DATA constantsOfAdamProx<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfAdamProx<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfAdamProx<>+16(SB)/8, $0xffffffffffffffff
@@ -10565,6 +10948,1096 @@ singleend:
 	ADD $96, R2, R2
 	CMP R3, R2
 	BLT entry
+
+end:
+	RET
+
+DATA constantsOfAdamSplitBF16<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfAdamSplitBF16<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfAdamSplitBF16<>+16(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamSplitBF16<>+24(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamSplitBF16<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamSplitBF16<>+40(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamSplitBF16<>+48(SB)/8, $0x0000800000008000
+DATA constantsOfAdamSplitBF16<>+56(SB)/8, $0x0000800000008000
+DATA constantsOfAdamSplitBF16<>+64(SB)/8, $0xffff0000ffff0000
+DATA constantsOfAdamSplitBF16<>+72(SB)/8, $0xffff0000ffff0000
+GLOBL constantsOfAdamSplitBF16<>(SB), RODATA|NOPTR, $80
+
+//	p = bits(h)·2¹⁶ + bits(r), which have a sign
+//	m ← lerp(m, x, weight1)
+//	v ← v·beta2 + drop(x·root2, small)²
+//	p = p - (m·step / (√v + eps) + p·decay)
+//	h ← (bits(p) + 2¹⁵) / 2¹⁶, bits(p) / 2¹⁶ if p is NaN
+//	r ← bits(p) - h·2¹⁶, 0 if p is NaN
+//
+// func AdamSplitBF16(h, r, g []fallback.BF16, m, v []float32, c *[11]float32)
+// Requires: ASIMD
+TEXT ·AdamSplitBF16(SB), NOSPLIT, $0-128
+	MOVD $constantsOfAdamSplitBF16<>(SB), R0
+	MOVD c+120(FP), R1
+	MOVD h_len+8(FP), R2
+	MOVD h_base+0(FP), R3
+	MOVD r_base+24(FP), R4
+	MOVD g_base+48(FP), R5
+	MOVD m_base+72(FP), R6
+	MOVD v_base+96(FP), R7
+	MOVWU 0(R1), R8
+	CMPW $0x3f800000, R8
+	BNE general
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE general
+	MOVWU 20(R1), R8
+	CMPW $0x0, R8
+	BLE general
+	FMOVS 8(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVQ 0(R0), F1
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 32(R0), F3
+	VAND(v3, v2, v2)
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 32(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 16(R0), F7
+	VEOR(v7, v6, v6)
+	FMOVQ 32(R0), F7
+	VAND(v7, v6, v6)
+	FMOVS 36(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 40(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 48(R0), F9
+	FMOVQ 64(R0), F10
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	PRFM 1024(R3), PLDL1KEEP
+	PRFM 1024(R4), PLDL1KEEP
+	PRFM 1024(R5), PLDL1KEEP
+	PRFM 2048(R6), PLDL1KEEP
+	PRFM 2048(R7), PLDL1KEEP
+	FLDPQ.P 32(R6), (F11, F12)
+	FMOVQ.P 16(R5), F13
+	VSHLL2(v13, v14)
+	VSHLL(v13, v13)
+	VCMTST(v2, v13, v15)
+	VAND(v13, v15, v13)
+	VCMTST(v2, v14, v15)
+	VAND(v14, v15, v14)
+	VFSUB(v11, v13, v15)
+	VFSUB(v12, v14, v16)
+	VFMUL(v3, v15, v15)
+	VFMUL(v3, v16, v16)
+	VFADD(v15, v11, v11)
+	VFADD(v16, v12, v12)
+	FSTPQ (F11, F12), -32(R6)
+	FLDPQ.P 32(R7), (F15, F16)
+	VFMUL(v4, v15, v15)
+	VFMUL(v4, v16, v16)
+	VFMUL(v5, v13, v13)
+	VFMUL(v5, v14, v14)
+	VCMTST(v6, v13, v17)
+	VAND(v13, v17, v13)
+	VCMTST(v6, v14, v17)
+	VAND(v14, v17, v14)
+	VFMUL(v13, v13, v13)
+	VFMUL(v14, v14, v14)
+	VFADD(v13, v15, v13)
+	VFADD(v14, v16, v14)
+	FSTPQ (F13, F14), -32(R7)
+	FMOVQ.P 16(R3), F15
+	VSHLL2(v15, v16)
+	VSHLL(v15, v15)
+	FMOVQ.P 16(R4), F17
+	VSHLL2(v17, v18)
+	VSHLL(v17, v17)
+	VSSHR(16, v17, v17)
+	VSSHR(16, v18, v18)
+	VADD(v17, v15, v15)
+	VADD(v18, v16, v16)
+	VFMUL(v8, v11, v11)
+	VFMUL(v8, v12, v12)
+	VFSQRT(v13, v13)
+	VFSQRT(v14, v14)
+	VFADD(v7, v13, v13)
+	VFADD(v7, v14, v14)
+	VFDIV(v13, v11, v11)
+	VFDIV(v14, v12, v12)
+	VFMUL(v0, v15, v13)
+	VFMUL(v0, v16, v14)
+	VFADD(v13, v11, v11)
+	VFADD(v14, v12, v12)
+	VFSUB(v11, v15, v11)
+	VFSUB(v12, v16, v12)
+	VADD(v9, v11, v13)
+	VADD(v9, v12, v14)
+	VFCMEQ(v11, v11, v15)
+	VFCMEQ(v12, v12, v16)
+	VORR(v15, v15, v17)
+	VBSL(v11, v13, v17)
+	VORR(v16, v16, v18)
+	VBSL(v12, v14, v18)
+	VUZP2(v18, v17, v17)
+	FMOVQ F17, -16(R3)
+	VAND(v10, v13, v13)
+	VAND(v10, v14, v14)
+	VSUB(v13, v11, v11)
+	VSUB(v14, v12, v12)
+	VSHL(16, v11, v11)
+	VSHL(16, v12, v12)
+	VBSL(v1, v11, v15)
+	VBSL(v1, v12, v16)
+	VUZP2(v16, v15, v11)
+	FMOVQ F11, -16(R4)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R6), F11
+	FMOVD.P 8(R5), F12
+	VSHLL(v12, v12)
+	VCMTST(v2, v12, v13)
+	VAND(v12, v13, v12)
+	VFSUB(v11, v12, v13)
+	VFMUL(v3, v13, v13)
+	VFADD(v13, v11, v11)
+	FMOVQ F11, -16(R6)
+	FMOVQ.P 16(R7), F13
+	VFMUL(v4, v13, v13)
+	VFMUL(v5, v12, v12)
+	VCMTST(v6, v12, v14)
+	VAND(v12, v14, v12)
+	VFMUL(v12, v12, v12)
+	VFADD(v12, v13, v12)
+	FMOVQ F12, -16(R7)
+	FMOVD.P 8(R3), F13
+	VSHLL(v13, v13)
+	FMOVD.P 8(R4), F14
+	VSHLL(v14, v14)
+	VSSHR(16, v14, v14)
+	VADD(v14, v13, v13)
+	VFMUL(v8, v11, v11)
+	VFSQRT(v12, v12)
+	VFADD(v7, v12, v12)
+	VFDIV(v12, v11, v11)
+	VFMUL(v0, v13, v12)
+	VFADD(v12, v11, v11)
+	VFSUB(v11, v13, v11)
+	VADD(v9, v11, v12)
+	VFCMEQ(v11, v11, v13)
+	VORR(v13, v13, v14)
+	VBSL(v11, v12, v14)
+	VUZP2(v14, v14, v14)
+	FMOVD F14, -8(R3)
+	VAND(v10, v12, v12)
+	VSUB(v12, v11, v11)
+	VSHL(16, v11, v11)
+	VBSL(v1, v11, v13)
+	VUZP2(v13, v13, v11)
+	FMOVD F11, -8(R4)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R6), F11
+	MOVHU.P 2(R5), R0
+	FMOVS R0, F12
+	VSHLL(v12, v12)
+	VCMTST(v2, v12, v13)
+	VAND(v12, v13, v12)
+	VFSUB(v11, v12, v13)
+	VFMUL(v3, v13, v13)
+	VFADD(v13, v11, v11)
+	FMOVS F11, -4(R6)
+	FMOVS.P 4(R7), F13
+	VFMUL(v4, v13, v13)
+	VFMUL(v5, v12, v12)
+	VCMTST(v6, v12, v14)
+	VAND(v12, v14, v12)
+	VFMUL(v12, v12, v12)
+	VFADD(v12, v13, v12)
+	FMOVS F12, -4(R7)
+	MOVHU.P 2(R3), R0
+	FMOVS R0, F13
+	VSHLL(v13, v13)
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F14
+	VSHLL(v14, v14)
+	VSSHR(16, v14, v14)
+	VADD(v14, v13, v13)
+	VFMUL(v8, v11, v11)
+	VFSQRT(v12, v12)
+	VFADD(v7, v12, v12)
+	VFDIV(v12, v11, v11)
+	VFMUL(v0, v13, v12)
+	VFADD(v12, v11, v11)
+	VFSUB(v11, v13, v11)
+	VADD(v9, v11, v12)
+	VFCMEQ(v11, v11, v13)
+	VORR(v13, v13, v14)
+	VBSL(v11, v12, v14)
+	FMOVS F14, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R3)
+	VAND(v10, v12, v12)
+	VSUB(v12, v11, v11)
+	VSHL(16, v11, v11)
+	VBSL(v1, v11, v13)
+	FMOVS F13, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R4)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R8
+	MOVWU 4(R1), R9
+	CMPW $0x0, R9
+	BNE asked
+	MOVWU 20(R1), R9
+	CMPW $0x0, R9
+	BLE asked
+	MOVD $8, R8
+
+asked:
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 16(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R1), F3
+	VDUP V3.S[0], V3.S4
+	VAND(v3, v2, v2)
+	FMOVQ 16(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 32(R0), F3
+	VAND(v3, v2, v2)
+	FMOVQ 0(R0), F3
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	VEOR(v5, v4, v4)
+	FMOVQ 32(R0), F5
+	VAND(v5, v4, v4)
+	FMOVS 20(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 32(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 16(R0), F9
+	VEOR(v9, v8, v8)
+	FMOVQ 32(R0), F9
+	VAND(v9, v8, v8)
+	FMOVS 36(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 40(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 48(R0), F11
+	FMOVQ 64(R0), F12
+	FMOVS 4(R1), F13
+	VDUP V13.S[0], V13.S4
+	VFCMEQ(v3, v13, v14)
+	VFCMGT(v3, v5, v15)
+	SUBS R8, R2, R2
+	BLT mainend
+
+main:
+	PRFM 1024(R3), PLDL1KEEP
+	PRFM 1024(R4), PLDL1KEEP
+	PRFM 1024(R5), PLDL1KEEP
+	PRFM 2048(R6), PLDL1KEEP
+	PRFM 2048(R7), PLDL1KEEP
+	FLDPQ.P 32(R6), (F16, F17)
+	FMOVQ.P 16(R5), F18
+	VSHLL2(v18, v19)
+	VSHLL(v18, v18)
+	VCMTST(v2, v18, v20)
+	VAND(v18, v20, v18)
+	VCMTST(v2, v19, v20)
+	VAND(v19, v20, v19)
+	VFMUL(v0, v18, v18)
+	VFMUL(v0, v19, v19)
+	VCMTST(v4, v18, v20)
+	VAND(v18, v20, v18)
+	VCMTST(v4, v19, v20)
+	VAND(v19, v20, v19)
+	VFSUB(v16, v18, v20)
+	VFSUB(v17, v19, v21)
+	VFMUL(v5, v20, v20)
+	VFMUL(v5, v21, v21)
+	VFADD(v20, v16, v16)
+	VFADD(v21, v17, v17)
+	FSTPQ (F16, F17), -32(R6)
+	FLDPQ.P 32(R7), (F20, F21)
+	VFMUL(v6, v20, v20)
+	VFMUL(v6, v21, v21)
+	VFMUL(v7, v18, v18)
+	VFMUL(v7, v19, v19)
+	VCMTST(v8, v18, v22)
+	VAND(v18, v22, v18)
+	VCMTST(v8, v19, v22)
+	VAND(v19, v22, v19)
+	VFMUL(v18, v18, v18)
+	VFMUL(v19, v19, v19)
+	VFADD(v18, v20, v18)
+	VFADD(v19, v21, v19)
+	FSTPQ (F18, F19), -32(R7)
+	FMOVQ.P 16(R3), F20
+	VSHLL2(v20, v21)
+	VSHLL(v20, v20)
+	FMOVQ.P 16(R4), F22
+	VSHLL2(v22, v23)
+	VSHLL(v22, v22)
+	VSSHR(16, v22, v22)
+	VSSHR(16, v23, v23)
+	VADD(v22, v20, v20)
+	VADD(v23, v21, v21)
+	VFMUL(v10, v16, v16)
+	VFMUL(v10, v17, v17)
+	VFSQRT(v18, v18)
+	VFSQRT(v19, v19)
+	VFADD(v9, v18, v18)
+	VFADD(v9, v19, v19)
+	VFDIV(v18, v16, v16)
+	VFDIV(v19, v17, v17)
+	VFMUL(v1, v20, v18)
+	VFMUL(v1, v21, v19)
+	VFADD(v18, v16, v16)
+	VFADD(v19, v17, v17)
+	VFSUB(v16, v20, v16)
+	VFSUB(v17, v21, v17)
+	VADD(v11, v16, v18)
+	VADD(v11, v17, v19)
+	VFCMEQ(v16, v16, v20)
+	VFCMEQ(v17, v17, v21)
+	VORR(v20, v20, v22)
+	VBSL(v16, v18, v22)
+	VORR(v21, v21, v23)
+	VBSL(v17, v19, v23)
+	VUZP2(v23, v22, v22)
+	FMOVQ F22, -16(R3)
+	VAND(v12, v18, v18)
+	VAND(v12, v19, v19)
+	VSUB(v18, v16, v16)
+	VSUB(v19, v17, v17)
+	VSHL(16, v16, v16)
+	VSHL(16, v17, v17)
+	VBSL(v3, v16, v20)
+	VBSL(v3, v17, v21)
+	VUZP2(v21, v20, v16)
+	FMOVQ F16, -16(R4)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R6), F16
+	FMOVD.P 8(R5), F17
+	VSHLL(v17, v17)
+	VCMTST(v2, v17, v18)
+	VAND(v17, v18, v17)
+	VFMUL(v0, v17, v17)
+	FMOVD.P 8(R3), F18
+	VSHLL(v18, v18)
+	FMOVD.P 8(R4), F19
+	VSHLL(v19, v19)
+	VSSHR(16, v19, v19)
+	VADD(v19, v18, v18)
+	VFMUL(v13, v18, v19)
+	VFADD(v19, v17, v19)
+	VBIF(v14, v19, v17)
+	VCMTST(v4, v17, v19)
+	VAND(v17, v19, v17)
+	VORR(v15, v15, v19)
+	VBSL(v17, v16, v19)
+	VFSUB(v16, v17, v16)
+	VFMUL(v5, v16, v16)
+	VFADD(v16, v19, v16)
+	FMOVQ F16, -16(R6)
+	FMOVQ.P 16(R7), F19
+	VFMUL(v6, v19, v19)
+	VFMUL(v7, v17, v17)
+	VCMTST(v8, v17, v20)
+	VAND(v17, v20, v17)
+	VFMUL(v17, v17, v17)
+	VFADD(v17, v19, v17)
+	FMOVQ F17, -16(R7)
+	VFMUL(v10, v16, v16)
+	VFSQRT(v17, v17)
+	VFADD(v9, v17, v17)
+	VFDIV(v17, v16, v16)
+	VFMUL(v1, v18, v17)
+	VFADD(v17, v16, v16)
+	VFSUB(v16, v18, v16)
+	VADD(v11, v16, v17)
+	VFCMEQ(v16, v16, v18)
+	VORR(v18, v18, v19)
+	VBSL(v16, v17, v19)
+	VUZP2(v19, v19, v19)
+	FMOVD F19, -8(R3)
+	VAND(v12, v17, v17)
+	VSUB(v17, v16, v16)
+	VSHL(16, v16, v16)
+	VBSL(v3, v16, v18)
+	VUZP2(v18, v18, v16)
+	FMOVD F16, -8(R4)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R6), F16
+	MOVHU.P 2(R5), R0
+	FMOVS R0, F17
+	VSHLL(v17, v17)
+	VCMTST(v2, v17, v18)
+	VAND(v17, v18, v17)
+	VFMUL(v0, v17, v17)
+	MOVHU.P 2(R3), R0
+	FMOVS R0, F18
+	VSHLL(v18, v18)
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F19
+	VSHLL(v19, v19)
+	VSSHR(16, v19, v19)
+	VADD(v19, v18, v18)
+	VFMUL(v13, v18, v19)
+	VFADD(v19, v17, v19)
+	VBIF(v14, v19, v17)
+	VCMTST(v4, v17, v19)
+	VAND(v17, v19, v17)
+	VORR(v15, v15, v19)
+	VBSL(v17, v16, v19)
+	VFSUB(v16, v17, v16)
+	VFMUL(v5, v16, v16)
+	VFADD(v16, v19, v16)
+	FMOVS F16, -4(R6)
+	FMOVS.P 4(R7), F19
+	VFMUL(v6, v19, v19)
+	VFMUL(v7, v17, v17)
+	VCMTST(v8, v17, v20)
+	VAND(v17, v20, v17)
+	VFMUL(v17, v17, v17)
+	VFADD(v17, v19, v17)
+	FMOVS F17, -4(R7)
+	VFMUL(v10, v16, v16)
+	VFSQRT(v17, v17)
+	VFADD(v9, v17, v17)
+	VFDIV(v17, v16, v16)
+	VFMUL(v1, v18, v17)
+	VFADD(v17, v16, v16)
+	VFSUB(v16, v18, v16)
+	VADD(v11, v16, v17)
+	VFCMEQ(v16, v16, v18)
+	VORR(v18, v18, v19)
+	VBSL(v16, v17, v19)
+	FMOVS F19, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R3)
+	VAND(v12, v17, v17)
+	VSUB(v17, v16, v16)
+	VSHL(16, v16, v16)
+	VBSL(v3, v16, v18)
+	FMOVS F18, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R4)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
+
+end:
+	RET
+
+DATA constantsOfAdamStateBF16<>+0(SB)/8, $0x7f7f00007f7f0000
+DATA constantsOfAdamStateBF16<>+8(SB)/8, $0x7f7f00007f7f0000
+DATA constantsOfAdamStateBF16<>+16(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateBF16<>+24(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateBF16<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateBF16<>+40(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateBF16<>+48(SB)/8, $0x0000ffff0000ffff
+DATA constantsOfAdamStateBF16<>+56(SB)/8, $0x0000ffff0000ffff
+DATA constantsOfAdamStateBF16<>+64(SB)/8, $0x0000000000000000
+DATA constantsOfAdamStateBF16<>+72(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdamStateBF16<>(SB), RODATA|NOPTR, $80
+
+//	m = lerp(m, x, weight1)
+//	v = v·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	u, w = 16 bits of h·factor + add: the upper ones, and those behind 8
+//	m ← the upper half of the bits of m + u
+//	v ← the upper half of the bits of v + w
+//
+// func AdamStateBF16(p []float32, g, m, v []fallback.BF16, h []float32, c *[13]float32)
+// Requires: ASIMD
+TEXT ·AdamStateBF16(SB), NOSPLIT, $0-128
+	MOVD $constantsOfAdamStateBF16<>(SB), R0
+	MOVD c+120(FP), R1
+	MOVD p_len+8(FP), R2
+	MOVD p_base+0(FP), R3
+	MOVD g_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD v_base+72(FP), R6
+	MOVD h_base+96(FP), R7
+	MOVWU 0(R1), R8
+	CMPW $0x3f800000, R8
+	BNE general
+	MOVWU 4(R1), R8
+	CMPW $0x0, R8
+	BNE general
+	MOVWU 20(R1), R8
+	CMPW $0x0, R8
+	BLE general
+	FMOVQ 0(R0), F0
+	FMOVS 8(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 32(R0), F3
+	VAND(v3, v2, v2)
+	FMOVS 20(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 24(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 28(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 32(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 16(R0), F7
+	VEOR(v7, v6, v6)
+	FMOVQ 32(R0), F7
+	VAND(v7, v6, v6)
+	FMOVS 36(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 40(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 44(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 48(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 48(R0), F11
+	SUBS $8, R2, R2
+	BLT usualmainend
+
+usualmain:
+	PRFM 2048(R3), PLDL1KEEP
+	PRFM 1024(R4), PLDL1KEEP
+	PRFM 1024(R5), PLDL1KEEP
+	PRFM 1024(R6), PLDL1KEEP
+	FLDPQ.P 32(R3), (F12, F13)
+	FMOVQ.P 16(R5), F14
+	VSHLL2(v14, v15)
+	VSHLL(v14, v14)
+	FMOVQ.P 16(R4), F16
+	VSHLL2(v16, v17)
+	VSHLL(v16, v16)
+	VCMTST(v2, v16, v18)
+	VAND(v16, v18, v16)
+	VCMTST(v2, v17, v18)
+	VAND(v17, v18, v17)
+	VFSUB(v14, v16, v18)
+	VFSUB(v15, v17, v19)
+	VFMUL(v3, v18, v18)
+	VFMUL(v3, v19, v19)
+	VFADD(v18, v14, v14)
+	VFADD(v19, v15, v15)
+	VFMUL(v8, v14, v18)
+	VFMUL(v8, v15, v19)
+	FMOVQ.P 16(R6), F20
+	VSHLL2(v20, v21)
+	VSHLL(v20, v20)
+	VFMUL(v4, v20, v20)
+	VFMUL(v4, v21, v21)
+	VFMUL(v5, v16, v16)
+	VFMUL(v5, v17, v17)
+	VCMTST(v6, v16, v22)
+	VAND(v16, v22, v16)
+	VCMTST(v6, v17, v22)
+	VAND(v17, v22, v17)
+	VFMUL(v16, v16, v16)
+	VFMUL(v17, v17, v17)
+	VFADD(v16, v20, v16)
+	VFADD(v17, v21, v17)
+	VFSQRT(v16, v20)
+	VFSQRT(v17, v21)
+	VFADD(v7, v20, v20)
+	VFADD(v7, v21, v21)
+	VFDIV(v20, v18, v18)
+	VFDIV(v21, v19, v19)
+	VFMUL(v1, v12, v20)
+	VFMUL(v1, v13, v21)
+	VFADD(v20, v18, v18)
+	VFADD(v21, v19, v19)
+	VFSUB(v18, v12, v12)
+	VFSUB(v19, v13, v13)
+	FSTPQ (F12, F13), -32(R3)
+	FLDPQ.P 32(R7), (F12, F13)
+	VMUL(v9, v12, v12)
+	VMUL(v9, v13, v13)
+	VADD(v10, v12, v12)
+	VADD(v10, v13, v13)
+	VUSHR(16, v12, v18)
+	VUSHR(16, v13, v19)
+	VADD(v18, v14, v18)
+	VADD(v19, v15, v19)
+	VFABS(v14, v20)
+	VFABS(v15, v21)
+	VFCMGE(v20, v0, v20)
+	VFCMGE(v21, v0, v21)
+	VBSL(v14, v18, v20)
+	VBSL(v15, v19, v21)
+	VUZP2(v21, v20, v14)
+	FMOVQ F14, -16(R5)
+	VUSHR(8, v12, v12)
+	VUSHR(8, v13, v13)
+	VAND(v11, v12, v12)
+	VAND(v11, v13, v13)
+	VADD(v12, v16, v12)
+	VADD(v13, v17, v13)
+	VFABS(v16, v14)
+	VFABS(v17, v15)
+	VFCMGE(v14, v0, v14)
+	VFCMGE(v15, v0, v15)
+	VBSL(v16, v12, v14)
+	VBSL(v17, v13, v15)
+	VUZP2(v15, v14, v12)
+	FMOVQ F12, -16(R6)
+	SUBS $8, R2, R2
+	BGE usualmain
+
+usualmainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualloopend
+
+usualloop:
+	FMOVQ.P 16(R3), F12
+	FMOVD.P 8(R5), F13
+	VSHLL(v13, v13)
+	FMOVD.P 8(R4), F14
+	VSHLL(v14, v14)
+	VCMTST(v2, v14, v15)
+	VAND(v14, v15, v14)
+	VFSUB(v13, v14, v15)
+	VFMUL(v3, v15, v15)
+	VFADD(v15, v13, v13)
+	VFMUL(v8, v13, v15)
+	FMOVD.P 8(R6), F16
+	VSHLL(v16, v16)
+	VFMUL(v4, v16, v16)
+	VFMUL(v5, v14, v14)
+	VCMTST(v6, v14, v17)
+	VAND(v14, v17, v14)
+	VFMUL(v14, v14, v14)
+	VFADD(v14, v16, v14)
+	VFSQRT(v14, v16)
+	VFADD(v7, v16, v16)
+	VFDIV(v16, v15, v15)
+	VFMUL(v1, v12, v16)
+	VFADD(v16, v15, v15)
+	VFSUB(v15, v12, v12)
+	FMOVQ F12, -16(R3)
+	FMOVQ.P 16(R7), F12
+	VMUL(v9, v12, v12)
+	VADD(v10, v12, v12)
+	VUSHR(16, v12, v15)
+	VADD(v15, v13, v15)
+	VFABS(v13, v16)
+	VFCMGE(v16, v0, v16)
+	VBSL(v13, v15, v16)
+	VUZP2(v16, v16, v13)
+	FMOVD F13, -8(R5)
+	VUSHR(8, v12, v12)
+	VAND(v11, v12, v12)
+	VADD(v12, v14, v12)
+	VFABS(v14, v13)
+	VFCMGE(v13, v0, v13)
+	VBSL(v14, v12, v13)
+	VUZP2(v13, v13, v12)
+	FMOVD F12, -8(R6)
+	SUBS $4, R2, R2
+	BGE usualloop
+
+usualloopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualsingleend
+
+usualsingle:
+	FMOVS.P 4(R3), F12
+	MOVHU.P 2(R5), R0
+	FMOVS R0, F13
+	VSHLL(v13, v13)
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F14
+	VSHLL(v14, v14)
+	VCMTST(v2, v14, v15)
+	VAND(v14, v15, v14)
+	VFSUB(v13, v14, v15)
+	VFMUL(v3, v15, v15)
+	VFADD(v15, v13, v13)
+	VFMUL(v8, v13, v15)
+	MOVHU.P 2(R6), R0
+	FMOVS R0, F16
+	VSHLL(v16, v16)
+	VFMUL(v4, v16, v16)
+	VFMUL(v5, v14, v14)
+	VCMTST(v6, v14, v17)
+	VAND(v14, v17, v14)
+	VFMUL(v14, v14, v14)
+	VFADD(v14, v16, v14)
+	VFSQRT(v14, v16)
+	VFADD(v7, v16, v16)
+	VFDIV(v16, v15, v15)
+	VFMUL(v1, v12, v16)
+	VFADD(v16, v15, v15)
+	VFSUB(v15, v12, v12)
+	FMOVS F12, -4(R3)
+	FMOVS.P 4(R7), F12
+	VMUL(v9, v12, v12)
+	VADD(v10, v12, v12)
+	VUSHR(16, v12, v15)
+	VADD(v15, v13, v15)
+	VFABS(v13, v16)
+	VFCMGE(v16, v0, v16)
+	VBSL(v13, v15, v16)
+	FMOVS F16, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R5)
+	VUSHR(8, v12, v12)
+	VAND(v11, v12, v12)
+	VADD(v12, v14, v12)
+	VFABS(v14, v13)
+	VFCMGE(v13, v0, v13)
+	VBSL(v14, v12, v13)
+	FMOVS F13, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R6)
+	SUBS $1, R2, R2
+	BGE usualsingle
+
+usualsingleend:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R8
+	MOVWU 4(R1), R9
+	CMPW $0x0, R9
+	BNE asked
+	MOVWU 20(R1), R9
+	CMPW $0x0, R9
+	BLE asked
+	MOVD $8, R8
+
+asked:
+	FMOVQ 0(R0), F0
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 16(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	VAND(v4, v3, v3)
+	FMOVQ 16(R0), F4
+	VEOR(v4, v3, v3)
+	FMOVQ 32(R0), F4
+	VAND(v4, v3, v3)
+	FMOVS 12(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	VEOR(v5, v4, v4)
+	FMOVQ 32(R0), F5
+	VAND(v5, v4, v4)
+	FMOVS 20(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R1), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 32(R1), F8
+	VDUP V8.S[0], V8.S4
+	FMOVQ 16(R0), F9
+	VEOR(v9, v8, v8)
+	FMOVQ 32(R0), F9
+	VAND(v9, v8, v8)
+	FMOVS 36(R1), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 40(R1), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 44(R1), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 48(R1), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ 48(R0), F13
+	FMOVS 4(R1), F14
+	VDUP V14.S[0], V14.S4
+	FMOVQ 64(R0), F15
+	VFCMEQ(v15, v14, v15)
+	FMOVQ 64(R0), F16
+	VFCMGT(v16, v5, v16)
+	SUBS R8, R2, R2
+	BLT mainend
+
+main:
+	PRFM 2048(R3), PLDL1KEEP
+	PRFM 1024(R4), PLDL1KEEP
+	PRFM 1024(R5), PLDL1KEEP
+	PRFM 1024(R6), PLDL1KEEP
+	FLDPQ.P 32(R3), (F17, F18)
+	FMOVQ.P 16(R5), F19
+	VSHLL2(v19, v20)
+	VSHLL(v19, v19)
+	FMOVQ.P 16(R4), F21
+	VSHLL2(v21, v22)
+	VSHLL(v21, v21)
+	VCMTST(v3, v21, v23)
+	VAND(v21, v23, v21)
+	VCMTST(v3, v22, v23)
+	VAND(v22, v23, v22)
+	VFMUL(v1, v21, v21)
+	VFMUL(v1, v22, v22)
+	VCMTST(v4, v21, v23)
+	VAND(v21, v23, v21)
+	VCMTST(v4, v22, v23)
+	VAND(v22, v23, v22)
+	VFSUB(v19, v21, v23)
+	VFSUB(v20, v22, v24)
+	VFMUL(v5, v23, v23)
+	VFMUL(v5, v24, v24)
+	VFADD(v23, v19, v19)
+	VFADD(v24, v20, v20)
+	VFMUL(v10, v19, v23)
+	VFMUL(v10, v20, v24)
+	FMOVQ.P 16(R6), F25
+	VSHLL2(v25, v26)
+	VSHLL(v25, v25)
+	VFMUL(v6, v25, v25)
+	VFMUL(v6, v26, v26)
+	VFMUL(v7, v21, v21)
+	VFMUL(v7, v22, v22)
+	VCMTST(v8, v21, v27)
+	VAND(v21, v27, v21)
+	VCMTST(v8, v22, v27)
+	VAND(v22, v27, v22)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFADD(v21, v25, v21)
+	VFADD(v22, v26, v22)
+	VFSQRT(v21, v25)
+	VFSQRT(v22, v26)
+	VFADD(v9, v25, v25)
+	VFADD(v9, v26, v26)
+	VFDIV(v25, v23, v23)
+	VFDIV(v26, v24, v24)
+	VFMUL(v2, v17, v25)
+	VFMUL(v2, v18, v26)
+	VFADD(v25, v23, v23)
+	VFADD(v26, v24, v24)
+	VFSUB(v23, v17, v17)
+	VFSUB(v24, v18, v18)
+	FSTPQ (F17, F18), -32(R3)
+	FLDPQ.P 32(R7), (F17, F18)
+	VMUL(v11, v17, v17)
+	VMUL(v11, v18, v18)
+	VADD(v12, v17, v17)
+	VADD(v12, v18, v18)
+	VUSHR(16, v17, v23)
+	VUSHR(16, v18, v24)
+	VADD(v23, v19, v23)
+	VADD(v24, v20, v24)
+	VFABS(v19, v25)
+	VFABS(v20, v26)
+	VFCMGE(v25, v0, v25)
+	VFCMGE(v26, v0, v26)
+	VBSL(v19, v23, v25)
+	VBSL(v20, v24, v26)
+	VUZP2(v26, v25, v19)
+	FMOVQ F19, -16(R5)
+	VUSHR(8, v17, v17)
+	VUSHR(8, v18, v18)
+	VAND(v13, v17, v17)
+	VAND(v13, v18, v18)
+	VADD(v17, v21, v17)
+	VADD(v18, v22, v18)
+	VFABS(v21, v19)
+	VFABS(v22, v20)
+	VFCMGE(v19, v0, v19)
+	VFCMGE(v20, v0, v20)
+	VBSL(v21, v17, v19)
+	VBSL(v22, v18, v20)
+	VUZP2(v20, v19, v17)
+	FMOVQ F17, -16(R6)
+	SUBS $8, R2, R2
+	BGE main
+
+mainend:
+	ADD R8, R2, R2
+	SUBS $4, R2, R2
+	BLT loopend
+
+loop:
+	FMOVQ.P 16(R3), F17
+	FMOVD.P 8(R5), F18
+	VSHLL(v18, v18)
+	FMOVD.P 8(R4), F19
+	VSHLL(v19, v19)
+	VCMTST(v3, v19, v20)
+	VAND(v19, v20, v19)
+	VFMUL(v1, v19, v19)
+	VFMUL(v14, v17, v20)
+	VFADD(v20, v19, v20)
+	VBIF(v15, v20, v19)
+	VCMTST(v4, v19, v20)
+	VAND(v19, v20, v19)
+	VORR(v16, v16, v20)
+	VBSL(v19, v18, v20)
+	VFSUB(v18, v19, v18)
+	VFMUL(v5, v18, v18)
+	VFADD(v18, v20, v18)
+	VFMUL(v10, v18, v20)
+	FMOVD.P 8(R6), F21
+	VSHLL(v21, v21)
+	VFMUL(v6, v21, v21)
+	VFMUL(v7, v19, v19)
+	VCMTST(v8, v19, v22)
+	VAND(v19, v22, v19)
+	VFMUL(v19, v19, v19)
+	VFADD(v19, v21, v19)
+	VFSQRT(v19, v21)
+	VFADD(v9, v21, v21)
+	VFDIV(v21, v20, v20)
+	VFMUL(v2, v17, v21)
+	VFADD(v21, v20, v20)
+	VFSUB(v20, v17, v17)
+	FMOVQ F17, -16(R3)
+	FMOVQ.P 16(R7), F17
+	VMUL(v11, v17, v17)
+	VADD(v12, v17, v17)
+	VUSHR(16, v17, v20)
+	VADD(v20, v18, v20)
+	VFABS(v18, v21)
+	VFCMGE(v21, v0, v21)
+	VBSL(v18, v20, v21)
+	VUZP2(v21, v21, v18)
+	FMOVD F18, -8(R5)
+	VUSHR(8, v17, v17)
+	VAND(v13, v17, v17)
+	VADD(v17, v19, v17)
+	VFABS(v19, v18)
+	VFCMGE(v18, v0, v18)
+	VBSL(v19, v17, v18)
+	VUZP2(v18, v18, v17)
+	FMOVD F17, -8(R6)
+	SUBS $4, R2, R2
+	BGE loop
+
+loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT singleend
+
+single:
+	FMOVS.P 4(R3), F17
+	MOVHU.P 2(R5), R0
+	FMOVS R0, F18
+	VSHLL(v18, v18)
+	MOVHU.P 2(R4), R0
+	FMOVS R0, F19
+	VSHLL(v19, v19)
+	VCMTST(v3, v19, v20)
+	VAND(v19, v20, v19)
+	VFMUL(v1, v19, v19)
+	VFMUL(v14, v17, v20)
+	VFADD(v20, v19, v20)
+	VBIF(v15, v20, v19)
+	VCMTST(v4, v19, v20)
+	VAND(v19, v20, v19)
+	VORR(v16, v16, v20)
+	VBSL(v19, v18, v20)
+	VFSUB(v18, v19, v18)
+	VFMUL(v5, v18, v18)
+	VFADD(v18, v20, v18)
+	VFMUL(v10, v18, v20)
+	MOVHU.P 2(R6), R0
+	FMOVS R0, F21
+	VSHLL(v21, v21)
+	VFMUL(v6, v21, v21)
+	VFMUL(v7, v19, v19)
+	VCMTST(v8, v19, v22)
+	VAND(v19, v22, v19)
+	VFMUL(v19, v19, v19)
+	VFADD(v19, v21, v19)
+	VFSQRT(v19, v21)
+	VFADD(v9, v21, v21)
+	VFDIV(v21, v20, v20)
+	VFMUL(v2, v17, v21)
+	VFADD(v21, v20, v20)
+	VFSUB(v20, v17, v17)
+	FMOVS F17, -4(R3)
+	FMOVS.P 4(R7), F17
+	VMUL(v11, v17, v17)
+	VADD(v12, v17, v17)
+	VUSHR(16, v17, v20)
+	VADD(v20, v18, v20)
+	VFABS(v18, v21)
+	VFCMGE(v21, v0, v21)
+	VBSL(v18, v20, v21)
+	FMOVS F21, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R5)
+	VUSHR(8, v17, v17)
+	VAND(v13, v17, v17)
+	VADD(v17, v19, v17)
+	VFABS(v19, v18)
+	VFCMGE(v18, v0, v18)
+	VBSL(v19, v17, v18)
+	FMOVS F18, R0
+	LSR $16, R0, R0
+	MOVH R0, -2(R6)
+	SUBS $1, R2, R2
+	BGE single
+
+singleend:
 
 end:
 	RET
@@ -28406,22 +29879,14 @@ DATA constantsOfQuantize<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfQuantize<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfQuantize<>+16(SB)/8, $0x0000000000000000
 DATA constantsOfQuantize<>+24(SB)/8, $0x0000000000000000
-DATA constantsOfQuantize<>+32(SB)/8, $0x000fffff000fffff
-DATA constantsOfQuantize<>+40(SB)/8, $0x000fffff000fffff
-DATA constantsOfQuantize<>+48(SB)/8, $0x85ebca6b85ebca6b
-DATA constantsOfQuantize<>+56(SB)/8, $0x85ebca6b85ebca6b
-DATA constantsOfQuantize<>+64(SB)/8, $0xc2b2ae35c2b2ae35
-DATA constantsOfQuantize<>+72(SB)/8, $0xc2b2ae35c2b2ae35
-DATA constantsOfQuantize<>+80(SB)/8, $0x9e3779b19e3779b1
-DATA constantsOfQuantize<>+88(SB)/8, $0x9e3779b19e3779b1
-GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $96
+GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $32
 
-//	h, h' = hash(index + base, key), of which each element has 20 bits, u
+//	u = the upper 20 bits of (h·factor + add)·part
 //	y = |x|·inverse, from low to 1
 //	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
-// func Quantize(list [][]float32, c *[10]float32)
+// func Quantize(list [][]float32, c *[11]float32)
 // Requires: ASIMD
 TEXT ·Quantize(SB), NOSPLIT, $0-32
 	MOVD $constantsOfQuantize<>(SB), R0
@@ -28441,25 +29906,23 @@ TEXT ·Quantize(SB), NOSPLIT, $0-32
 	VDUP V2.S[0], V2.S4
 	FMOVS 28(R1), F3
 	VDUP V3.S[0], V3.S4
-	FMOVQ 0(R0), F4
-	FMOVQ 16(R0), F5
-	FMOVQ 32(R0), F6
-	FMOVS 0(R1), F7
-	VDUP V7.S[0], V7.S4
-	FMOVS 4(R1), F8
-	VDUP V8.S[0], V8.S4
-	FMOVS 8(R1), F9
+	FMOVS 32(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 36(R1), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 40(R1), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 0(R0), F7
+	FMOVQ 16(R0), F8
+	FMOVS 0(R1), F9
 	VDUP V9.S[0], V9.S4
-	FMOVS 12(R1), F10
+	FMOVS 4(R1), F10
 	VDUP V10.S[0], V10.S4
-	FMOVS 32(R1), F11
+	FMOVS 8(R1), F11
 	VDUP V11.S[0], V11.S4
-	FMOVS 36(R1), F12
+	FMOVS 12(R1), F12
 	VDUP V12.S[0], V12.S4
-	FMOVQ 48(R0), F13
-	FMOVQ 64(R0), F14
-	FMOVQ 80(R0), F15
-	SUB $144, R3, R0
+	SUB $216, R3, R0
 
 entry:
 	MOVD 8(R2), R0
@@ -28469,190 +29932,194 @@ entry:
 	MOVD 72(R2), R6
 	MOVD 96(R2), R7
 	MOVD 120(R2), R8
+	MOVD 144(R2), R9
+	MOVD 168(R2), R10
+	MOVD 192(R2), R11
 	SUBS $8, R0, R0
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R4), (F16, F17)
-	VFABS(v16, v18)
-	VFABS(v17, v19)
-	VFMUL(v7, v18, v18)
-	VFMUL(v7, v19, v19)
-	VFCMGT(v18, v4, v20)
-	VBSL(v4, v18, v20)
-	VFCMGT(v19, v4, v21)
-	VBSL(v4, v19, v21)
-	VFCMGT(v0, v20, v22)
-	VBSL(v0, v20, v22)
-	VFCMGT(v0, v21, v20)
-	VBSL(v0, v21, v20)
-	FLDPQ.P 32(R8), (F21, F23)
-	VADD(v11, v21, v21)
-	VADD(v11, v23, v23)
-	VUSHR(16, v21, v24)
-	VUSHR(16, v23, v25)
-	VEOR(v24, v21, v21)
-	VEOR(v25, v23, v23)
-	VMUL(v13, v21, v21)
-	VMUL(v13, v23, v23)
-	VEOR(v12, v21, v21)
-	VEOR(v12, v23, v23)
-	VUSHR(13, v21, v24)
-	VUSHR(13, v23, v25)
-	VEOR(v24, v21, v21)
-	VEOR(v25, v23, v23)
-	VMUL(v14, v21, v24)
-	VMUL(v14, v23, v25)
-	VUSHR(16, v24, v26)
-	VUSHR(16, v25, v27)
-	VEOR(v26, v24, v24)
-	VEOR(v27, v25, v25)
-	VUSHR(12, v24, v26)
-	VUSHR(12, v25, v27)
-	VADD(v26, v22, v22)
-	VADD(v27, v20, v20)
-	VUSHR(20, v22, v22)
-	VUSHR(20, v20, v20)
-	VSUB(v2, v22, v22)
-	VSUB(v2, v20, v20)
-	VAND(v3, v16, v16)
-	VAND(v3, v17, v17)
-	VUSHR(24, v16, v16)
-	VUSHR(24, v17, v17)
-	VORR(v16, v22, v16)
-	VORR(v17, v20, v17)
-	VSCVTF(v26, v20)
-	VSCVTF(v27, v22)
+	FLDPQ.P 32(R4), (F13, F14)
+	VFABS(v13, v15)
+	VFABS(v14, v16)
+	VFMUL(v9, v15, v15)
+	VFMUL(v9, v16, v16)
+	VFCMGT(v15, v7, v17)
+	VBSL(v7, v15, v17)
+	VFCMGT(v16, v7, v18)
+	VBSL(v7, v16, v18)
+	VFCMGT(v0, v17, v19)
+	VBSL(v0, v17, v19)
+	VFCMGT(v0, v18, v17)
+	VBSL(v0, v18, v17)
+	FLDPQ.P 32(R8), (F18, F20)
+	VMUL(v4, v18, v18)
+	VMUL(v4, v20, v20)
+	VADD(v5, v18, v18)
+	VADD(v5, v20, v20)
+	VMUL(v6, v18, v18)
+	VMUL(v6, v20, v20)
+	VUSHR(12, v18, v18)
+	VUSHR(12, v20, v20)
+	VADD(v18, v19, v19)
+	VADD(v20, v17, v17)
+	VUSHR(20, v19, v19)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v19, v19)
+	VSUB(v2, v17, v17)
+	VAND(v3, v13, v13)
+	VAND(v3, v14, v14)
+	VUSHR(24, v13, v13)
+	VUSHR(24, v14, v14)
+	VORR(v13, v19, v13)
+	VORR(v14, v17, v14)
+	VSCVTF(v18, v17)
+	VSCVTF(v20, v18)
+	VFMUL(v1, v17, v17)
+	VFMUL(v1, v18, v18)
+	VFCMGT(v17, v15, v15)
+	VFCMGT(v18, v16, v16)
+	VBSL(v8, v13, v15)
+	VBSL(v8, v14, v16)
+	FLDPQ.P 32(R5), (F13, F14)
+	VFABS(v13, v17)
+	VFABS(v14, v18)
+	VFMUL(v10, v17, v17)
+	VFMUL(v10, v18, v18)
+	VFCMGT(v17, v7, v19)
+	VBSL(v7, v17, v19)
+	VFCMGT(v18, v7, v20)
+	VBSL(v7, v18, v20)
+	VFCMGT(v0, v19, v21)
+	VBSL(v0, v19, v21)
+	VFCMGT(v0, v20, v19)
+	VBSL(v0, v20, v19)
+	FLDPQ.P 32(R9), (F20, F22)
+	VMUL(v4, v20, v20)
+	VMUL(v4, v22, v22)
+	VADD(v5, v20, v20)
+	VADD(v5, v22, v22)
+	VMUL(v6, v20, v20)
+	VMUL(v6, v22, v22)
+	VUSHR(12, v20, v20)
+	VUSHR(12, v22, v22)
+	VADD(v20, v21, v21)
+	VADD(v22, v19, v19)
+	VUSHR(20, v21, v21)
+	VUSHR(20, v19, v19)
+	VSUB(v2, v21, v21)
+	VSUB(v2, v19, v19)
+	VAND(v3, v13, v13)
+	VAND(v3, v14, v14)
+	VUSHR(24, v13, v13)
+	VUSHR(24, v14, v14)
+	VORR(v13, v21, v13)
+	VORR(v14, v19, v14)
+	VSCVTF(v20, v19)
+	VSCVTF(v22, v20)
+	VFMUL(v1, v19, v19)
 	VFMUL(v1, v20, v20)
-	VFMUL(v1, v22, v22)
+	VFCMGT(v19, v17, v17)
 	VFCMGT(v20, v18, v18)
-	VFCMGT(v22, v19, v19)
-	VBSL(v5, v16, v18)
-	VBSL(v5, v17, v19)
-	FLDPQ.P 32(R5), (F16, F17)
-	VFABS(v16, v20)
-	VFABS(v17, v22)
-	VFMUL(v8, v20, v20)
-	VFMUL(v8, v22, v22)
-	VFCMGT(v20, v4, v26)
-	VBSL(v4, v20, v26)
-	VFCMGT(v22, v4, v27)
-	VBSL(v4, v22, v27)
-	VFCMGT(v0, v26, v28)
-	VBSL(v0, v26, v28)
-	VFCMGT(v0, v27, v26)
-	VBSL(v0, v27, v26)
-	VAND(v6, v24, v24)
-	VAND(v6, v25, v25)
-	VADD(v24, v28, v27)
-	VADD(v25, v26, v26)
-	VUSHR(20, v27, v27)
-	VUSHR(20, v26, v26)
-	VSUB(v2, v27, v27)
-	VSUB(v2, v26, v26)
+	VBSL(v8, v13, v17)
+	VBSL(v8, v14, v18)
+	VSHL(8, v17, v13)
+	VSHL(8, v18, v14)
+	VORR(v13, v15, v13)
+	VORR(v14, v16, v14)
+	FLDPQ.P 32(R6), (F15, F16)
+	VFABS(v15, v17)
+	VFABS(v16, v18)
+	VFMUL(v11, v17, v17)
+	VFMUL(v11, v18, v18)
+	VFCMGT(v17, v7, v19)
+	VBSL(v7, v17, v19)
+	VFCMGT(v18, v7, v20)
+	VBSL(v7, v18, v20)
+	VFCMGT(v0, v19, v21)
+	VBSL(v0, v19, v21)
+	VFCMGT(v0, v20, v19)
+	VBSL(v0, v20, v19)
+	FLDPQ.P 32(R10), (F20, F22)
+	VMUL(v4, v20, v20)
+	VMUL(v4, v22, v22)
+	VADD(v5, v20, v20)
+	VADD(v5, v22, v22)
+	VMUL(v6, v20, v20)
+	VMUL(v6, v22, v22)
+	VUSHR(12, v20, v20)
+	VUSHR(12, v22, v22)
+	VADD(v20, v21, v21)
+	VADD(v22, v19, v19)
+	VUSHR(20, v21, v21)
+	VUSHR(20, v19, v19)
+	VSUB(v2, v21, v21)
+	VSUB(v2, v19, v19)
+	VAND(v3, v15, v15)
 	VAND(v3, v16, v16)
-	VAND(v3, v17, v17)
+	VUSHR(24, v15, v15)
 	VUSHR(24, v16, v16)
-	VUSHR(24, v17, v17)
-	VORR(v16, v27, v16)
-	VORR(v17, v26, v17)
-	VSCVTF(v24, v24)
-	VSCVTF(v25, v25)
-	VFMUL(v1, v24, v24)
-	VFMUL(v1, v25, v25)
-	VFCMGT(v24, v20, v20)
-	VFCMGT(v25, v22, v22)
-	VBSL(v5, v16, v20)
-	VBSL(v5, v17, v22)
-	VSHL(8, v20, v16)
-	VSHL(8, v22, v17)
-	VORR(v16, v18, v16)
-	VORR(v17, v19, v17)
-	FLDPQ.P 32(R6), (F18, F19)
-	VFABS(v18, v20)
-	VFABS(v19, v22)
-	VFMUL(v9, v20, v20)
-	VFMUL(v9, v22, v22)
-	VFCMGT(v20, v4, v24)
-	VBSL(v4, v20, v24)
-	VFCMGT(v22, v4, v25)
-	VBSL(v4, v22, v25)
-	VFCMGT(v0, v24, v26)
-	VBSL(v0, v24, v26)
-	VFCMGT(v0, v25, v24)
-	VBSL(v0, v25, v24)
-	VMUL(v15, v21, v21)
-	VMUL(v15, v23, v23)
-	VUSHR(16, v21, v25)
-	VUSHR(16, v23, v27)
-	VEOR(v25, v21, v21)
-	VEOR(v27, v23, v23)
-	VUSHR(12, v21, v25)
-	VUSHR(12, v23, v27)
-	VADD(v25, v26, v26)
-	VADD(v27, v24, v24)
-	VUSHR(20, v26, v26)
-	VUSHR(20, v24, v24)
-	VSUB(v2, v26, v26)
-	VSUB(v2, v24, v24)
-	VAND(v3, v18, v18)
-	VAND(v3, v19, v19)
-	VUSHR(24, v18, v18)
-	VUSHR(24, v19, v19)
-	VORR(v18, v26, v18)
-	VORR(v19, v24, v19)
-	VSCVTF(v25, v24)
-	VSCVTF(v27, v25)
-	VFMUL(v1, v24, v24)
-	VFMUL(v1, v25, v25)
-	VFCMGT(v24, v20, v20)
-	VFCMGT(v25, v22, v22)
-	VBSL(v5, v18, v20)
-	VBSL(v5, v19, v22)
-	VSHL(16, v20, v18)
-	VSHL(16, v22, v19)
-	VORR(v18, v16, v16)
-	VORR(v19, v17, v17)
-	FLDPQ.P 32(R7), (F18, F19)
-	VFABS(v18, v20)
-	VFABS(v19, v22)
-	VFMUL(v10, v20, v20)
-	VFMUL(v10, v22, v22)
-	VFCMGT(v20, v4, v24)
-	VBSL(v4, v20, v24)
-	VFCMGT(v22, v4, v25)
-	VBSL(v4, v22, v25)
-	VFCMGT(v0, v24, v26)
-	VBSL(v0, v24, v26)
-	VFCMGT(v0, v25, v24)
-	VBSL(v0, v25, v24)
-	VAND(v6, v21, v21)
-	VAND(v6, v23, v23)
-	VADD(v21, v26, v25)
-	VADD(v23, v24, v24)
-	VUSHR(20, v25, v25)
-	VUSHR(20, v24, v24)
-	VSUB(v2, v25, v25)
-	VSUB(v2, v24, v24)
-	VAND(v3, v18, v18)
-	VAND(v3, v19, v19)
-	VUSHR(24, v18, v18)
-	VUSHR(24, v19, v19)
-	VORR(v18, v25, v18)
-	VORR(v19, v24, v19)
-	VSCVTF(v21, v21)
-	VSCVTF(v23, v23)
-	VFMUL(v1, v21, v21)
-	VFMUL(v1, v23, v23)
-	VFCMGT(v21, v20, v20)
-	VFCMGT(v23, v22, v21)
-	VBSL(v5, v18, v20)
-	VBSL(v5, v19, v21)
-	VSHL(24, v20, v18)
-	VSHL(24, v21, v19)
-	VORR(v18, v16, v16)
-	VORR(v19, v17, v17)
-	FSTPQ.P (F16, F17), 32(R1)
+	VORR(v15, v21, v15)
+	VORR(v16, v19, v16)
+	VSCVTF(v20, v19)
+	VSCVTF(v22, v20)
+	VFMUL(v1, v19, v19)
+	VFMUL(v1, v20, v20)
+	VFCMGT(v19, v17, v17)
+	VFCMGT(v20, v18, v18)
+	VBSL(v8, v15, v17)
+	VBSL(v8, v16, v18)
+	VSHL(16, v17, v15)
+	VSHL(16, v18, v16)
+	VORR(v15, v13, v13)
+	VORR(v16, v14, v14)
+	FLDPQ.P 32(R7), (F15, F16)
+	VFABS(v15, v17)
+	VFABS(v16, v18)
+	VFMUL(v12, v17, v17)
+	VFMUL(v12, v18, v18)
+	VFCMGT(v17, v7, v19)
+	VBSL(v7, v17, v19)
+	VFCMGT(v18, v7, v20)
+	VBSL(v7, v18, v20)
+	VFCMGT(v0, v19, v21)
+	VBSL(v0, v19, v21)
+	VFCMGT(v0, v20, v19)
+	VBSL(v0, v20, v19)
+	FLDPQ.P 32(R11), (F20, F22)
+	VMUL(v4, v20, v20)
+	VMUL(v4, v22, v22)
+	VADD(v5, v20, v20)
+	VADD(v5, v22, v22)
+	VMUL(v6, v20, v20)
+	VMUL(v6, v22, v22)
+	VUSHR(12, v20, v20)
+	VUSHR(12, v22, v22)
+	VADD(v20, v21, v21)
+	VADD(v22, v19, v19)
+	VUSHR(20, v21, v21)
+	VUSHR(20, v19, v19)
+	VSUB(v2, v21, v21)
+	VSUB(v2, v19, v19)
+	VAND(v3, v15, v15)
+	VAND(v3, v16, v16)
+	VUSHR(24, v15, v15)
+	VUSHR(24, v16, v16)
+	VORR(v15, v21, v15)
+	VORR(v16, v19, v16)
+	VSCVTF(v20, v19)
+	VSCVTF(v22, v20)
+	VFMUL(v1, v19, v19)
+	VFMUL(v1, v20, v20)
+	VFCMGT(v19, v17, v17)
+	VFCMGT(v20, v18, v18)
+	VBSL(v8, v15, v17)
+	VBSL(v8, v16, v18)
+	VSHL(24, v17, v15)
+	VSHL(24, v18, v16)
+	VORR(v15, v13, v13)
+	VORR(v16, v14, v14)
+	FSTPQ.P (F13, F14), 32(R1)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -28662,99 +30129,101 @@ mainend:
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R4), F16
-	VFABS(v16, v17)
-	VFMUL(v7, v17, v17)
-	VFCMGT(v17, v4, v18)
-	VBSL(v4, v17, v18)
-	VFCMGT(v0, v18, v19)
-	VBSL(v0, v18, v19)
-	FMOVQ.P 16(R8), F18
-	VADD(v11, v18, v18)
-	VUSHR(16, v18, v20)
-	VEOR(v20, v18, v18)
-	VMUL(v13, v18, v18)
-	VEOR(v12, v18, v18)
-	VUSHR(13, v18, v20)
-	VEOR(v20, v18, v18)
-	VMUL(v14, v18, v20)
-	VUSHR(16, v20, v21)
-	VEOR(v21, v20, v20)
-	VUSHR(12, v20, v21)
-	VADD(v21, v19, v19)
-	VUSHR(20, v19, v19)
-	VSUB(v2, v19, v19)
-	VAND(v3, v16, v16)
-	VUSHR(24, v16, v16)
-	VORR(v16, v19, v16)
-	VSCVTF(v21, v19)
-	VFMUL(v1, v19, v19)
-	VFCMGT(v19, v17, v17)
-	VBSL(v5, v16, v17)
-	FMOVQ.P 16(R5), F16
-	VFABS(v16, v19)
-	VFMUL(v8, v19, v19)
-	VFCMGT(v19, v4, v21)
-	VBSL(v4, v19, v21)
-	VFCMGT(v0, v21, v22)
-	VBSL(v0, v21, v22)
-	VAND(v6, v20, v20)
-	VADD(v20, v22, v21)
-	VUSHR(20, v21, v21)
-	VSUB(v2, v21, v21)
-	VAND(v3, v16, v16)
-	VUSHR(24, v16, v16)
-	VORR(v16, v21, v16)
-	VSCVTF(v20, v20)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v20, v19, v19)
-	VBSL(v5, v16, v19)
-	VSHL(8, v19, v16)
-	VORR(v16, v17, v16)
-	FMOVQ.P 16(R6), F17
-	VFABS(v17, v19)
-	VFMUL(v9, v19, v19)
-	VFCMGT(v19, v4, v20)
-	VBSL(v4, v19, v20)
-	VFCMGT(v0, v20, v21)
-	VBSL(v0, v20, v21)
-	VMUL(v15, v18, v18)
-	VUSHR(16, v18, v20)
-	VEOR(v20, v18, v18)
-	VUSHR(12, v18, v20)
-	VADD(v20, v21, v21)
-	VUSHR(20, v21, v21)
-	VSUB(v2, v21, v21)
-	VAND(v3, v17, v17)
-	VUSHR(24, v17, v17)
-	VORR(v17, v21, v17)
-	VSCVTF(v20, v20)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v20, v19, v19)
-	VBSL(v5, v17, v19)
-	VSHL(16, v19, v17)
-	VORR(v17, v16, v16)
-	FMOVQ.P 16(R7), F17
-	VFABS(v17, v19)
-	VFMUL(v10, v19, v19)
-	VFCMGT(v19, v4, v20)
-	VBSL(v4, v19, v20)
-	VFCMGT(v0, v20, v21)
-	VBSL(v0, v20, v21)
-	VAND(v6, v18, v18)
-	VADD(v18, v21, v20)
-	VUSHR(20, v20, v20)
-	VSUB(v2, v20, v20)
-	VAND(v3, v17, v17)
-	VUSHR(24, v17, v17)
-	VORR(v17, v20, v17)
-	VSCVTF(v18, v18)
-	VFMUL(v1, v18, v18)
-	VFCMGT(v18, v19, v18)
-	VBSL(v5, v17, v18)
-	VSHL(24, v18, v17)
-	VORR(v17, v16, v16)
-	FMOVQ.P F16, 16(R1)
+	FMOVQ.P 16(R4), F13
+	VFABS(v13, v14)
+	VFMUL(v9, v14, v14)
+	VFCMGT(v14, v7, v15)
+	VBSL(v7, v14, v15)
+	VFCMGT(v0, v15, v16)
+	VBSL(v0, v15, v16)
+	FMOVQ.P 16(R8), F15
+	VMUL(v4, v15, v15)
+	VADD(v5, v15, v15)
+	VMUL(v6, v15, v15)
+	VUSHR(12, v15, v15)
+	VADD(v15, v16, v16)
+	VUSHR(20, v16, v16)
+	VSUB(v2, v16, v16)
+	VAND(v3, v13, v13)
+	VUSHR(24, v13, v13)
+	VORR(v13, v16, v13)
+	VSCVTF(v15, v15)
+	VFMUL(v1, v15, v15)
+	VFCMGT(v15, v14, v14)
+	VBSL(v8, v13, v14)
+	FMOVQ.P 16(R5), F13
+	VFABS(v13, v15)
+	VFMUL(v10, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVQ.P 16(R9), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v13, v13)
+	VUSHR(24, v13, v13)
+	VORR(v13, v17, v13)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v13, v15)
+	VSHL(8, v15, v13)
+	VORR(v13, v14, v13)
+	FMOVQ.P 16(R6), F14
+	VFABS(v14, v15)
+	VFMUL(v11, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVQ.P 16(R10), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v14, v14)
+	VUSHR(24, v14, v14)
+	VORR(v14, v17, v14)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v14, v15)
+	VSHL(16, v15, v14)
+	VORR(v14, v13, v13)
+	FMOVQ.P 16(R7), F14
+	VFABS(v14, v15)
+	VFMUL(v12, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVQ.P 16(R11), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v14, v14)
+	VUSHR(24, v14, v14)
+	VORR(v14, v17, v14)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v14, v15)
+	VSHL(24, v15, v14)
+	VORR(v14, v13, v13)
+	FMOVQ.P F13, 16(R1)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -28764,104 +30233,106 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R4), F16
-	VFABS(v16, v17)
-	VFMUL(v7, v17, v17)
-	VFCMGT(v17, v4, v18)
-	VBSL(v4, v17, v18)
-	VFCMGT(v0, v18, v19)
-	VBSL(v0, v18, v19)
-	FMOVS.P 4(R8), F18
-	VADD(v11, v18, v18)
-	VUSHR(16, v18, v20)
-	VEOR(v20, v18, v18)
-	VMUL(v13, v18, v18)
-	VEOR(v12, v18, v18)
-	VUSHR(13, v18, v20)
-	VEOR(v20, v18, v18)
-	VMUL(v14, v18, v20)
-	VUSHR(16, v20, v21)
-	VEOR(v21, v20, v20)
-	VUSHR(12, v20, v21)
-	VADD(v21, v19, v19)
-	VUSHR(20, v19, v19)
-	VSUB(v2, v19, v19)
-	VAND(v3, v16, v16)
-	VUSHR(24, v16, v16)
-	VORR(v16, v19, v16)
-	VSCVTF(v21, v19)
-	VFMUL(v1, v19, v19)
-	VFCMGT(v19, v17, v17)
-	VBSL(v5, v16, v17)
-	FMOVS.P 4(R5), F16
-	VFABS(v16, v19)
-	VFMUL(v8, v19, v19)
-	VFCMGT(v19, v4, v21)
-	VBSL(v4, v19, v21)
-	VFCMGT(v0, v21, v22)
-	VBSL(v0, v21, v22)
-	VAND(v6, v20, v20)
-	VADD(v20, v22, v21)
-	VUSHR(20, v21, v21)
-	VSUB(v2, v21, v21)
-	VAND(v3, v16, v16)
-	VUSHR(24, v16, v16)
-	VORR(v16, v21, v16)
-	VSCVTF(v20, v20)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v20, v19, v19)
-	VBSL(v5, v16, v19)
-	VSHL(8, v19, v16)
-	VORR(v16, v17, v16)
-	FMOVS.P 4(R6), F17
-	VFABS(v17, v19)
-	VFMUL(v9, v19, v19)
-	VFCMGT(v19, v4, v20)
-	VBSL(v4, v19, v20)
-	VFCMGT(v0, v20, v21)
-	VBSL(v0, v20, v21)
-	VMUL(v15, v18, v18)
-	VUSHR(16, v18, v20)
-	VEOR(v20, v18, v18)
-	VUSHR(12, v18, v20)
-	VADD(v20, v21, v21)
-	VUSHR(20, v21, v21)
-	VSUB(v2, v21, v21)
-	VAND(v3, v17, v17)
-	VUSHR(24, v17, v17)
-	VORR(v17, v21, v17)
-	VSCVTF(v20, v20)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v20, v19, v19)
-	VBSL(v5, v17, v19)
-	VSHL(16, v19, v17)
-	VORR(v17, v16, v16)
-	FMOVS.P 4(R7), F17
-	VFABS(v17, v19)
-	VFMUL(v10, v19, v19)
-	VFCMGT(v19, v4, v20)
-	VBSL(v4, v19, v20)
-	VFCMGT(v0, v20, v21)
-	VBSL(v0, v20, v21)
-	VAND(v6, v18, v18)
-	VADD(v18, v21, v20)
-	VUSHR(20, v20, v20)
-	VSUB(v2, v20, v20)
-	VAND(v3, v17, v17)
-	VUSHR(24, v17, v17)
-	VORR(v17, v20, v17)
-	VSCVTF(v18, v18)
-	VFMUL(v1, v18, v18)
-	VFCMGT(v18, v19, v18)
-	VBSL(v5, v17, v18)
-	VSHL(24, v18, v17)
-	VORR(v17, v16, v16)
-	FMOVS.P F16, 4(R1)
+	FMOVS.P 4(R4), F13
+	VFABS(v13, v14)
+	VFMUL(v9, v14, v14)
+	VFCMGT(v14, v7, v15)
+	VBSL(v7, v14, v15)
+	VFCMGT(v0, v15, v16)
+	VBSL(v0, v15, v16)
+	FMOVS.P 4(R8), F15
+	VMUL(v4, v15, v15)
+	VADD(v5, v15, v15)
+	VMUL(v6, v15, v15)
+	VUSHR(12, v15, v15)
+	VADD(v15, v16, v16)
+	VUSHR(20, v16, v16)
+	VSUB(v2, v16, v16)
+	VAND(v3, v13, v13)
+	VUSHR(24, v13, v13)
+	VORR(v13, v16, v13)
+	VSCVTF(v15, v15)
+	VFMUL(v1, v15, v15)
+	VFCMGT(v15, v14, v14)
+	VBSL(v8, v13, v14)
+	FMOVS.P 4(R5), F13
+	VFABS(v13, v15)
+	VFMUL(v10, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVS.P 4(R9), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v13, v13)
+	VUSHR(24, v13, v13)
+	VORR(v13, v17, v13)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v13, v15)
+	VSHL(8, v15, v13)
+	VORR(v13, v14, v13)
+	FMOVS.P 4(R6), F14
+	VFABS(v14, v15)
+	VFMUL(v11, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVS.P 4(R10), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v14, v14)
+	VUSHR(24, v14, v14)
+	VORR(v14, v17, v14)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v14, v15)
+	VSHL(16, v15, v14)
+	VORR(v14, v13, v13)
+	FMOVS.P 4(R7), F14
+	VFABS(v14, v15)
+	VFMUL(v12, v15, v15)
+	VFCMGT(v15, v7, v16)
+	VBSL(v7, v15, v16)
+	VFCMGT(v0, v16, v17)
+	VBSL(v0, v16, v17)
+	FMOVS.P 4(R11), F16
+	VMUL(v4, v16, v16)
+	VADD(v5, v16, v16)
+	VMUL(v6, v16, v16)
+	VUSHR(12, v16, v16)
+	VADD(v16, v17, v17)
+	VUSHR(20, v17, v17)
+	VSUB(v2, v17, v17)
+	VAND(v3, v14, v14)
+	VUSHR(24, v14, v14)
+	VORR(v14, v17, v14)
+	VSCVTF(v16, v16)
+	VFMUL(v1, v16, v16)
+	VFCMGT(v16, v15, v15)
+	VBSL(v8, v14, v15)
+	VSHL(24, v15, v14)
+	VORR(v14, v13, v13)
+	FMOVS.P F13, 4(R1)
 	SUBS $1, R0, R0
 	BGE single
 
 singleend:
-	ADD $144, R2, R2
+	ADD $216, R2, R2
 	CMP R3, R2
 	BLT entry
 
@@ -28872,142 +30343,108 @@ DATA constantsOfQuantizeBF16<>+0(SB)/8, $0x7f7f00007f7f0000
 DATA constantsOfQuantizeBF16<>+8(SB)/8, $0x7f7f00007f7f0000
 DATA constantsOfQuantizeBF16<>+16(SB)/8, $0x0040000000400000
 DATA constantsOfQuantizeBF16<>+24(SB)/8, $0x0040000000400000
-DATA constantsOfQuantizeBF16<>+32(SB)/8, $0x85ebca6b85ebca6b
-DATA constantsOfQuantizeBF16<>+40(SB)/8, $0x85ebca6b85ebca6b
-DATA constantsOfQuantizeBF16<>+48(SB)/8, $0xc2b2ae35c2b2ae35
-DATA constantsOfQuantizeBF16<>+56(SB)/8, $0xc2b2ae35c2b2ae35
-DATA constantsOfQuantizeBF16<>+64(SB)/8, $0x0000ffff0000ffff
-DATA constantsOfQuantizeBF16<>+72(SB)/8, $0x0000ffff0000ffff
-GLOBL constantsOfQuantizeBF16<>(SB), RODATA|NOPTR, $80
+GLOBL constantsOfQuantizeBF16<>(SB), RODATA|NOPTR, $32
 
-//	h = hash(index + base, key), of which each element has 16 bits, u
-//	h0 and h1 ← the upper halves of the bits of e0 + u and e1 + u
+//	u = the upper half of (h·factor + add)·part
+//	q ← the upper half of the bits of x + u
 //
-// func QuantizeBF16(h0, h1 []fallback.BF16, e0, e1, index []float32, c *[2]float32)
+// func QuantizeBF16(q []fallback.BF16, x, h []float32, c *[3]float32)
 // Requires: ASIMD
-TEXT ·QuantizeBF16(SB), NOSPLIT, $0-128
+TEXT ·QuantizeBF16(SB), NOSPLIT, $0-80
 	MOVD $constantsOfQuantizeBF16<>(SB), R0
-	MOVD c+120(FP), R1
-	MOVD h0_len+8(FP), R2
-	MOVD h0_base+0(FP), R3
-	MOVD h1_base+24(FP), R4
-	MOVD e0_base+48(FP), R5
-	MOVD e1_base+72(FP), R6
-	MOVD index_base+96(FP), R7
-	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVS 0(R1), F2
+	MOVD c+72(FP), R1
+	MOVD q_len+8(FP), R2
+	MOVD q_base+0(FP), R3
+	MOVD x_base+24(FP), R4
+	MOVD h_base+48(FP), R5
+	FMOVS 0(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 4(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVQ 32(R0), F4
-	FMOVQ 48(R0), F5
-	FMOVQ 64(R0), F6
-	SUBS $8, R2, R2
+	FMOVQ 0(R0), F3
+	FMOVQ 16(R0), F4
+	SUBS $16, R2, R2
 	BLT mainend
 
 main:
-	FLDPQ.P 32(R5), (F7, F8)
-	FLDPQ.P 32(R7), (F9, F10)
-	VADD(v2, v9, v9)
-	VADD(v2, v10, v10)
-	VUSHR(16, v9, v11)
-	VUSHR(16, v10, v12)
-	VEOR(v11, v9, v9)
-	VEOR(v12, v10, v10)
-	VMUL(v4, v9, v9)
-	VMUL(v4, v10, v10)
-	VEOR(v3, v9, v9)
-	VEOR(v3, v10, v10)
-	VUSHR(13, v9, v11)
-	VUSHR(13, v10, v12)
-	VEOR(v11, v9, v9)
-	VEOR(v12, v10, v10)
-	VMUL(v5, v9, v9)
-	VMUL(v5, v10, v10)
-	VUSHR(16, v9, v11)
-	VUSHR(16, v10, v12)
-	VEOR(v11, v9, v9)
-	VEOR(v12, v10, v10)
-	VUSHR(16, v9, v11)
-	VUSHR(16, v10, v12)
-	VADD(v11, v7, v11)
-	VADD(v12, v8, v12)
-	VFABS(v7, v13)
-	VFABS(v8, v14)
-	VFCMGE(v13, v0, v13)
-	VFCMGE(v14, v0, v14)
-	VBSL(v7, v11, v13)
-	VBSL(v8, v12, v14)
-	VORR(v1, v7, v11)
-	VORR(v1, v8, v12)
-	VFCMEQ(v7, v7, v7)
-	VFCMEQ(v8, v8, v8)
-	VBSL(v11, v13, v7)
-	VBSL(v12, v14, v8)
-	VUZP2(v8, v7, v7)
-	FMOVQ.P F7, 16(R3)
-	FLDPQ.P 32(R6), (F7, F8)
-	VAND(v6, v9, v9)
-	VAND(v6, v10, v10)
-	VADD(v9, v7, v9)
-	VADD(v10, v8, v10)
-	VFABS(v7, v11)
-	VFABS(v8, v12)
-	VFCMGE(v11, v0, v11)
-	VFCMGE(v12, v0, v12)
-	VBSL(v7, v9, v11)
-	VBSL(v8, v10, v12)
-	VORR(v1, v7, v9)
-	VORR(v1, v8, v10)
-	VFCMEQ(v7, v7, v7)
-	VFCMEQ(v8, v8, v8)
-	VBSL(v9, v11, v7)
-	VBSL(v10, v12, v8)
-	VUZP2(v8, v7, v7)
-	FMOVQ.P F7, 16(R4)
-	SUBS $8, R2, R2
+	FLDPQ.P 64(R4), (F5, F6)
+	FLDPQ.P 64(R5), (F7, F8)
+	VMUL(v0, v7, v7)
+	VMUL(v0, v8, v8)
+	VADD(v1, v7, v7)
+	VADD(v1, v8, v8)
+	VMUL(v2, v7, v7)
+	VMUL(v2, v8, v8)
+	VUSHR(16, v7, v7)
+	VUSHR(16, v8, v8)
+	VADD(v7, v5, v7)
+	VADD(v8, v6, v8)
+	VFABS(v5, v9)
+	VFABS(v6, v10)
+	VFCMGE(v9, v3, v9)
+	VFCMGE(v10, v3, v10)
+	VBSL(v5, v7, v9)
+	VBSL(v6, v8, v10)
+	VORR(v4, v5, v7)
+	VORR(v4, v6, v8)
+	VFCMEQ(v5, v5, v5)
+	VFCMEQ(v6, v6, v6)
+	VBSL(v7, v9, v5)
+	VBSL(v8, v10, v6)
+	VUZP2(v6, v5, v5)
+	FMOVQ.P F5, 32(R3)
+	FLDPQ -32(R4), (F5, F6)
+	FLDPQ -32(R5), (F7, F8)
+	VMUL(v0, v7, v7)
+	VMUL(v0, v8, v8)
+	VADD(v1, v7, v7)
+	VADD(v1, v8, v8)
+	VMUL(v2, v7, v7)
+	VMUL(v2, v8, v8)
+	VUSHR(16, v7, v7)
+	VUSHR(16, v8, v8)
+	VADD(v7, v5, v7)
+	VADD(v8, v6, v8)
+	VFABS(v5, v9)
+	VFABS(v6, v10)
+	VFCMGE(v9, v3, v9)
+	VFCMGE(v10, v3, v10)
+	VBSL(v5, v7, v9)
+	VBSL(v6, v8, v10)
+	VORR(v4, v5, v7)
+	VORR(v4, v6, v8)
+	VFCMEQ(v5, v5, v5)
+	VFCMEQ(v6, v6, v6)
+	VBSL(v7, v9, v5)
+	VBSL(v8, v10, v6)
+	VUZP2(v6, v5, v5)
+	FMOVQ F5, -16(R3)
+	SUBS $16, R2, R2
 	BGE main
 
 mainend:
-	ADD $8, R2, R2
+	ADD $16, R2, R2
 	SUBS $4, R2, R2
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F7
-	FMOVQ.P 16(R7), F8
-	VADD(v2, v8, v8)
-	VUSHR(16, v8, v9)
-	VEOR(v9, v8, v8)
-	VMUL(v4, v8, v8)
-	VEOR(v3, v8, v8)
-	VUSHR(13, v8, v9)
-	VEOR(v9, v8, v8)
-	VMUL(v5, v8, v8)
-	VUSHR(16, v8, v9)
-	VEOR(v9, v8, v8)
-	VUSHR(16, v8, v9)
-	VADD(v9, v7, v9)
-	VFABS(v7, v10)
-	VFCMGE(v10, v0, v10)
-	VBSL(v7, v9, v10)
-	VORR(v1, v7, v9)
-	VFCMEQ(v7, v7, v7)
-	VBSL(v9, v10, v7)
-	VUZP2(v7, v7, v7)
-	FMOVD.P F7, 8(R3)
-	FMOVQ.P 16(R6), F7
-	VAND(v6, v8, v8)
-	VADD(v8, v7, v8)
-	VFABS(v7, v9)
-	VFCMGE(v9, v0, v9)
-	VBSL(v7, v8, v9)
-	VORR(v1, v7, v8)
-	VFCMEQ(v7, v7, v7)
-	VBSL(v8, v9, v7)
-	VUZP2(v7, v7, v7)
-	FMOVD.P F7, 8(R4)
+	FMOVQ.P 16(R4), F5
+	FMOVQ.P 16(R5), F6
+	VMUL(v0, v6, v6)
+	VADD(v1, v6, v6)
+	VMUL(v2, v6, v6)
+	VUSHR(16, v6, v6)
+	VADD(v6, v5, v6)
+	VFABS(v5, v7)
+	VFCMGE(v7, v3, v7)
+	VBSL(v5, v6, v7)
+	VORR(v4, v5, v6)
+	VFCMEQ(v5, v5, v5)
+	VBSL(v6, v7, v5)
+	VUZP2(v5, v5, v5)
+	FMOVD.P F5, 8(R3)
 	SUBS $4, R2, R2
 	BGE loop
 
@@ -29017,41 +30454,22 @@ loopend:
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F7
-	FMOVS.P 4(R7), F8
-	VADD(v2, v8, v8)
-	VUSHR(16, v8, v9)
-	VEOR(v9, v8, v8)
-	VMUL(v4, v8, v8)
-	VEOR(v3, v8, v8)
-	VUSHR(13, v8, v9)
-	VEOR(v9, v8, v8)
-	VMUL(v5, v8, v8)
-	VUSHR(16, v8, v9)
-	VEOR(v9, v8, v8)
-	VUSHR(16, v8, v9)
-	VADD(v9, v7, v9)
-	VFABS(v7, v10)
-	VFCMGE(v10, v0, v10)
-	VBSL(v7, v9, v10)
-	VORR(v1, v7, v9)
-	VFCMEQ(v7, v7, v7)
-	VBSL(v9, v10, v7)
-	FMOVS F7, R0
+	FMOVS.P 4(R4), F5
+	FMOVS.P 4(R5), F6
+	VMUL(v0, v6, v6)
+	VADD(v1, v6, v6)
+	VMUL(v2, v6, v6)
+	VUSHR(16, v6, v6)
+	VADD(v6, v5, v6)
+	VFABS(v5, v7)
+	VFCMGE(v7, v3, v7)
+	VBSL(v5, v6, v7)
+	VORR(v4, v5, v6)
+	VFCMEQ(v5, v5, v5)
+	VBSL(v6, v7, v5)
+	FMOVS F5, R0
 	LSR $16, R0, R0
 	MOVH.P R0, 2(R3)
-	FMOVS.P 4(R6), F7
-	VAND(v6, v8, v8)
-	VADD(v8, v7, v8)
-	VFABS(v7, v9)
-	VFCMGE(v9, v0, v9)
-	VBSL(v7, v8, v9)
-	VORR(v1, v7, v8)
-	VFCMEQ(v7, v7, v7)
-	VBSL(v8, v9, v7)
-	FMOVS F7, R0
-	LSR $16, R0, R0
-	MOVH.P R0, 2(R4)
 	SUBS $1, R2, R2
 	BGE single
 
