@@ -41,7 +41,7 @@ from ._loss import (
     soft_margin,
     squared_hinge,
 )
-from ._optimizer import Group, Optimizer, TypedState
+from ._optimizer import Group, Optimizer
 from ._row_loss import (
     categorical_hinge,
     cosine_embedding,

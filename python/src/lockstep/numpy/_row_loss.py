@@ -307,9 +307,7 @@ def _of_labels(
     return c.loss_of_rows(o, b, scale, pool)
 
 
-def _rows(
-    scores: Array, target: Any, weights: Array | None, grad: Array | None, each: Array | None
-) -> c.LossRows:
+def _rows(scores: Array, target: Any, weights: Array | None, grad: Array | None, each: Array | None) -> c.LossRows:
     """The rows of a call, whose target is classes if they are whole numbers."""
     if not isinstance(scores, np.ndarray) or scores.ndim != 2:
         raise ArgumentError(f"logits has the shape {np.shape(scores)}, want rows of classes")
