@@ -26,9 +26,9 @@ type function struct {
 var elementary = []function{
 	{"exp", exp, math.Exp, 0.8904, 0xfd7f7854eeb2b0b2},
 	{"expm1", expm1, math.Expm1, 0.7072, 0xf12ec48feb539208},
-	{"log", log, math.Log, 0.7106, 0x405697fead7461c0},
-	{"log1p", log1p, math.Log1p, 0.7114, 0x9ca47f8929e86fc3},
-	{"tanh", tanh, math.Tanh, 0.8341, 0x5999b7c52d4d72a},
+	{"log", log, math.Log, 0.6607, 0x405697fead7461c0},
+	{"log1p", log1p, math.Log1p, 0.6607, 0x9ca47f8929e86fc3},
+	{"tanh", tanh, math.Tanh, 0.9141, 0x5999b7c52d4d72a},
 	{"sigmoid", sigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, 0.7866, 0x21dab1dd82ce4bed},
 	{"softplus", softplus, func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }, 0.8029, 0x3a7d8d83ff373780},
 	{"cbrt", func(x float32) float32 { return cbrt(abs(x)) }, func(x float64) float64 { return math.Cbrt(math.Abs(x)) }, 0.74, 0x52c6b8d8e1115f0c},

@@ -8,8 +8,8 @@ import (
 // Which rules have a kernel for which types, beside that of float32, is said here alone. All
 // of them are for a gradient of BF16 with a copy of the parameters in BF16, and Adam has others
 // without a copy, on parameters in two halves and with both moments of BF16: where memory is crossed,
-// one loop over all buffers takes two thirds of the time of blocks. What has no line here goes block by
-// block, with the same bits.
+// one loop over all buffers is faster than blocks. What has no line here goes block by block, with the
+// same bits.
 //
 // No rule is asked but by a step with a gradient of another type, so that a program without
 // such steps links none of these kernels.

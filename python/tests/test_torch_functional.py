@@ -15,6 +15,7 @@ import torch
 import lockstep.torch.functional as ours
 from lockstep import ArgumentError
 from lockstep.torch import UnsupportedError
+from lockstep.torch._room import _SERVES, LEAST, empty_like
 
 theirs = torch.nn.functional
 SHAPE = (301, 17)  # more elements than a part
@@ -165,3 +166,40 @@ def test_what_is_refused() -> None:
     for call, message in arguments:
         with pytest.raises(ArgumentError, match=message):
             call()
+
+
+def test_memory_of_large_results() -> None:
+    """Memory is another's once nothing is in it, not before, and of what is much smaller never."""
+    large = torch.zeros(LEAST // 2)
+    first, second = empty_like(large), empty_like(large)
+    at = first.data_ptr()
+    assert (first.shape, first.dtype) == (large.shape, large.dtype)
+    assert abs(at - second.data_ptr()) >= 2 * LEAST
+    part = first[5:]
+    del first
+    part.fill_(3)
+    third = empty_like(large)
+    third.zero_()
+    assert third.data_ptr() != at
+    assert bool((part == 3).all())
+    if not _SERVES:
+        return
+    del part
+    again = empty_like(large)
+    assert again.data_ptr() == at
+    del again
+    half = empty_like(large[: LEAST // 4])
+    assert half.data_ptr() != at, "half of a mapping lies idle"
+
+
+def test_large_gradients() -> None:
+    """Gradients that a caller keeps stay as they are when others are made."""
+    y = torch.zeros(LEAST // 4)
+    kept = []
+    for k in range(3):
+        x = torch.full((LEAST // 4,), float(k), requires_grad=True)
+        ours.mse_loss(x, y, reduction="sum").backward()  # type: ignore[no-untyped-call]
+        kept.append(x.grad)
+    for k, grad in enumerate(kept):
+        assert grad is not None
+        assert bool((grad == 2 * k).all())
