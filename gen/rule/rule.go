@@ -342,15 +342,22 @@ func (r *Rule) Uniform(id int) bool {
 // Long reports whether a vector is work enough for an iteration of the kernel: a rule of
 // many operations, or with more sums than registers are there for. Beside operations the
 // lanes of one, 8 registers of AVX2 with what is added to them, count as ten, and so does a
-// buffer of another type than float32, which takes several instructions to move.
+// buffer of another type than float32, which takes several instructions to move. A product that is
+// fused with a sum counts as both.
 func (r *Rule) Long() bool {
-	typed := 0
+	typed, tasks := 0, r.Schedule()
+	operations := len(tasks)
+	for _, t := range tasks {
+		if op := r.Nodes[t.ID].Op; !t.IsEffect && (op == FMA || op == FNMA) {
+			operations++
+		}
+	}
 	for _, b := range r.Buffers {
 		if b.Type != F32 {
 			typed++
 		}
 	}
-	return len(r.Schedule())+10*(len(r.Reductions)+typed) > tune.LongBody || len(r.Reductions) > 1
+	return operations+10*(len(r.Reductions)+typed) > tune.LongBody || len(r.Reductions) > 1
 }
 
 // A Value is a node under construction.

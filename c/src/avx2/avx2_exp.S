@@ -88,159 +88,17 @@ L(word3efffffe):
 	leaq -48(%rcx), %rdx
 
 L(entry):
-	leaq 288(%rax), %rbx
-	cmpq %rdx, %rbx
-	jg L(near)
-	movq (%rbx), %rsi
-	prefetcht0 (%rsi)
-	prefetcht0 64(%rsi)
-	prefetcht0 128(%rsi)
-	prefetcht0 192(%rsi)
-	movq 24(%rbx), %rsi
-	prefetcht0 (%rsi)
-	prefetcht0 64(%rsi)
-	prefetcht0 128(%rsi)
-	prefetcht0 192(%rsi)
-
-L(near):
-	movq 8(%rax), %rbx
-	movq (%rax), %rsi
-	movq 24(%rax), %rdi
-	xorq %r8, %r8
-	movq %rbx, %r9
-	andq $-32, %r9
-	cmpq %r9, %r8
-	jge L(mainend)
-
-L(main):
-	vmaxps (%rdi, %r8, 4), %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmovups %ymm0, %ymm10
-	vfmadd231ps %ymm4, %ymm9, %ymm10
-	vsubps %ymm0, %ymm10, %ymm11
-	vmovups %ymm9, %ymm9
-	vfnmadd231ps %ymm5, %ymm11, %ymm9
-	vmovups %ymm9, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vmovups %ymm8, %ymm13
-	vfmadd231ps %ymm12, %ymm7, %ymm13
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vmulps %ymm12, %ymm12, %ymm12
-	vmulps %ymm12, %ymm13, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm6, %ymm9
-	vpsrld $0x01, %ymm10, %ymm11
-	vpslld $0x17, %ymm11, %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vpsubd %ymm11, %ymm10, %ymm10
-	vpslld $0x17, %ymm10, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, (%rsi, %r8, 4)
-	vmaxps 32(%rdi, %r8, 4), %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmovups %ymm0, %ymm10
-	vfmadd231ps %ymm4, %ymm9, %ymm10
-	vsubps %ymm0, %ymm10, %ymm11
-	vmovups %ymm9, %ymm9
-	vfnmadd231ps %ymm5, %ymm11, %ymm9
-	vmovups %ymm9, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vmovups %ymm8, %ymm13
-	vfmadd231ps %ymm12, %ymm7, %ymm13
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vmulps %ymm12, %ymm12, %ymm12
-	vmulps %ymm12, %ymm13, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm6, %ymm9
-	vpsrld $0x01, %ymm10, %ymm11
-	vpslld $0x17, %ymm11, %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vpsubd %ymm11, %ymm10, %ymm10
-	vpslld $0x17, %ymm10, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, 32(%rsi, %r8, 4)
-	vmaxps 64(%rdi, %r8, 4), %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmovups %ymm0, %ymm10
-	vfmadd231ps %ymm4, %ymm9, %ymm10
-	vsubps %ymm0, %ymm10, %ymm11
-	vmovups %ymm9, %ymm9
-	vfnmadd231ps %ymm5, %ymm11, %ymm9
-	vmovups %ymm9, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vmovups %ymm8, %ymm13
-	vfmadd231ps %ymm12, %ymm7, %ymm13
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vmulps %ymm12, %ymm12, %ymm12
-	vmulps %ymm12, %ymm13, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm6, %ymm9
-	vpsrld $0x01, %ymm10, %ymm11
-	vpslld $0x17, %ymm11, %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vpsubd %ymm11, %ymm10, %ymm10
-	vpslld $0x17, %ymm10, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, 64(%rsi, %r8, 4)
-	vmaxps 96(%rdi, %r8, 4), %ymm3, %ymm9
-	vminps %ymm9, %ymm2, %ymm9
-	vmovups %ymm0, %ymm10
-	vfmadd231ps %ymm4, %ymm9, %ymm10
-	vsubps %ymm0, %ymm10, %ymm11
-	vmovups %ymm9, %ymm9
-	vfnmadd231ps %ymm5, %ymm11, %ymm9
-	vmovups %ymm9, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vmovups %ymm8, %ymm13
-	vfmadd231ps %ymm12, %ymm7, %ymm13
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
-	vfmadd213ps %ymm14, %ymm12, %ymm13
-	vmulps %ymm12, %ymm12, %ymm12
-	vmulps %ymm12, %ymm13, %ymm12
-	vfnmadd231ps %ymm1, %ymm11, %ymm12
-	vaddps %ymm12, %ymm9, %ymm9
-	vaddps %ymm9, %ymm6, %ymm9
-	vpsrld $0x01, %ymm10, %ymm11
-	vpslld $0x17, %ymm11, %ymm12
-	vmulps %ymm12, %ymm9, %ymm9
-	vpsubd %ymm11, %ymm10, %ymm10
-	vpslld $0x17, %ymm10, %ymm10
-	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, 96(%rsi, %r8, 4)
-	addq $32, %r8
-	cmpq %r9, %r8
-	jl L(main)
-
-L(mainend):
-	movq %rbx, %r9
-	andq $-8, %r9
-	cmpq %r9, %r8
+	movq 8(%rax), %rdx
+	movq (%rax), %rbx
+	movq 24(%rax), %rsi
+	xorq %rdi, %rdi
+	movq %rdx, %r8
+	andq $-8, %r8
+	cmpq %r8, %rdi
 	jge L(loopend)
 
 L(loop):
-	vmaxps (%rdi, %r8, 4), %ymm3, %ymm9
+	vmaxps (%rsi, %rdi, 4), %ymm3, %ymm9
 	vminps %ymm9, %ymm2, %ymm9
 	vmovups %ymm0, %ymm10
 	vfmadd231ps %ymm4, %ymm9, %ymm10
@@ -268,18 +126,18 @@ L(loop):
 	vpsubd %ymm11, %ymm10, %ymm10
 	vpslld $0x17, %ymm10, %ymm10
 	vmulps %ymm10, %ymm9, %ymm9
-	vmovups %ymm9, (%rsi, %r8, 4)
-	addq $8, %r8
-	cmpq %r9, %r8
+	vmovups %ymm9, (%rbx, %rdi, 4)
+	addq $8, %rdi
+	cmpq %r8, %rdi
 	jl L(loop)
 
 L(loopend):
-	subq %r8, %rbx
+	subq %rdi, %rdx
 	je L(done)
-	vmovd %ebx, %xmm9
+	vmovd %edx, %xmm9
 	vpbroadcastd %xmm9, %ymm9
 	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
-	vmaskmovps (%rdi, %r8, 4), %ymm9, %ymm10
+	vmaskmovps (%rsi, %rdi, 4), %ymm9, %ymm10
 	vmaxps %ymm10, %ymm3, %ymm10
 	vminps %ymm10, %ymm2, %ymm10
 	vmovups %ymm0, %ymm11
@@ -308,7 +166,7 @@ L(loopend):
 	vpsubd %ymm12, %ymm11, %ymm11
 	vpslld $0x17, %ymm11, %ymm11
 	vmulps %ymm11, %ymm10, %ymm10
-	vmaskmovps %ymm10, %ymm9, (%rsi, %r8, 4)
+	vmaskmovps %ymm10, %ymm9, (%rbx, %rdi, 4)
 
 L(done):
 	addq $48, %rax

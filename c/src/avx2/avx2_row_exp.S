@@ -26,20 +26,20 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
+L(word4b40007f):
+	.long 0x4b40007f
+	.balign 4
+L(word35bfbe8e):
+	.long 0x35bfbe8e
+	.balign 4
 L(wordc2b00000):
 	.long 0xc2b00000
 	.balign 4
 L(word3fb8aa3b):
 	.long 0x3fb8aa3b
 	.balign 4
-L(word4b40007f):
-	.long 0x4b40007f
-	.balign 4
 L(word3f317200):
 	.long 0x3f317200
-	.balign 4
-L(word35bfbe8e):
-	.long 0x35bfbe8e
 	.balign 4
 L(word3ab50f6b):
 	.long 0x3ab50f6b
@@ -83,6 +83,14 @@ L(word3f800000):
 	movq 72(%rsi), %rsi
 	movq 320(%rsp), %rdi
 	movq 96(%rdi), %rdi
+	vbroadcastss L(word4b40007f)+0(%rip), %ymm0
+	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm1
+	vbroadcastss L(wordc2b00000)+0(%rip), %ymm2
+	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
+	vbroadcastss L(word3f317200)+0(%rip), %ymm4
+	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm5
+	vbroadcastss L(word3c091e90)+0(%rip), %ymm6
+	vbroadcastss L(word3d2aac83)+0(%rip), %ymm7
 	movq 320(%rsp), %rdi
 	movq 56(%rdi), %rdi
 	leaq 63(%rsp), %r8
@@ -94,311 +102,20 @@ L(word3f800000):
 	jg L(rows2end)
 
 L(rows2):
-	vbroadcastss (%rbx, %r9, 4), %ymm0
-	vbroadcastss 4(%rbx, %r9, 4), %ymm1
+	vbroadcastss (%rbx, %r9, 4), %ymm8
+	vbroadcastss 4(%rbx, %r9, 4), %ymm9
 	leaq (%rcx, %rax, 4), %r11
 	leaq (%rdx, %rax, 4), %r12
-	vxorps %ymm2, %ymm2, %ymm2
-	vmovups %ymm2, (%r8)
-	vmovups %ymm2, 32(%r8)
-	vmovups %ymm2, 64(%r8)
-	vmovups %ymm2, 96(%r8)
-	vmovups %ymm2, 128(%r8)
-	vmovups %ymm2, 160(%r8)
-	vmovups %ymm2, 192(%r8)
-	vmovups %ymm2, 224(%r8)
+	vxorps %ymm10, %ymm10, %ymm10
+	vmovups %ymm10, (%r8)
+	vmovups %ymm10, 32(%r8)
+	vmovups %ymm10, 64(%r8)
+	vmovups %ymm10, 96(%r8)
+	vmovups %ymm10, 128(%r8)
+	vmovups %ymm10, 160(%r8)
+	vmovups %ymm10, 192(%r8)
+	vmovups %ymm10, 224(%r8)
 	xorq %r13, %r13
-	movq %rax, %r14
-	andq $-32, %r14
-	cmpq %r14, %r13
-	jge L(rows2mainend)
-	vxorps %ymm2, %ymm2, %ymm2
-	vxorps %ymm3, %ymm3, %ymm3
-	vxorps %ymm4, %ymm4, %ymm4
-	vxorps %ymm5, %ymm5, %ymm5
-	vxorps %ymm6, %ymm6, %ymm6
-	vxorps %ymm7, %ymm7, %ymm7
-	vxorps %ymm8, %ymm8, %ymm8
-	vxorps %ymm9, %ymm9, %ymm9
-
-L(rows2main):
-	vmovups (%rdx, %r13, 4), %ymm10
-	vsubps %ymm0, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, (%rcx, %r13, 4)
-	vaddps %ymm10, %ymm2, %ymm2
-	vmovups (%r12, %r13, 4), %ymm10
-	vsubps %ymm1, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, (%r11, %r13, 4)
-	vaddps %ymm10, %ymm6, %ymm6
-	vmovups 32(%rdx, %r13, 4), %ymm10
-	vsubps %ymm0, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 32(%rcx, %r13, 4)
-	vaddps %ymm10, %ymm3, %ymm3
-	vmovups 32(%r12, %r13, 4), %ymm10
-	vsubps %ymm1, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 32(%r11, %r13, 4)
-	vaddps %ymm10, %ymm7, %ymm7
-	vmovups 64(%rdx, %r13, 4), %ymm10
-	vsubps %ymm0, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 64(%rcx, %r13, 4)
-	vaddps %ymm10, %ymm4, %ymm4
-	vmovups 64(%r12, %r13, 4), %ymm10
-	vsubps %ymm1, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 64(%r11, %r13, 4)
-	vaddps %ymm10, %ymm8, %ymm8
-	vmovups 96(%rdx, %r13, 4), %ymm10
-	vsubps %ymm0, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 96(%rcx, %r13, 4)
-	vaddps %ymm10, %ymm5, %ymm5
-	vmovups 96(%r12, %r13, 4), %ymm10
-	vsubps %ymm1, %ymm10, %ymm10
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm11
-	vmaxps %ymm10, %ymm11, %ymm10
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vfmadd213ps %ymm12, %ymm10, %ymm11
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm12
-	vsubps %ymm12, %ymm11, %ymm12
-	vbroadcastss L(word3f317200)+0(%rip), %ymm13
-	vfnmadd213ps %ymm10, %ymm12, %ymm13
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm10
-	vfnmadd213ps %ymm13, %ymm12, %ymm10
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm14
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
-	vfmadd213ps %ymm15, %ymm10, %ymm14
-	vmulps %ymm10, %ymm10, %ymm10
-	vmulps %ymm10, %ymm14, %ymm10
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm14
-	vfnmadd213ps %ymm10, %ymm12, %ymm14
-	vaddps %ymm14, %ymm13, %ymm10
-	vbroadcastss L(word3f800000)+0(%rip), %ymm12
-	vaddps %ymm10, %ymm12, %ymm10
-	vpslld $0x17, %ymm11, %ymm11
-	vmulps %ymm11, %ymm10, %ymm10
-	vmovups %ymm10, 96(%r11, %r13, 4)
-	vaddps %ymm10, %ymm9, %ymm9
-	addq $32, %r13
-	cmpq %r14, %r13
-	jl L(rows2main)
-	vmovups %ymm2, (%r8)
-	vmovups %ymm3, 32(%r8)
-	vmovups %ymm4, 64(%r8)
-	vmovups %ymm5, 96(%r8)
-	vmovups %ymm6, 128(%r8)
-	vmovups %ymm7, 160(%r8)
-	vmovups %ymm8, 192(%r8)
-	vmovups %ymm9, 224(%r8)
-
-L(rows2mainend):
 	movq %rax, %r14
 	andq $-8, %r14
 	cmpq %r14, %r13
@@ -407,76 +124,64 @@ L(rows2mainend):
 L(rows2loop):
 	movq %r13, %r15
 	andq $31, %r15
-	vmovups (%rdx, %r13, 4), %ymm2
-	vsubps %ymm0, %ymm2, %ymm2
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm3
-	vmaxps %ymm2, %ymm3, %ymm2
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vfmadd213ps %ymm4, %ymm2, %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vsubps %ymm4, %ymm3, %ymm4
-	vbroadcastss L(word3f317200)+0(%rip), %ymm5
-	vfnmadd213ps %ymm2, %ymm4, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm2
-	vfnmadd213ps %ymm5, %ymm4, %ymm2
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm6
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vmulps %ymm2, %ymm2, %ymm2
-	vmulps %ymm2, %ymm6, %ymm2
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
-	vfnmadd213ps %ymm2, %ymm4, %ymm6
-	vaddps %ymm6, %ymm5, %ymm2
-	vbroadcastss L(word3f800000)+0(%rip), %ymm4
-	vaddps %ymm2, %ymm4, %ymm2
-	vpslld $0x17, %ymm3, %ymm3
-	vmulps %ymm3, %ymm2, %ymm2
-	vmovups %ymm2, (%rcx, %r13, 4)
-	vmovups (%r8, %r15, 4), %ymm3
-	vaddps %ymm2, %ymm3, %ymm3
-	vmovups %ymm3, (%r8, %r15, 4)
-	vmovups (%r12, %r13, 4), %ymm2
-	vsubps %ymm1, %ymm2, %ymm2
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm3
-	vmaxps %ymm2, %ymm3, %ymm2
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vfmadd213ps %ymm4, %ymm2, %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vsubps %ymm4, %ymm3, %ymm4
-	vbroadcastss L(word3f317200)+0(%rip), %ymm5
-	vfnmadd213ps %ymm2, %ymm4, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm2
-	vfnmadd213ps %ymm5, %ymm4, %ymm2
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm6
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm2, %ymm6
-	vmulps %ymm2, %ymm2, %ymm2
-	vmulps %ymm2, %ymm6, %ymm2
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
-	vfnmadd213ps %ymm2, %ymm4, %ymm6
-	vaddps %ymm6, %ymm5, %ymm2
-	vbroadcastss L(word3f800000)+0(%rip), %ymm4
-	vaddps %ymm2, %ymm4, %ymm2
-	vpslld $0x17, %ymm3, %ymm3
-	vmulps %ymm3, %ymm2, %ymm2
-	vmovups %ymm2, (%r11, %r13, 4)
-	vmovups 128(%r8, %r15, 4), %ymm3
-	vaddps %ymm2, %ymm3, %ymm3
-	vmovups %ymm3, 128(%r8, %r15, 4)
+	vmovups (%rdx, %r13, 4), %ymm10
+	vsubps %ymm8, %ymm10, %ymm10
+	vmaxps %ymm10, %ymm2, %ymm10
+	vmovups %ymm0, %ymm11
+	vfmadd231ps %ymm3, %ymm10, %ymm11
+	vsubps %ymm0, %ymm11, %ymm12
+	vmovups %ymm10, %ymm10
+	vfnmadd231ps %ymm4, %ymm12, %ymm10
+	vmovups %ymm10, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vmovups %ymm6, %ymm14
+	vfmadd231ps %ymm13, %ymm5, %ymm14
+	vfmadd213ps %ymm7, %ymm13, %ymm14
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vaddps %ymm13, %ymm10, %ymm10
+	vbroadcastss L(word3f800000)+0(%rip), %ymm12
+	vaddps %ymm10, %ymm12, %ymm10
+	vpslld $0x17, %ymm11, %ymm11
+	vmulps %ymm11, %ymm10, %ymm10
+	vmovups %ymm10, (%rcx, %r13, 4)
+	vmovups (%r8, %r15, 4), %ymm11
+	vaddps %ymm10, %ymm11, %ymm11
+	vmovups %ymm11, (%r8, %r15, 4)
+	vmovups (%r12, %r13, 4), %ymm10
+	vsubps %ymm9, %ymm10, %ymm10
+	vmaxps %ymm10, %ymm2, %ymm10
+	vmovups %ymm0, %ymm11
+	vfmadd231ps %ymm3, %ymm10, %ymm11
+	vsubps %ymm0, %ymm11, %ymm12
+	vmovups %ymm10, %ymm10
+	vfnmadd231ps %ymm4, %ymm12, %ymm10
+	vmovups %ymm10, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vmovups %ymm6, %ymm14
+	vfmadd231ps %ymm13, %ymm5, %ymm14
+	vfmadd213ps %ymm7, %ymm13, %ymm14
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vaddps %ymm13, %ymm10, %ymm10
+	vbroadcastss L(word3f800000)+0(%rip), %ymm12
+	vaddps %ymm10, %ymm12, %ymm10
+	vpslld $0x17, %ymm11, %ymm11
+	vmulps %ymm11, %ymm10, %ymm10
+	vmovups %ymm10, (%r11, %r13, 4)
+	vmovups 128(%r8, %r15, 4), %ymm11
+	vaddps %ymm10, %ymm11, %ymm11
+	vmovups %ymm11, 128(%r8, %r15, 4)
 	addq $8, %r13
 	cmpq %r14, %r13
 	jl L(rows2loop)
@@ -485,109 +190,97 @@ L(rows2loopend):
 	movq %rax, %r14
 	subq %r13, %r14
 	je L(rows2done)
-	vmovd %r14d, %xmm2
-	vpbroadcastd %xmm2, %ymm2
-	vpcmpgtd L(lanes)+0(%rip), %ymm2, %ymm2
+	vmovd %r14d, %xmm10
+	vpbroadcastd %xmm10, %ymm10
+	vpcmpgtd L(lanes)+0(%rip), %ymm10, %ymm10
 	movq %r13, %r14
 	andq $31, %r14
-	vmaskmovps (%rdx, %r13, 4), %ymm2, %ymm3
-	vsubps %ymm0, %ymm3, %ymm0
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm3
-	vmaxps %ymm0, %ymm3, %ymm0
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vfmadd213ps %ymm4, %ymm0, %ymm3
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm4
-	vsubps %ymm4, %ymm3, %ymm4
-	vbroadcastss L(word3f317200)+0(%rip), %ymm5
-	vfnmadd213ps %ymm0, %ymm4, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm0
-	vfnmadd213ps %ymm5, %ymm4, %ymm0
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm6
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm0, %ymm6
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm0, %ymm6
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm0, %ymm6
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm0, %ymm6
-	vmulps %ymm0, %ymm0, %ymm0
-	vmulps %ymm0, %ymm6, %ymm0
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm6
-	vfnmadd213ps %ymm0, %ymm4, %ymm6
-	vaddps %ymm6, %ymm5, %ymm0
-	vbroadcastss L(word3f800000)+0(%rip), %ymm4
-	vaddps %ymm0, %ymm4, %ymm0
-	vpslld $0x17, %ymm3, %ymm3
-	vmulps %ymm3, %ymm0, %ymm0
-	vmaskmovps %ymm0, %ymm2, (%rcx, %r13, 4)
-	vandps %ymm2, %ymm0, %ymm0
-	vmovups (%r8, %r14, 4), %ymm3
-	vaddps %ymm0, %ymm3, %ymm3
-	vmovups %ymm3, (%r8, %r14, 4)
-	vmaskmovps (%r12, %r13, 4), %ymm2, %ymm0
-	vsubps %ymm1, %ymm0, %ymm0
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm1
-	vmaxps %ymm0, %ymm1, %ymm0
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm1
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vfmadd213ps %ymm3, %ymm0, %ymm1
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vsubps %ymm3, %ymm1, %ymm3
-	vbroadcastss L(word3f317200)+0(%rip), %ymm4
-	vfnmadd213ps %ymm0, %ymm3, %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm0
-	vfnmadd213ps %ymm4, %ymm3, %ymm0
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm5
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vmulps %ymm0, %ymm0, %ymm0
-	vmulps %ymm0, %ymm5, %ymm0
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm0, %ymm3, %ymm5
-	vaddps %ymm5, %ymm4, %ymm0
-	vbroadcastss L(word3f800000)+0(%rip), %ymm3
-	vaddps %ymm0, %ymm3, %ymm0
-	vpslld $0x17, %ymm1, %ymm1
-	vmulps %ymm1, %ymm0, %ymm0
-	vmaskmovps %ymm0, %ymm2, (%r11, %r13, 4)
-	vandps %ymm2, %ymm0, %ymm0
-	vmovups 128(%r8, %r14, 4), %ymm1
-	vaddps %ymm0, %ymm1, %ymm1
-	vmovups %ymm1, 128(%r8, %r14, 4)
+	vmaskmovps (%rdx, %r13, 4), %ymm10, %ymm11
+	vsubps %ymm8, %ymm11, %ymm8
+	vmaxps %ymm8, %ymm2, %ymm8
+	vmovups %ymm0, %ymm11
+	vfmadd231ps %ymm3, %ymm8, %ymm11
+	vsubps %ymm0, %ymm11, %ymm12
+	vmovups %ymm8, %ymm8
+	vfnmadd231ps %ymm4, %ymm12, %ymm8
+	vmovups %ymm8, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vmovups %ymm6, %ymm14
+	vfmadd231ps %ymm13, %ymm5, %ymm14
+	vfmadd213ps %ymm7, %ymm13, %ymm14
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm15
+	vfmadd213ps %ymm15, %ymm13, %ymm14
+	vmulps %ymm13, %ymm13, %ymm13
+	vmulps %ymm13, %ymm14, %ymm13
+	vfnmadd231ps %ymm1, %ymm12, %ymm13
+	vaddps %ymm13, %ymm8, %ymm8
+	vbroadcastss L(word3f800000)+0(%rip), %ymm12
+	vaddps %ymm8, %ymm12, %ymm8
+	vpslld $0x17, %ymm11, %ymm11
+	vmulps %ymm11, %ymm8, %ymm8
+	vmaskmovps %ymm8, %ymm10, (%rcx, %r13, 4)
+	vandps %ymm10, %ymm8, %ymm8
+	vmovups (%r8, %r14, 4), %ymm11
+	vaddps %ymm8, %ymm11, %ymm11
+	vmovups %ymm11, (%r8, %r14, 4)
+	vmaskmovps (%r12, %r13, 4), %ymm10, %ymm8
+	vsubps %ymm9, %ymm8, %ymm8
+	vmaxps %ymm8, %ymm2, %ymm8
+	vmovups %ymm0, %ymm9
+	vfmadd231ps %ymm3, %ymm8, %ymm9
+	vsubps %ymm0, %ymm9, %ymm11
+	vmovups %ymm8, %ymm8
+	vfnmadd231ps %ymm4, %ymm11, %ymm8
+	vmovups %ymm8, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm6, %ymm13
+	vfmadd231ps %ymm12, %ymm5, %ymm13
+	vfmadd213ps %ymm7, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm8, %ymm8
+	vbroadcastss L(word3f800000)+0(%rip), %ymm11
+	vaddps %ymm8, %ymm11, %ymm8
+	vpslld $0x17, %ymm9, %ymm9
+	vmulps %ymm9, %ymm8, %ymm8
+	vmaskmovps %ymm8, %ymm10, (%r11, %r13, 4)
+	vandps %ymm10, %ymm8, %ymm8
+	vmovups 128(%r8, %r14, 4), %ymm9
+	vaddps %ymm8, %ymm9, %ymm9
+	vmovups %ymm9, 128(%r8, %r14, 4)
 
 L(rows2done):
-	vmovups (%r8), %ymm0
-	vaddps 64(%r8), %ymm0, %ymm0
-	vmovups 32(%r8), %ymm1
-	vaddps 96(%r8), %ymm1, %ymm1
-	vaddps %ymm1, %ymm0, %ymm0
-	vextractf128 $0x01, %ymm0, %xmm1
-	vaddps %xmm1, %xmm0, %xmm1
-	vmovhlps %xmm1, %xmm1, %xmm0
-	vaddps %xmm0, %xmm1, %xmm1
-	vmovshdup %xmm1, %xmm0
-	vaddss %xmm0, %xmm1, %xmm1
-	vmovss %xmm1, (%rsi, %r9, 4)
-	vmovups 128(%r8), %ymm0
-	vaddps 192(%r8), %ymm0, %ymm0
-	vmovups 160(%r8), %ymm1
-	vaddps 224(%r8), %ymm1, %ymm1
-	vaddps %ymm1, %ymm0, %ymm0
-	vextractf128 $0x01, %ymm0, %xmm1
-	vaddps %xmm1, %xmm0, %xmm1
-	vmovhlps %xmm1, %xmm1, %xmm0
-	vaddps %xmm0, %xmm1, %xmm1
-	vmovshdup %xmm1, %xmm0
-	vaddss %xmm0, %xmm1, %xmm1
-	vmovss %xmm1, 4(%rsi, %r9, 4)
+	vmovups (%r8), %ymm8
+	vaddps 64(%r8), %ymm8, %ymm8
+	vmovups 32(%r8), %ymm9
+	vaddps 96(%r8), %ymm9, %ymm9
+	vaddps %ymm9, %ymm8, %ymm8
+	vextractf128 $0x01, %ymm8, %xmm9
+	vaddps %xmm9, %xmm8, %xmm9
+	vmovhlps %xmm9, %xmm9, %xmm8
+	vaddps %xmm8, %xmm9, %xmm9
+	vmovshdup %xmm9, %xmm8
+	vaddss %xmm8, %xmm9, %xmm9
+	vmovss %xmm9, (%rsi, %r9, 4)
+	vmovups 128(%r8), %ymm8
+	vaddps 192(%r8), %ymm8, %ymm8
+	vmovups 160(%r8), %ymm9
+	vaddps 224(%r8), %ymm9, %ymm9
+	vaddps %ymm9, %ymm8, %ymm8
+	vextractf128 $0x01, %ymm8, %xmm9
+	vaddps %xmm9, %xmm8, %xmm9
+	vmovhlps %xmm9, %xmm9, %xmm8
+	vaddps %xmm8, %xmm9, %xmm9
+	vmovshdup %xmm9, %xmm8
+	vaddss %xmm8, %xmm9, %xmm9
+	vmovss %xmm9, 4(%rsi, %r9, 4)
 	leaq (%r11, %rax, 4), %rcx
 	leaq (%r12, %rax, 4), %rdx
 	addq $2, %r9
@@ -600,164 +293,13 @@ L(rows2end):
 	jg L(rows1end)
 
 L(rows1):
-	vbroadcastss (%rbx, %r9, 4), %ymm0
-	vxorps %ymm1, %ymm1, %ymm1
-	vmovups %ymm1, (%r8)
-	vmovups %ymm1, 32(%r8)
-	vmovups %ymm1, 64(%r8)
-	vmovups %ymm1, 96(%r8)
+	vbroadcastss (%rbx, %r9, 4), %ymm8
+	vxorps %ymm9, %ymm9, %ymm9
+	vmovups %ymm9, (%r8)
+	vmovups %ymm9, 32(%r8)
+	vmovups %ymm9, 64(%r8)
+	vmovups %ymm9, 96(%r8)
 	xorq %r13, %r13
-	movq %rax, %r10
-	andq $-32, %r10
-	cmpq %r10, %r13
-	jge L(rows1mainend)
-	vxorps %ymm1, %ymm1, %ymm1
-	vxorps %ymm2, %ymm2, %ymm2
-	vxorps %ymm3, %ymm3, %ymm3
-	vxorps %ymm4, %ymm4, %ymm4
-
-L(rows1main):
-	vmovups (%rdx, %r13, 4), %ymm5
-	vsubps %ymm0, %ymm5, %ymm5
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm6
-	vmaxps %ymm5, %ymm6, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm5, %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vsubps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vfnmadd213ps %ymm5, %ymm7, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm8, %ymm7, %ymm5
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm9
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vfnmadd213ps %ymm5, %ymm7, %ymm9
-	vaddps %ymm9, %ymm8, %ymm5
-	vbroadcastss L(word3f800000)+0(%rip), %ymm7
-	vaddps %ymm5, %ymm7, %ymm5
-	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, (%rcx, %r13, 4)
-	vaddps %ymm5, %ymm1, %ymm1
-	vmovups 32(%rdx, %r13, 4), %ymm5
-	vsubps %ymm0, %ymm5, %ymm5
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm6
-	vmaxps %ymm5, %ymm6, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm5, %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vsubps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vfnmadd213ps %ymm5, %ymm7, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm8, %ymm7, %ymm5
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm9
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vfnmadd213ps %ymm5, %ymm7, %ymm9
-	vaddps %ymm9, %ymm8, %ymm5
-	vbroadcastss L(word3f800000)+0(%rip), %ymm7
-	vaddps %ymm5, %ymm7, %ymm5
-	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, 32(%rcx, %r13, 4)
-	vaddps %ymm5, %ymm2, %ymm2
-	vmovups 64(%rdx, %r13, 4), %ymm5
-	vsubps %ymm0, %ymm5, %ymm5
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm6
-	vmaxps %ymm5, %ymm6, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm5, %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vsubps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vfnmadd213ps %ymm5, %ymm7, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm8, %ymm7, %ymm5
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm9
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vfnmadd213ps %ymm5, %ymm7, %ymm9
-	vaddps %ymm9, %ymm8, %ymm5
-	vbroadcastss L(word3f800000)+0(%rip), %ymm7
-	vaddps %ymm5, %ymm7, %ymm5
-	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, 64(%rcx, %r13, 4)
-	vaddps %ymm5, %ymm3, %ymm3
-	vmovups 96(%rdx, %r13, 4), %ymm5
-	vsubps %ymm0, %ymm5, %ymm5
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm6
-	vmaxps %ymm5, %ymm6, %ymm5
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vfmadd213ps %ymm7, %ymm5, %ymm6
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm7
-	vsubps %ymm7, %ymm6, %ymm7
-	vbroadcastss L(word3f317200)+0(%rip), %ymm8
-	vfnmadd213ps %ymm5, %ymm7, %ymm8
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm8, %ymm7, %ymm5
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm9
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm10
-	vfmadd213ps %ymm10, %ymm5, %ymm9
-	vmulps %ymm5, %ymm5, %ymm5
-	vmulps %ymm5, %ymm9, %ymm5
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm9
-	vfnmadd213ps %ymm5, %ymm7, %ymm9
-	vaddps %ymm9, %ymm8, %ymm5
-	vbroadcastss L(word3f800000)+0(%rip), %ymm7
-	vaddps %ymm5, %ymm7, %ymm5
-	vpslld $0x17, %ymm6, %ymm6
-	vmulps %ymm6, %ymm5, %ymm5
-	vmovups %ymm5, 96(%rcx, %r13, 4)
-	vaddps %ymm5, %ymm4, %ymm4
-	addq $32, %r13
-	cmpq %r10, %r13
-	jl L(rows1main)
-	vmovups %ymm1, (%r8)
-	vmovups %ymm2, 32(%r8)
-	vmovups %ymm3, 64(%r8)
-	vmovups %ymm4, 96(%r8)
-
-L(rows1mainend):
 	movq %rax, %r10
 	andq $-8, %r10
 	cmpq %r10, %r13
@@ -766,41 +308,35 @@ L(rows1mainend):
 L(rows1loop):
 	movq %r13, %r11
 	andq $31, %r11
-	vmovups (%rdx, %r13, 4), %ymm1
-	vsubps %ymm0, %ymm1, %ymm1
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm2
-	vmaxps %ymm1, %ymm2, %ymm1
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm2
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vfmadd213ps %ymm3, %ymm1, %ymm2
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vsubps %ymm3, %ymm2, %ymm3
-	vbroadcastss L(word3f317200)+0(%rip), %ymm4
-	vfnmadd213ps %ymm1, %ymm3, %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm1
-	vfnmadd213ps %ymm4, %ymm3, %ymm1
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm5
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm1, %ymm5
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm1, %ymm5
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm1, %ymm5
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm1, %ymm5
-	vmulps %ymm1, %ymm1, %ymm1
-	vmulps %ymm1, %ymm5, %ymm1
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm1, %ymm3, %ymm5
-	vaddps %ymm5, %ymm4, %ymm1
-	vbroadcastss L(word3f800000)+0(%rip), %ymm3
-	vaddps %ymm1, %ymm3, %ymm1
-	vpslld $0x17, %ymm2, %ymm2
-	vmulps %ymm2, %ymm1, %ymm1
-	vmovups %ymm1, (%rcx, %r13, 4)
-	vmovups (%r8, %r11, 4), %ymm2
-	vaddps %ymm1, %ymm2, %ymm2
-	vmovups %ymm2, (%r8, %r11, 4)
+	vmovups (%rdx, %r13, 4), %ymm9
+	vsubps %ymm8, %ymm9, %ymm9
+	vmaxps %ymm9, %ymm2, %ymm9
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm3, %ymm9, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm9, %ymm9
+	vfnmadd231ps %ymm4, %ymm11, %ymm9
+	vmovups %ymm9, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm6, %ymm13
+	vfmadd231ps %ymm12, %ymm5, %ymm13
+	vfmadd213ps %ymm7, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm9, %ymm9
+	vbroadcastss L(word3f800000)+0(%rip), %ymm11
+	vaddps %ymm9, %ymm11, %ymm9
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm9, %ymm9
+	vmovups %ymm9, (%rcx, %r13, 4)
+	vmovups (%r8, %r11, 4), %ymm10
+	vaddps %ymm9, %ymm10, %ymm10
+	vmovups %ymm10, (%r8, %r11, 4)
 	addq $8, %r13
 	cmpq %r10, %r13
 	jl L(rows1loop)
@@ -809,61 +345,55 @@ L(rows1loopend):
 	movq %rax, %r10
 	subq %r13, %r10
 	je L(rows1done)
-	vmovd %r10d, %xmm1
-	vpbroadcastd %xmm1, %ymm1
-	vpcmpgtd L(lanes)+0(%rip), %ymm1, %ymm1
+	vmovd %r10d, %xmm9
+	vpbroadcastd %xmm9, %ymm9
+	vpcmpgtd L(lanes)+0(%rip), %ymm9, %ymm9
 	movq %r13, %r10
 	andq $31, %r10
-	vmaskmovps (%rdx, %r13, 4), %ymm1, %ymm2
-	vsubps %ymm0, %ymm2, %ymm0
-	vbroadcastss L(wordc2b00000)+0(%rip), %ymm2
-	vmaxps %ymm0, %ymm2, %ymm0
-	vbroadcastss L(word3fb8aa3b)+0(%rip), %ymm2
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vfmadd213ps %ymm3, %ymm0, %ymm2
-	vbroadcastss L(word4b40007f)+0(%rip), %ymm3
-	vsubps %ymm3, %ymm2, %ymm3
-	vbroadcastss L(word3f317200)+0(%rip), %ymm4
-	vfnmadd213ps %ymm0, %ymm3, %ymm4
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm0
-	vfnmadd213ps %ymm4, %ymm3, %ymm0
-	vbroadcastss L(word3ab50f6b)+0(%rip), %ymm5
-	vbroadcastss L(word3c091e90)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3d2aac83)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vbroadcastss L(word3efffffe)+0(%rip), %ymm6
-	vfmadd213ps %ymm6, %ymm0, %ymm5
-	vmulps %ymm0, %ymm0, %ymm0
-	vmulps %ymm0, %ymm5, %ymm0
-	vbroadcastss L(word35bfbe8e)+0(%rip), %ymm5
-	vfnmadd213ps %ymm0, %ymm3, %ymm5
-	vaddps %ymm5, %ymm4, %ymm0
-	vbroadcastss L(word3f800000)+0(%rip), %ymm3
-	vaddps %ymm0, %ymm3, %ymm0
-	vpslld $0x17, %ymm2, %ymm2
-	vmulps %ymm2, %ymm0, %ymm0
-	vmaskmovps %ymm0, %ymm1, (%rcx, %r13, 4)
-	vandps %ymm1, %ymm0, %ymm0
-	vmovups (%r8, %r10, 4), %ymm1
-	vaddps %ymm0, %ymm1, %ymm1
-	vmovups %ymm1, (%r8, %r10, 4)
+	vmaskmovps (%rdx, %r13, 4), %ymm9, %ymm10
+	vsubps %ymm8, %ymm10, %ymm8
+	vmaxps %ymm8, %ymm2, %ymm8
+	vmovups %ymm0, %ymm10
+	vfmadd231ps %ymm3, %ymm8, %ymm10
+	vsubps %ymm0, %ymm10, %ymm11
+	vmovups %ymm8, %ymm8
+	vfnmadd231ps %ymm4, %ymm11, %ymm8
+	vmovups %ymm8, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vmovups %ymm6, %ymm13
+	vfmadd231ps %ymm12, %ymm5, %ymm13
+	vfmadd213ps %ymm7, %ymm12, %ymm13
+	vbroadcastss L(word3e2aaa47)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vbroadcastss L(word3efffffe)+0(%rip), %ymm14
+	vfmadd213ps %ymm14, %ymm12, %ymm13
+	vmulps %ymm12, %ymm12, %ymm12
+	vmulps %ymm12, %ymm13, %ymm12
+	vfnmadd231ps %ymm1, %ymm11, %ymm12
+	vaddps %ymm12, %ymm8, %ymm8
+	vbroadcastss L(word3f800000)+0(%rip), %ymm11
+	vaddps %ymm8, %ymm11, %ymm8
+	vpslld $0x17, %ymm10, %ymm10
+	vmulps %ymm10, %ymm8, %ymm8
+	vmaskmovps %ymm8, %ymm9, (%rcx, %r13, 4)
+	vandps %ymm9, %ymm8, %ymm8
+	vmovups (%r8, %r10, 4), %ymm9
+	vaddps %ymm8, %ymm9, %ymm9
+	vmovups %ymm9, (%r8, %r10, 4)
 
 L(rows1done):
-	vmovups (%r8), %ymm0
-	vaddps 64(%r8), %ymm0, %ymm0
-	vmovups 32(%r8), %ymm1
-	vaddps 96(%r8), %ymm1, %ymm1
-	vaddps %ymm1, %ymm0, %ymm0
-	vextractf128 $0x01, %ymm0, %xmm1
-	vaddps %xmm1, %xmm0, %xmm1
-	vmovhlps %xmm1, %xmm1, %xmm0
-	vaddps %xmm0, %xmm1, %xmm1
-	vmovshdup %xmm1, %xmm0
-	vaddss %xmm0, %xmm1, %xmm1
-	vmovss %xmm1, (%rsi, %r9, 4)
+	vmovups (%r8), %ymm8
+	vaddps 64(%r8), %ymm8, %ymm8
+	vmovups 32(%r8), %ymm9
+	vaddps 96(%r8), %ymm9, %ymm9
+	vaddps %ymm9, %ymm8, %ymm8
+	vextractf128 $0x01, %ymm8, %xmm9
+	vaddps %xmm9, %xmm8, %xmm9
+	vmovhlps %xmm9, %xmm9, %xmm8
+	vaddps %xmm8, %xmm9, %xmm9
+	vmovshdup %xmm9, %xmm8
+	vaddss %xmm8, %xmm9, %xmm9
+	vmovss %xmm9, (%rsi, %r9, 4)
 	leaq (%rcx, %rax, 4), %rcx
 	leaq (%rdx, %rax, 4), %rdx
 	addq $1, %r9

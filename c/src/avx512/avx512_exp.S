@@ -81,147 +81,17 @@ L(word3efffffe):
 	leaq -48(%rcx), %rdx
 
 L(entry):
-	leaq 288(%rax), %rbx
-	cmpq %rdx, %rbx
-	jg L(near)
-	movq (%rbx), %rsi
-	prefetcht0 (%rsi)
-	prefetcht0 64(%rsi)
-	prefetcht0 128(%rsi)
-	prefetcht0 192(%rsi)
-	movq 24(%rbx), %rsi
-	prefetcht0 (%rsi)
-	prefetcht0 64(%rsi)
-	prefetcht0 128(%rsi)
-	prefetcht0 192(%rsi)
-
-L(near):
-	movq 8(%rax), %rbx
-	movq (%rax), %rsi
-	movq 24(%rax), %rdi
-	xorq %r8, %r8
-	movq %rbx, %r9
-	andq $-64, %r9
-	cmpq %r9, %r8
-	jge L(mainend)
-
-L(main):
-	vmaxps (%rdi, %r8, 4), %zmm3, %zmm12
-	vminps %zmm12, %zmm2, %zmm12
-	vmovups %zmm0, %zmm13
-	vfmadd231ps %zmm4, %zmm12, %zmm13
-	vsubps %zmm0, %zmm13, %zmm14
-	vmovups %zmm12, %zmm12
-	vfnmadd231ps %zmm5, %zmm14, %zmm12
-	vmovups %zmm12, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vmovups %zmm8, %zmm16
-	vfmadd231ps %zmm15, %zmm7, %zmm16
-	vfmadd213ps %zmm9, %zmm15, %zmm16
-	vfmadd213ps %zmm10, %zmm15, %zmm16
-	vfmadd213ps %zmm11, %zmm15, %zmm16
-	vmulps %zmm15, %zmm15, %zmm15
-	vmulps %zmm15, %zmm16, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vaddps %zmm15, %zmm12, %zmm12
-	vaddps %zmm12, %zmm6, %zmm12
-	vpsrld $0x01, %zmm13, %zmm14
-	vpslld $0x17, %zmm14, %zmm15
-	vmulps %zmm15, %zmm12, %zmm12
-	vpsubd %zmm14, %zmm13, %zmm13
-	vpslld $0x17, %zmm13, %zmm13
-	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, (%rsi, %r8, 4)
-	vmaxps 64(%rdi, %r8, 4), %zmm3, %zmm12
-	vminps %zmm12, %zmm2, %zmm12
-	vmovups %zmm0, %zmm13
-	vfmadd231ps %zmm4, %zmm12, %zmm13
-	vsubps %zmm0, %zmm13, %zmm14
-	vmovups %zmm12, %zmm12
-	vfnmadd231ps %zmm5, %zmm14, %zmm12
-	vmovups %zmm12, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vmovups %zmm8, %zmm16
-	vfmadd231ps %zmm15, %zmm7, %zmm16
-	vfmadd213ps %zmm9, %zmm15, %zmm16
-	vfmadd213ps %zmm10, %zmm15, %zmm16
-	vfmadd213ps %zmm11, %zmm15, %zmm16
-	vmulps %zmm15, %zmm15, %zmm15
-	vmulps %zmm15, %zmm16, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vaddps %zmm15, %zmm12, %zmm12
-	vaddps %zmm12, %zmm6, %zmm12
-	vpsrld $0x01, %zmm13, %zmm14
-	vpslld $0x17, %zmm14, %zmm15
-	vmulps %zmm15, %zmm12, %zmm12
-	vpsubd %zmm14, %zmm13, %zmm13
-	vpslld $0x17, %zmm13, %zmm13
-	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 64(%rsi, %r8, 4)
-	vmaxps 128(%rdi, %r8, 4), %zmm3, %zmm12
-	vminps %zmm12, %zmm2, %zmm12
-	vmovups %zmm0, %zmm13
-	vfmadd231ps %zmm4, %zmm12, %zmm13
-	vsubps %zmm0, %zmm13, %zmm14
-	vmovups %zmm12, %zmm12
-	vfnmadd231ps %zmm5, %zmm14, %zmm12
-	vmovups %zmm12, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vmovups %zmm8, %zmm16
-	vfmadd231ps %zmm15, %zmm7, %zmm16
-	vfmadd213ps %zmm9, %zmm15, %zmm16
-	vfmadd213ps %zmm10, %zmm15, %zmm16
-	vfmadd213ps %zmm11, %zmm15, %zmm16
-	vmulps %zmm15, %zmm15, %zmm15
-	vmulps %zmm15, %zmm16, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vaddps %zmm15, %zmm12, %zmm12
-	vaddps %zmm12, %zmm6, %zmm12
-	vpsrld $0x01, %zmm13, %zmm14
-	vpslld $0x17, %zmm14, %zmm15
-	vmulps %zmm15, %zmm12, %zmm12
-	vpsubd %zmm14, %zmm13, %zmm13
-	vpslld $0x17, %zmm13, %zmm13
-	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 128(%rsi, %r8, 4)
-	vmaxps 192(%rdi, %r8, 4), %zmm3, %zmm12
-	vminps %zmm12, %zmm2, %zmm12
-	vmovups %zmm0, %zmm13
-	vfmadd231ps %zmm4, %zmm12, %zmm13
-	vsubps %zmm0, %zmm13, %zmm14
-	vmovups %zmm12, %zmm12
-	vfnmadd231ps %zmm5, %zmm14, %zmm12
-	vmovups %zmm12, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vmovups %zmm8, %zmm16
-	vfmadd231ps %zmm15, %zmm7, %zmm16
-	vfmadd213ps %zmm9, %zmm15, %zmm16
-	vfmadd213ps %zmm10, %zmm15, %zmm16
-	vfmadd213ps %zmm11, %zmm15, %zmm16
-	vmulps %zmm15, %zmm15, %zmm15
-	vmulps %zmm15, %zmm16, %zmm15
-	vfnmadd231ps %zmm1, %zmm14, %zmm15
-	vaddps %zmm15, %zmm12, %zmm12
-	vaddps %zmm12, %zmm6, %zmm12
-	vpsrld $0x01, %zmm13, %zmm14
-	vpslld $0x17, %zmm14, %zmm15
-	vmulps %zmm15, %zmm12, %zmm12
-	vpsubd %zmm14, %zmm13, %zmm13
-	vpslld $0x17, %zmm13, %zmm13
-	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, 192(%rsi, %r8, 4)
-	addq $64, %r8
-	cmpq %r9, %r8
-	jl L(main)
-
-L(mainend):
-	movq %rbx, %r9
-	andq $-16, %r9
-	cmpq %r9, %r8
+	movq 8(%rax), %rdx
+	movq (%rax), %rbx
+	movq 24(%rax), %rsi
+	xorq %rdi, %rdi
+	movq %rdx, %r8
+	andq $-16, %r8
+	cmpq %r8, %rdi
 	jge L(loopend)
 
 L(loop):
-	vmaxps (%rdi, %r8, 4), %zmm3, %zmm12
+	vmaxps (%rsi, %rdi, 4), %zmm3, %zmm12
 	vminps %zmm12, %zmm2, %zmm12
 	vmovups %zmm0, %zmm13
 	vfmadd231ps %zmm4, %zmm12, %zmm13
@@ -246,18 +116,18 @@ L(loop):
 	vpsubd %zmm14, %zmm13, %zmm13
 	vpslld $0x17, %zmm13, %zmm13
 	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, (%rsi, %r8, 4)
-	addq $16, %r8
-	cmpq %r9, %r8
+	vmovups %zmm12, (%rbx, %rdi, 4)
+	addq $16, %rdi
+	cmpq %r8, %rdi
 	jl L(loop)
 
 L(loopend):
-	subq %r8, %rbx
+	subq %rdi, %rdx
 	je L(done)
-	movl $0x0000ffff, %r9d
-	bzhil %ebx, %r9d, %r9d
-	kmovw %r9d, %k1
-	vmovups (%rdi, %r8, 4), %zmm12{%k1}{z}
+	movl $0x0000ffff, %r8d
+	bzhil %edx, %r8d, %r8d
+	kmovw %r8d, %k1
+	vmovups (%rsi, %rdi, 4), %zmm12{%k1}{z}
 	vmaxps %zmm12, %zmm3, %zmm12
 	vminps %zmm12, %zmm2, %zmm12
 	vmovups %zmm0, %zmm13
@@ -283,7 +153,7 @@ L(loopend):
 	vpsubd %zmm14, %zmm13, %zmm13
 	vpslld $0x17, %zmm13, %zmm13
 	vmulps %zmm13, %zmm12, %zmm12
-	vmovups %zmm12, (%rsi, %r8, 4){%k1}
+	vmovups %zmm12, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

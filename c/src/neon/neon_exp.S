@@ -70,29 +70,14 @@ VECTORS:
 	sub x0, x2, #48
 
 L(entry):
-	add x3, x1, #288
-	cmp x3, x0
-	b.gt L(near)
-	ldr x4, [x3, #0]
-	prfm pldl1keep, [x4, #0]
-	prfm pldl1keep, [x4, #64]
-	prfm pldl1keep, [x4, #128]
-	prfm pldl1keep, [x4, #192]
-	ldr x4, [x3, #24]
-	prfm pldl1keep, [x4, #0]
-	prfm pldl1keep, [x4, #64]
-	prfm pldl1keep, [x4, #128]
-	prfm pldl1keep, [x4, #192]
-
-L(near):
-	ldr x3, [x1, #8]
-	ldr x4, [x1, #0]
-	ldr x5, [x1, #24]
-	subs x3, x3, #16
+	ldr x0, [x1, #8]
+	ldr x3, [x1, #0]
+	ldr x4, [x1, #24]
+	subs x0, x0, #8
 	b.lt L(mainend)
 
 L(main):
-	ldp q12, q13, [x5], #64
+	ldp q12, q13, [x4], #32
 	fcmgt v14.4s, v3.4s, v12.4s
 	bsl v14.16b, v3.16b, v12.16b
 	fcmgt v12.4s, v3.4s, v13.4s
@@ -151,77 +136,17 @@ L(main):
 	shl v15.4s, v15.4s, #23
 	fmul v12.4s, v13.4s, v12.4s
 	fmul v13.4s, v14.4s, v15.4s
-	stp q12, q13, [x4], #64
-	ldp q12, q13, [x5, #-32]
-	fcmgt v14.4s, v3.4s, v12.4s
-	bsl v14.16b, v3.16b, v12.16b
-	fcmgt v12.4s, v3.4s, v13.4s
-	bsl v12.16b, v3.16b, v13.16b
-	fcmgt v13.4s, v14.4s, v2.4s
-	bsl v13.16b, v2.16b, v14.16b
-	fcmgt v14.4s, v12.4s, v2.4s
-	bsl v14.16b, v2.16b, v12.16b
-	mov v12.16b, v0.16b
-	fmla v12.4s, v13.4s, v4.4s
-	mov v15.16b, v0.16b
-	fmla v15.4s, v14.4s, v4.4s
-	fsub v16.4s, v12.4s, v0.4s
-	fsub v17.4s, v15.4s, v0.4s
-	fmls v13.4s, v16.4s, v5.4s
-	fmls v14.4s, v17.4s, v5.4s
-	mov v18.16b, v13.16b
-	fmls v18.4s, v16.4s, v1.4s
-	mov v19.16b, v14.16b
-	fmls v19.4s, v17.4s, v1.4s
-	mov v20.16b, v8.16b
-	fmla v20.4s, v7.4s, v18.4s
-	mov v21.16b, v8.16b
-	fmla v21.4s, v7.4s, v19.4s
-	mov v22.16b, v9.16b
-	fmla v22.4s, v20.4s, v18.4s
-	mov v20.16b, v9.16b
-	fmla v20.4s, v21.4s, v19.4s
-	mov v21.16b, v10.16b
-	fmla v21.4s, v22.4s, v18.4s
-	mov v22.16b, v10.16b
-	fmla v22.4s, v20.4s, v19.4s
-	mov v20.16b, v11.16b
-	fmla v20.4s, v21.4s, v18.4s
-	mov v21.16b, v11.16b
-	fmla v21.4s, v22.4s, v19.4s
-	fmul v18.4s, v18.4s, v18.4s
-	fmul v19.4s, v19.4s, v19.4s
-	fmul v18.4s, v20.4s, v18.4s
-	fmul v19.4s, v21.4s, v19.4s
-	fmls v18.4s, v16.4s, v1.4s
-	fmls v19.4s, v17.4s, v1.4s
-	fadd v13.4s, v13.4s, v18.4s
-	fadd v14.4s, v14.4s, v19.4s
-	fadd v13.4s, v6.4s, v13.4s
-	fadd v14.4s, v6.4s, v14.4s
-	ushr v16.4s, v12.4s, #1
-	ushr v17.4s, v15.4s, #1
-	shl v18.4s, v16.4s, #23
-	shl v19.4s, v17.4s, #23
-	fmul v13.4s, v13.4s, v18.4s
-	fmul v14.4s, v14.4s, v19.4s
-	sub v12.4s, v12.4s, v16.4s
-	sub v15.4s, v15.4s, v17.4s
-	shl v12.4s, v12.4s, #23
-	shl v15.4s, v15.4s, #23
-	fmul v12.4s, v13.4s, v12.4s
-	fmul v13.4s, v14.4s, v15.4s
-	stp q12, q13, [x4, #-32]
-	subs x3, x3, #16
+	stp q12, q13, [x3], #32
+	subs x0, x0, #8
 	b.ge L(main)
 
 L(mainend):
-	add x3, x3, #16
-	subs x3, x3, #4
+	add x0, x0, #8
+	subs x0, x0, #4
 	b.lt L(loopend)
 
 L(loop):
-	ldr q12, [x5], #16
+	ldr q12, [x4], #16
 	fcmgt v13.4s, v3.4s, v12.4s
 	bsl v13.16b, v3.16b, v12.16b
 	fcmgt v12.4s, v13.4s, v2.4s
@@ -251,17 +176,17 @@ L(loop):
 	sub v13.4s, v13.4s, v14.4s
 	shl v13.4s, v13.4s, #23
 	fmul v12.4s, v12.4s, v13.4s
-	str q12, [x4], #16
-	subs x3, x3, #4
+	str q12, [x3], #16
+	subs x0, x0, #4
 	b.ge L(loop)
 
 L(loopend):
-	add x3, x3, #4
-	subs x3, x3, #1
+	add x0, x0, #4
+	subs x0, x0, #1
 	b.lt L(singleend)
 
 L(single):
-	ldr s12, [x5], #4
+	ldr s12, [x4], #4
 	fcmgt v13.4s, v3.4s, v12.4s
 	bsl v13.16b, v3.16b, v12.16b
 	fcmgt v12.4s, v13.4s, v2.4s
@@ -291,8 +216,8 @@ L(single):
 	sub v13.4s, v13.4s, v14.4s
 	shl v13.4s, v13.4s, #23
 	fmul v12.4s, v12.4s, v13.4s
-	str s12, [x4], #4
-	subs x3, x3, #1
+	str s12, [x3], #4
+	subs x0, x0, #1
 	b.ge L(single)
 
 L(singleend):

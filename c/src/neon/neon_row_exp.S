@@ -9,7 +9,7 @@
  * list     e, x, most, sum, w
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
+ * Saves: x19, x20, x21, x22, d8, d9, d10, d11, d12, d13, d14, d15, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -30,24 +30,30 @@ VECTORS:
 	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 
 	BEGIN(neon_row_exp)
-	sub sp, sp, #288
-	.cfi_def_cfa_offset 288
+	sub sp, sp, #704
+	.cfi_def_cfa_offset 704
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
-	stp d8, d9, [sp, #32]
-	stp d10, d11, [sp, #48]
-	stp d12, d13, [sp, #64]
-	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -256
-	.cfi_offset d9, -248
-	.cfi_offset d10, -240
-	.cfi_offset d11, -232
-	.cfi_offset d12, -224
-	.cfi_offset d13, -216
-	.cfi_offset d14, -208
-	.cfi_offset d15, -200
+	stp x19, x20, [sp, #32]
+	stp x21, x22, [sp, #48]
+	stp d8, d9, [sp, #64]
+	stp d10, d11, [sp, #80]
+	stp d12, d13, [sp, #96]
+	stp d14, d15, [sp, #112]
+	.cfi_offset x19, -672
+	.cfi_offset x20, -664
+	.cfi_offset x21, -656
+	.cfi_offset x22, -648
+	.cfi_offset d8, -640
+	.cfi_offset d9, -632
+	.cfi_offset d10, -624
+	.cfi_offset d11, -616
+	.cfi_offset d12, -608
+	.cfi_offset d13, -600
+	.cfi_offset d14, -592
+	.cfi_offset d15, -584
 	ADDRESS x0
-	add x1, sp, #96
+	add x1, sp, #128
 	add x1, x1, #63
 	and x1, x1, #-64
 	ldr x2, [sp, #0]
@@ -77,6 +83,636 @@ VECTORS:
 	ldr x0, [x0, #56]
 	add x1, x1, #0
 	mov x8, #0
+	mov x9, x0
+	sub x9, x9, #4
+	cmp x8, x9
+	b.gt L(rows4end)
+
+L(rows4):
+	add x10, x5, x8, lsl #2
+	ldr s11, [x10, #0]
+	dup v11.4s, v11.s[0]
+	add x10, x5, x8, lsl #2
+	ldr s12, [x10, #4]
+	dup v12.4s, v12.s[0]
+	add x10, x5, x8, lsl #2
+	ldr s13, [x10, #8]
+	dup v13.4s, v13.s[0]
+	add x10, x5, x8, lsl #2
+	ldr s14, [x10, #12]
+	dup v14.4s, v14.s[0]
+	add x10, x3, x2, lsl #2
+	add x11, x4, x2, lsl #2
+	add x12, x10, x2, lsl #2
+	add x13, x11, x2, lsl #2
+	add x14, x12, x2, lsl #2
+	add x15, x13, x2, lsl #2
+	eor v15.16b, v15.16b, v15.16b
+	stp q15, q15, [x1, #0]
+	stp q15, q15, [x1, #32]
+	stp q15, q15, [x1, #64]
+	stp q15, q15, [x1, #96]
+	stp q15, q15, [x1, #128]
+	stp q15, q15, [x1, #160]
+	stp q15, q15, [x1, #192]
+	stp q15, q15, [x1, #224]
+	stp q15, q15, [x1, #256]
+	stp q15, q15, [x1, #288]
+	stp q15, q15, [x1, #320]
+	stp q15, q15, [x1, #352]
+	stp q15, q15, [x1, #384]
+	stp q15, q15, [x1, #416]
+	stp q15, q15, [x1, #448]
+	stp q15, q15, [x1, #480]
+	mov x16, x2
+	mov x17, #0
+	mov x19, x7
+	mov x19, x14
+	mov x20, x15
+	subs x16, x16, #8
+	b.lt L(rows4mainend)
+
+L(rows4main):
+	ldp q15, q16, [x4], #32
+	fsub v15.4s, v15.4s, v11.4s
+	fsub v16.4s, v16.4s, v11.4s
+	fcmgt v17.4s, v2.4s, v15.4s
+	bsl v17.16b, v2.16b, v15.16b
+	fcmgt v15.4s, v2.4s, v16.4s
+	bsl v15.16b, v2.16b, v16.16b
+	mov v16.16b, v0.16b
+	fmla v16.4s, v17.4s, v3.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v3.4s
+	fsub v19.4s, v16.4s, v0.4s
+	fsub v20.4s, v18.4s, v0.4s
+	fmls v17.4s, v19.4s, v4.4s
+	fmls v15.4s, v20.4s, v4.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v19.4s, v1.4s
+	mov v22.16b, v15.16b
+	fmls v22.4s, v20.4s, v1.4s
+	mov v23.16b, v6.16b
+	fmla v23.4s, v5.4s, v21.4s
+	mov v24.16b, v6.16b
+	fmla v24.4s, v5.4s, v22.4s
+	mov v25.16b, v7.16b
+	fmla v25.4s, v23.4s, v21.4s
+	mov v23.16b, v7.16b
+	fmla v23.4s, v24.4s, v22.4s
+	mov v24.16b, v8.16b
+	fmla v24.4s, v25.4s, v21.4s
+	mov v25.16b, v8.16b
+	fmla v25.4s, v23.4s, v22.4s
+	mov v23.16b, v9.16b
+	fmla v23.4s, v24.4s, v21.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v25.4s, v22.4s
+	fmul v21.4s, v21.4s, v21.4s
+	fmul v22.4s, v22.4s, v22.4s
+	fmul v21.4s, v23.4s, v21.4s
+	fmul v22.4s, v24.4s, v22.4s
+	fmls v21.4s, v19.4s, v1.4s
+	fmls v22.4s, v20.4s, v1.4s
+	fadd v17.4s, v17.4s, v21.4s
+	fadd v15.4s, v15.4s, v22.4s
+	fadd v17.4s, v10.4s, v17.4s
+	fadd v15.4s, v10.4s, v15.4s
+	shl v16.4s, v16.4s, #23
+	shl v18.4s, v18.4s, #23
+	fmul v16.4s, v17.4s, v16.4s
+	fmul v15.4s, v15.4s, v18.4s
+	stp q16, q15, [x3], #32
+	add x21, x1, x17, lsl #2
+	ldr q17, [x21, #0]
+	fadd v17.4s, v17.4s, v16.4s
+	str q17, [x21, #0]
+	ldr q16, [x21, #16]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #16]
+	ldp q15, q16, [x11], #32
+	fsub v15.4s, v15.4s, v12.4s
+	fsub v16.4s, v16.4s, v12.4s
+	fcmgt v17.4s, v2.4s, v15.4s
+	bsl v17.16b, v2.16b, v15.16b
+	fcmgt v15.4s, v2.4s, v16.4s
+	bsl v15.16b, v2.16b, v16.16b
+	mov v16.16b, v0.16b
+	fmla v16.4s, v17.4s, v3.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v3.4s
+	fsub v19.4s, v16.4s, v0.4s
+	fsub v20.4s, v18.4s, v0.4s
+	fmls v17.4s, v19.4s, v4.4s
+	fmls v15.4s, v20.4s, v4.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v19.4s, v1.4s
+	mov v22.16b, v15.16b
+	fmls v22.4s, v20.4s, v1.4s
+	mov v23.16b, v6.16b
+	fmla v23.4s, v5.4s, v21.4s
+	mov v24.16b, v6.16b
+	fmla v24.4s, v5.4s, v22.4s
+	mov v25.16b, v7.16b
+	fmla v25.4s, v23.4s, v21.4s
+	mov v23.16b, v7.16b
+	fmla v23.4s, v24.4s, v22.4s
+	mov v24.16b, v8.16b
+	fmla v24.4s, v25.4s, v21.4s
+	mov v25.16b, v8.16b
+	fmla v25.4s, v23.4s, v22.4s
+	mov v23.16b, v9.16b
+	fmla v23.4s, v24.4s, v21.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v25.4s, v22.4s
+	fmul v21.4s, v21.4s, v21.4s
+	fmul v22.4s, v22.4s, v22.4s
+	fmul v21.4s, v23.4s, v21.4s
+	fmul v22.4s, v24.4s, v22.4s
+	fmls v21.4s, v19.4s, v1.4s
+	fmls v22.4s, v20.4s, v1.4s
+	fadd v17.4s, v17.4s, v21.4s
+	fadd v15.4s, v15.4s, v22.4s
+	fadd v17.4s, v10.4s, v17.4s
+	fadd v15.4s, v10.4s, v15.4s
+	shl v16.4s, v16.4s, #23
+	shl v18.4s, v18.4s, #23
+	fmul v16.4s, v17.4s, v16.4s
+	fmul v15.4s, v15.4s, v18.4s
+	stp q16, q15, [x10], #32
+	add x21, x1, x17, lsl #2
+	add x21, x21, #128
+	ldr q17, [x21, #0]
+	fadd v17.4s, v17.4s, v16.4s
+	str q17, [x21, #0]
+	ldr q16, [x21, #16]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #16]
+	ldp q15, q16, [x13], #32
+	fsub v15.4s, v15.4s, v13.4s
+	fsub v16.4s, v16.4s, v13.4s
+	fcmgt v17.4s, v2.4s, v15.4s
+	bsl v17.16b, v2.16b, v15.16b
+	fcmgt v15.4s, v2.4s, v16.4s
+	bsl v15.16b, v2.16b, v16.16b
+	mov v16.16b, v0.16b
+	fmla v16.4s, v17.4s, v3.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v3.4s
+	fsub v19.4s, v16.4s, v0.4s
+	fsub v20.4s, v18.4s, v0.4s
+	fmls v17.4s, v19.4s, v4.4s
+	fmls v15.4s, v20.4s, v4.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v19.4s, v1.4s
+	mov v22.16b, v15.16b
+	fmls v22.4s, v20.4s, v1.4s
+	mov v23.16b, v6.16b
+	fmla v23.4s, v5.4s, v21.4s
+	mov v24.16b, v6.16b
+	fmla v24.4s, v5.4s, v22.4s
+	mov v25.16b, v7.16b
+	fmla v25.4s, v23.4s, v21.4s
+	mov v23.16b, v7.16b
+	fmla v23.4s, v24.4s, v22.4s
+	mov v24.16b, v8.16b
+	fmla v24.4s, v25.4s, v21.4s
+	mov v25.16b, v8.16b
+	fmla v25.4s, v23.4s, v22.4s
+	mov v23.16b, v9.16b
+	fmla v23.4s, v24.4s, v21.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v25.4s, v22.4s
+	fmul v21.4s, v21.4s, v21.4s
+	fmul v22.4s, v22.4s, v22.4s
+	fmul v21.4s, v23.4s, v21.4s
+	fmul v22.4s, v24.4s, v22.4s
+	fmls v21.4s, v19.4s, v1.4s
+	fmls v22.4s, v20.4s, v1.4s
+	fadd v17.4s, v17.4s, v21.4s
+	fadd v15.4s, v15.4s, v22.4s
+	fadd v17.4s, v10.4s, v17.4s
+	fadd v15.4s, v10.4s, v15.4s
+	shl v16.4s, v16.4s, #23
+	shl v18.4s, v18.4s, #23
+	fmul v16.4s, v17.4s, v16.4s
+	fmul v15.4s, v15.4s, v18.4s
+	stp q16, q15, [x12], #32
+	add x21, x1, x17, lsl #2
+	add x21, x21, #256
+	ldr q17, [x21, #0]
+	fadd v17.4s, v17.4s, v16.4s
+	str q17, [x21, #0]
+	ldr q16, [x21, #16]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #16]
+	ldp q15, q16, [x20], #32
+	fsub v15.4s, v15.4s, v14.4s
+	fsub v16.4s, v16.4s, v14.4s
+	fcmgt v17.4s, v2.4s, v15.4s
+	bsl v17.16b, v2.16b, v15.16b
+	fcmgt v15.4s, v2.4s, v16.4s
+	bsl v15.16b, v2.16b, v16.16b
+	mov v16.16b, v0.16b
+	fmla v16.4s, v17.4s, v3.4s
+	mov v18.16b, v0.16b
+	fmla v18.4s, v15.4s, v3.4s
+	fsub v19.4s, v16.4s, v0.4s
+	fsub v20.4s, v18.4s, v0.4s
+	fmls v17.4s, v19.4s, v4.4s
+	fmls v15.4s, v20.4s, v4.4s
+	mov v21.16b, v17.16b
+	fmls v21.4s, v19.4s, v1.4s
+	mov v22.16b, v15.16b
+	fmls v22.4s, v20.4s, v1.4s
+	mov v23.16b, v6.16b
+	fmla v23.4s, v5.4s, v21.4s
+	mov v24.16b, v6.16b
+	fmla v24.4s, v5.4s, v22.4s
+	mov v25.16b, v7.16b
+	fmla v25.4s, v23.4s, v21.4s
+	mov v23.16b, v7.16b
+	fmla v23.4s, v24.4s, v22.4s
+	mov v24.16b, v8.16b
+	fmla v24.4s, v25.4s, v21.4s
+	mov v25.16b, v8.16b
+	fmla v25.4s, v23.4s, v22.4s
+	mov v23.16b, v9.16b
+	fmla v23.4s, v24.4s, v21.4s
+	mov v24.16b, v9.16b
+	fmla v24.4s, v25.4s, v22.4s
+	fmul v21.4s, v21.4s, v21.4s
+	fmul v22.4s, v22.4s, v22.4s
+	fmul v21.4s, v23.4s, v21.4s
+	fmul v22.4s, v24.4s, v22.4s
+	fmls v21.4s, v19.4s, v1.4s
+	fmls v22.4s, v20.4s, v1.4s
+	fadd v17.4s, v17.4s, v21.4s
+	fadd v15.4s, v15.4s, v22.4s
+	fadd v17.4s, v10.4s, v17.4s
+	fadd v15.4s, v10.4s, v15.4s
+	shl v16.4s, v16.4s, #23
+	shl v18.4s, v18.4s, #23
+	fmul v16.4s, v17.4s, v16.4s
+	fmul v15.4s, v15.4s, v18.4s
+	stp q16, q15, [x19], #32
+	add x21, x1, x17, lsl #2
+	add x21, x21, #384
+	ldr q17, [x21, #0]
+	fadd v17.4s, v17.4s, v16.4s
+	str q17, [x21, #0]
+	ldr q16, [x21, #16]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #16]
+	add x17, x17, #8
+	and x17, x17, #31
+	subs x16, x16, #8
+	b.ge L(rows4main)
+
+L(rows4mainend):
+	add x16, x16, #8
+	subs x16, x16, #4
+	b.lt L(rows4loopend)
+
+L(rows4loop):
+	ldr q15, [x4], #16
+	fsub v15.4s, v15.4s, v11.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str q15, [x3], #16
+	add x21, x1, x17, lsl #2
+	ldr q16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #0]
+	ldr q15, [x11], #16
+	fsub v15.4s, v15.4s, v12.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str q15, [x10], #16
+	add x21, x1, x17, lsl #2
+	add x21, x21, #128
+	ldr q16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #0]
+	ldr q15, [x13], #16
+	fsub v15.4s, v15.4s, v13.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str q15, [x12], #16
+	add x21, x1, x17, lsl #2
+	add x21, x21, #256
+	ldr q16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #0]
+	ldr q15, [x20], #16
+	fsub v15.4s, v15.4s, v14.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str q15, [x19], #16
+	add x21, x1, x17, lsl #2
+	add x21, x21, #384
+	ldr q16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str q16, [x21, #0]
+	add x17, x17, #4
+	and x17, x17, #31
+	subs x16, x16, #4
+	b.ge L(rows4loop)
+
+L(rows4loopend):
+	add x16, x16, #4
+	subs x16, x16, #1
+	b.lt L(rows4singleend)
+
+L(rows4single):
+	ldr s15, [x4], #4
+	fsub v15.4s, v15.4s, v11.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str s15, [x3], #4
+	add x21, x1, x17, lsl #2
+	ldr s16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str s16, [x21, #0]
+	ldr s15, [x11], #4
+	fsub v15.4s, v15.4s, v12.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str s15, [x10], #4
+	add x21, x1, x17, lsl #2
+	add x21, x21, #128
+	ldr s16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str s16, [x21, #0]
+	ldr s15, [x13], #4
+	fsub v15.4s, v15.4s, v13.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str s15, [x12], #4
+	add x21, x1, x17, lsl #2
+	add x21, x21, #256
+	ldr s16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str s16, [x21, #0]
+	ldr s15, [x20], #4
+	fsub v15.4s, v15.4s, v14.4s
+	fcmgt v16.4s, v2.4s, v15.4s
+	bsl v16.16b, v2.16b, v15.16b
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v3.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v16.4s, v17.4s, v4.4s
+	mov v18.16b, v16.16b
+	fmls v18.4s, v17.4s, v1.4s
+	mov v19.16b, v6.16b
+	fmla v19.4s, v5.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v19.4s, v18.4s
+	mov v19.16b, v8.16b
+	fmla v19.4s, v20.4s, v18.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v19.4s, v18.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmls v18.4s, v17.4s, v1.4s
+	fadd v16.4s, v16.4s, v18.4s
+	fadd v16.4s, v10.4s, v16.4s
+	shl v15.4s, v15.4s, #23
+	fmul v15.4s, v16.4s, v15.4s
+	str s15, [x19], #4
+	add x21, x1, x17, lsl #2
+	add x21, x21, #384
+	ldr s16, [x21, #0]
+	fadd v16.4s, v16.4s, v15.4s
+	str s16, [x21, #0]
+	add x17, x17, #1
+	and x17, x17, #31
+	subs x16, x16, #1
+	b.ge L(rows4single)
+
+L(rows4singleend):
+	ldp q11, q12, [x1, #0]
+	ldp q13, q14, [x1, #32]
+	ldp q15, q16, [x1, #64]
+	ldp q17, q18, [x1, #96]
+	fadd v11.4s, v11.4s, v15.4s
+	fadd v12.4s, v12.4s, v16.4s
+	fadd v13.4s, v13.4s, v17.4s
+	fadd v14.4s, v14.4s, v18.4s
+	fadd v11.4s, v11.4s, v13.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #8
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #4
+	fadd v11.4s, v11.4s, v12.4s
+	add x3, x6, x8, lsl #2
+	str s11, [x3, #0]
+	ldp q11, q12, [x1, #128]
+	ldp q13, q14, [x1, #160]
+	ldp q15, q16, [x1, #192]
+	ldp q17, q18, [x1, #224]
+	fadd v11.4s, v11.4s, v15.4s
+	fadd v12.4s, v12.4s, v16.4s
+	fadd v13.4s, v13.4s, v17.4s
+	fadd v14.4s, v14.4s, v18.4s
+	fadd v11.4s, v11.4s, v13.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #8
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #4
+	fadd v11.4s, v11.4s, v12.4s
+	add x3, x6, x8, lsl #2
+	str s11, [x3, #4]
+	ldp q11, q12, [x1, #256]
+	ldp q13, q14, [x1, #288]
+	ldp q15, q16, [x1, #320]
+	ldp q17, q18, [x1, #352]
+	fadd v11.4s, v11.4s, v15.4s
+	fadd v12.4s, v12.4s, v16.4s
+	fadd v13.4s, v13.4s, v17.4s
+	fadd v14.4s, v14.4s, v18.4s
+	fadd v11.4s, v11.4s, v13.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #8
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #4
+	fadd v11.4s, v11.4s, v12.4s
+	add x3, x6, x8, lsl #2
+	str s11, [x3, #8]
+	ldp q11, q12, [x1, #384]
+	ldp q13, q14, [x1, #416]
+	ldp q15, q16, [x1, #448]
+	ldp q17, q18, [x1, #480]
+	fadd v11.4s, v11.4s, v15.4s
+	fadd v12.4s, v12.4s, v16.4s
+	fadd v13.4s, v13.4s, v17.4s
+	fadd v14.4s, v14.4s, v18.4s
+	fadd v11.4s, v11.4s, v13.4s
+	fadd v12.4s, v12.4s, v14.4s
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #8
+	fadd v11.4s, v11.4s, v12.4s
+	ext v12.16b, v11.16b, v11.16b, #4
+	fadd v11.4s, v11.4s, v12.4s
+	add x3, x6, x8, lsl #2
+	str s11, [x3, #12]
+	add x3, x14, x2, lsl #2
+	add x4, x15, x2, lsl #2
+	add x8, x8, #4
+	cmp x8, x9
+	b.le L(rows4)
+
+L(rows4end):
 	sub x0, x0, #1
 	cmp x8, x0
 	b.gt L(rows1end)
@@ -95,235 +731,74 @@ L(rows1):
 	mov x11, x3
 	mov x12, x4
 	mov x13, x7
-	subs x9, x9, #32
+	subs x9, x9, #8
 	b.lt L(rows1mainend)
-	eor v12.16b, v12.16b, v12.16b
-	eor v13.16b, v13.16b, v13.16b
-	eor v14.16b, v14.16b, v14.16b
-	eor v15.16b, v15.16b, v15.16b
-	eor v16.16b, v16.16b, v16.16b
-	eor v17.16b, v17.16b, v17.16b
-	eor v18.16b, v18.16b, v18.16b
-	eor v19.16b, v19.16b, v19.16b
 
 L(rows1main):
-	ldp q20, q21, [x12], #128
-	fsub v20.4s, v20.4s, v11.4s
-	fsub v21.4s, v21.4s, v11.4s
-	fcmgt v22.4s, v2.4s, v20.4s
-	bsl v22.16b, v2.16b, v20.16b
-	fcmgt v20.4s, v2.4s, v21.4s
-	bsl v20.16b, v2.16b, v21.16b
-	mov v21.16b, v0.16b
-	fmla v21.4s, v22.4s, v3.4s
-	mov v23.16b, v0.16b
-	fmla v23.4s, v20.4s, v3.4s
-	fsub v24.4s, v21.4s, v0.4s
-	fsub v25.4s, v23.4s, v0.4s
-	fmls v22.4s, v24.4s, v4.4s
-	fmls v20.4s, v25.4s, v4.4s
-	mov v26.16b, v22.16b
-	fmls v26.4s, v24.4s, v1.4s
-	mov v27.16b, v20.16b
-	fmls v27.4s, v25.4s, v1.4s
-	mov v28.16b, v6.16b
-	fmla v28.4s, v5.4s, v26.4s
-	mov v29.16b, v6.16b
-	fmla v29.4s, v5.4s, v27.4s
-	mov v30.16b, v7.16b
-	fmla v30.4s, v28.4s, v26.4s
-	mov v28.16b, v7.16b
-	fmla v28.4s, v29.4s, v27.4s
-	mov v29.16b, v8.16b
-	fmla v29.4s, v30.4s, v26.4s
-	mov v30.16b, v8.16b
-	fmla v30.4s, v28.4s, v27.4s
-	mov v28.16b, v9.16b
-	fmla v28.4s, v29.4s, v26.4s
-	mov v29.16b, v9.16b
-	fmla v29.4s, v30.4s, v27.4s
-	fmul v26.4s, v26.4s, v26.4s
-	fmul v27.4s, v27.4s, v27.4s
-	fmul v26.4s, v28.4s, v26.4s
-	fmul v27.4s, v29.4s, v27.4s
-	fmls v26.4s, v24.4s, v1.4s
-	fmls v27.4s, v25.4s, v1.4s
-	fadd v22.4s, v22.4s, v26.4s
-	fadd v20.4s, v20.4s, v27.4s
-	fadd v22.4s, v10.4s, v22.4s
-	fadd v20.4s, v10.4s, v20.4s
-	shl v21.4s, v21.4s, #23
-	shl v23.4s, v23.4s, #23
-	fmul v21.4s, v22.4s, v21.4s
-	fmul v20.4s, v20.4s, v23.4s
-	stp q21, q20, [x11], #128
-	fadd v12.4s, v12.4s, v21.4s
-	fadd v13.4s, v13.4s, v20.4s
-	ldp q20, q21, [x12, #-96]
-	fsub v20.4s, v20.4s, v11.4s
-	fsub v21.4s, v21.4s, v11.4s
-	fcmgt v22.4s, v2.4s, v20.4s
-	bsl v22.16b, v2.16b, v20.16b
-	fcmgt v20.4s, v2.4s, v21.4s
-	bsl v20.16b, v2.16b, v21.16b
-	mov v21.16b, v0.16b
-	fmla v21.4s, v22.4s, v3.4s
-	mov v23.16b, v0.16b
-	fmla v23.4s, v20.4s, v3.4s
-	fsub v24.4s, v21.4s, v0.4s
-	fsub v25.4s, v23.4s, v0.4s
-	fmls v22.4s, v24.4s, v4.4s
-	fmls v20.4s, v25.4s, v4.4s
-	mov v26.16b, v22.16b
-	fmls v26.4s, v24.4s, v1.4s
-	mov v27.16b, v20.16b
-	fmls v27.4s, v25.4s, v1.4s
-	mov v28.16b, v6.16b
-	fmla v28.4s, v5.4s, v26.4s
-	mov v29.16b, v6.16b
-	fmla v29.4s, v5.4s, v27.4s
-	mov v30.16b, v7.16b
-	fmla v30.4s, v28.4s, v26.4s
-	mov v28.16b, v7.16b
-	fmla v28.4s, v29.4s, v27.4s
-	mov v29.16b, v8.16b
-	fmla v29.4s, v30.4s, v26.4s
-	mov v30.16b, v8.16b
-	fmla v30.4s, v28.4s, v27.4s
-	mov v28.16b, v9.16b
-	fmla v28.4s, v29.4s, v26.4s
-	mov v29.16b, v9.16b
-	fmla v29.4s, v30.4s, v27.4s
-	fmul v26.4s, v26.4s, v26.4s
-	fmul v27.4s, v27.4s, v27.4s
-	fmul v26.4s, v28.4s, v26.4s
-	fmul v27.4s, v29.4s, v27.4s
-	fmls v26.4s, v24.4s, v1.4s
-	fmls v27.4s, v25.4s, v1.4s
-	fadd v22.4s, v22.4s, v26.4s
-	fadd v20.4s, v20.4s, v27.4s
-	fadd v22.4s, v10.4s, v22.4s
-	fadd v20.4s, v10.4s, v20.4s
-	shl v21.4s, v21.4s, #23
-	shl v23.4s, v23.4s, #23
-	fmul v21.4s, v22.4s, v21.4s
-	fmul v20.4s, v20.4s, v23.4s
-	stp q21, q20, [x11, #-96]
-	fadd v14.4s, v14.4s, v21.4s
-	fadd v15.4s, v15.4s, v20.4s
-	ldp q20, q21, [x12, #-64]
-	fsub v20.4s, v20.4s, v11.4s
-	fsub v21.4s, v21.4s, v11.4s
-	fcmgt v22.4s, v2.4s, v20.4s
-	bsl v22.16b, v2.16b, v20.16b
-	fcmgt v20.4s, v2.4s, v21.4s
-	bsl v20.16b, v2.16b, v21.16b
-	mov v21.16b, v0.16b
-	fmla v21.4s, v22.4s, v3.4s
-	mov v23.16b, v0.16b
-	fmla v23.4s, v20.4s, v3.4s
-	fsub v24.4s, v21.4s, v0.4s
-	fsub v25.4s, v23.4s, v0.4s
-	fmls v22.4s, v24.4s, v4.4s
-	fmls v20.4s, v25.4s, v4.4s
-	mov v26.16b, v22.16b
-	fmls v26.4s, v24.4s, v1.4s
-	mov v27.16b, v20.16b
-	fmls v27.4s, v25.4s, v1.4s
-	mov v28.16b, v6.16b
-	fmla v28.4s, v5.4s, v26.4s
-	mov v29.16b, v6.16b
-	fmla v29.4s, v5.4s, v27.4s
-	mov v30.16b, v7.16b
-	fmla v30.4s, v28.4s, v26.4s
-	mov v28.16b, v7.16b
-	fmla v28.4s, v29.4s, v27.4s
-	mov v29.16b, v8.16b
-	fmla v29.4s, v30.4s, v26.4s
-	mov v30.16b, v8.16b
-	fmla v30.4s, v28.4s, v27.4s
-	mov v28.16b, v9.16b
-	fmla v28.4s, v29.4s, v26.4s
-	mov v29.16b, v9.16b
-	fmla v29.4s, v30.4s, v27.4s
-	fmul v26.4s, v26.4s, v26.4s
-	fmul v27.4s, v27.4s, v27.4s
-	fmul v26.4s, v28.4s, v26.4s
-	fmul v27.4s, v29.4s, v27.4s
-	fmls v26.4s, v24.4s, v1.4s
-	fmls v27.4s, v25.4s, v1.4s
-	fadd v22.4s, v22.4s, v26.4s
-	fadd v20.4s, v20.4s, v27.4s
-	fadd v22.4s, v10.4s, v22.4s
-	fadd v20.4s, v10.4s, v20.4s
-	shl v21.4s, v21.4s, #23
-	shl v23.4s, v23.4s, #23
-	fmul v21.4s, v22.4s, v21.4s
-	fmul v20.4s, v20.4s, v23.4s
-	stp q21, q20, [x11, #-64]
-	fadd v16.4s, v16.4s, v21.4s
-	fadd v17.4s, v17.4s, v20.4s
-	ldp q20, q21, [x12, #-32]
-	fsub v20.4s, v20.4s, v11.4s
-	fsub v21.4s, v21.4s, v11.4s
-	fcmgt v22.4s, v2.4s, v20.4s
-	bsl v22.16b, v2.16b, v20.16b
-	fcmgt v20.4s, v2.4s, v21.4s
-	bsl v20.16b, v2.16b, v21.16b
-	mov v21.16b, v0.16b
-	fmla v21.4s, v22.4s, v3.4s
-	mov v23.16b, v0.16b
-	fmla v23.4s, v20.4s, v3.4s
-	fsub v24.4s, v21.4s, v0.4s
-	fsub v25.4s, v23.4s, v0.4s
-	fmls v22.4s, v24.4s, v4.4s
-	fmls v20.4s, v25.4s, v4.4s
-	mov v26.16b, v22.16b
-	fmls v26.4s, v24.4s, v1.4s
-	mov v27.16b, v20.16b
-	fmls v27.4s, v25.4s, v1.4s
-	mov v28.16b, v6.16b
-	fmla v28.4s, v5.4s, v26.4s
-	mov v29.16b, v6.16b
-	fmla v29.4s, v5.4s, v27.4s
-	mov v30.16b, v7.16b
-	fmla v30.4s, v28.4s, v26.4s
-	mov v28.16b, v7.16b
-	fmla v28.4s, v29.4s, v27.4s
-	mov v29.16b, v8.16b
-	fmla v29.4s, v30.4s, v26.4s
-	mov v30.16b, v8.16b
-	fmla v30.4s, v28.4s, v27.4s
-	mov v28.16b, v9.16b
-	fmla v28.4s, v29.4s, v26.4s
-	mov v29.16b, v9.16b
-	fmla v29.4s, v30.4s, v27.4s
-	fmul v26.4s, v26.4s, v26.4s
-	fmul v27.4s, v27.4s, v27.4s
-	fmul v26.4s, v28.4s, v26.4s
-	fmul v27.4s, v29.4s, v27.4s
-	fmls v26.4s, v24.4s, v1.4s
-	fmls v27.4s, v25.4s, v1.4s
-	fadd v22.4s, v22.4s, v26.4s
-	fadd v20.4s, v20.4s, v27.4s
-	fadd v22.4s, v10.4s, v22.4s
-	fadd v20.4s, v10.4s, v20.4s
-	shl v21.4s, v21.4s, #23
-	shl v23.4s, v23.4s, #23
-	fmul v21.4s, v22.4s, v21.4s
-	fmul v20.4s, v20.4s, v23.4s
-	stp q21, q20, [x11, #-32]
-	fadd v18.4s, v18.4s, v21.4s
-	fadd v19.4s, v19.4s, v20.4s
-	subs x9, x9, #32
+	ldp q12, q13, [x12], #32
+	fsub v12.4s, v12.4s, v11.4s
+	fsub v13.4s, v13.4s, v11.4s
+	fcmgt v14.4s, v2.4s, v12.4s
+	bsl v14.16b, v2.16b, v12.16b
+	fcmgt v12.4s, v2.4s, v13.4s
+	bsl v12.16b, v2.16b, v13.16b
+	mov v13.16b, v0.16b
+	fmla v13.4s, v14.4s, v3.4s
+	mov v15.16b, v0.16b
+	fmla v15.4s, v12.4s, v3.4s
+	fsub v16.4s, v13.4s, v0.4s
+	fsub v17.4s, v15.4s, v0.4s
+	fmls v14.4s, v16.4s, v4.4s
+	fmls v12.4s, v17.4s, v4.4s
+	mov v18.16b, v14.16b
+	fmls v18.4s, v16.4s, v1.4s
+	mov v19.16b, v12.16b
+	fmls v19.4s, v17.4s, v1.4s
+	mov v20.16b, v6.16b
+	fmla v20.4s, v5.4s, v18.4s
+	mov v21.16b, v6.16b
+	fmla v21.4s, v5.4s, v19.4s
+	mov v22.16b, v7.16b
+	fmla v22.4s, v20.4s, v18.4s
+	mov v20.16b, v7.16b
+	fmla v20.4s, v21.4s, v19.4s
+	mov v21.16b, v8.16b
+	fmla v21.4s, v22.4s, v18.4s
+	mov v22.16b, v8.16b
+	fmla v22.4s, v20.4s, v19.4s
+	mov v20.16b, v9.16b
+	fmla v20.4s, v21.4s, v18.4s
+	mov v21.16b, v9.16b
+	fmla v21.4s, v22.4s, v19.4s
+	fmul v18.4s, v18.4s, v18.4s
+	fmul v19.4s, v19.4s, v19.4s
+	fmul v18.4s, v20.4s, v18.4s
+	fmul v19.4s, v21.4s, v19.4s
+	fmls v18.4s, v16.4s, v1.4s
+	fmls v19.4s, v17.4s, v1.4s
+	fadd v14.4s, v14.4s, v18.4s
+	fadd v12.4s, v12.4s, v19.4s
+	fadd v14.4s, v10.4s, v14.4s
+	fadd v12.4s, v10.4s, v12.4s
+	shl v13.4s, v13.4s, #23
+	shl v15.4s, v15.4s, #23
+	fmul v13.4s, v14.4s, v13.4s
+	fmul v12.4s, v12.4s, v15.4s
+	stp q13, q12, [x11], #32
+	add x13, x1, x10, lsl #2
+	ldr q14, [x13, #0]
+	fadd v14.4s, v14.4s, v13.4s
+	str q14, [x13, #0]
+	ldr q13, [x13, #16]
+	fadd v13.4s, v13.4s, v12.4s
+	str q13, [x13, #16]
+	add x10, x10, #8
+	and x10, x10, #31
+	subs x9, x9, #8
 	b.ge L(rows1main)
-	stp q12, q13, [x1, #0]
-	stp q14, q15, [x1, #32]
-	stp q16, q17, [x1, #64]
-	stp q18, q19, [x1, #96]
 
 L(rows1mainend):
-	add x9, x9, #32
+	add x9, x9, #8
 	subs x9, x9, #4
 	b.lt L(rows1loopend)
 
@@ -430,12 +905,18 @@ L(rows1singleend):
 
 L(rows1end):
 	.cfi_remember_state
-	ldp d8, d9, [sp, #32]
-	ldp d10, d11, [sp, #48]
-	ldp d12, d13, [sp, #64]
-	ldp d14, d15, [sp, #80]
-	add sp, sp, #288
+	ldp x19, x20, [sp, #32]
+	ldp x21, x22, [sp, #48]
+	ldp d8, d9, [sp, #64]
+	ldp d10, d11, [sp, #80]
+	ldp d12, d13, [sp, #96]
+	ldp d14, d15, [sp, #112]
+	add sp, sp, #704
 	.cfi_def_cfa_offset 0
+	.cfi_restore x19
+	.cfi_restore x20
+	.cfi_restore x21
+	.cfi_restore x22
 	.cfi_restore d8
 	.cfi_restore d9
 	.cfi_restore d10

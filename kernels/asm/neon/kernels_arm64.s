@@ -18375,29 +18375,14 @@ TEXT ·Exp(SB), NOSPLIT, $0-24
 	SUB $48, R2, R0
 
 entry:
-	ADD $288, R1, R3
-	CMP R0, R3
-	BGT near
-	MOVD 0(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-	MOVD 24(R3), R4
-	PRFM 0(R4), PLDL1KEEP
-	PRFM 64(R4), PLDL1KEEP
-	PRFM 128(R4), PLDL1KEEP
-	PRFM 192(R4), PLDL1KEEP
-
-near:
-	MOVD 8(R1), R3
-	MOVD 0(R1), R4
-	MOVD 24(R1), R5
-	SUBS $16, R3, R3
+	MOVD 8(R1), R0
+	MOVD 0(R1), R3
+	MOVD 24(R1), R4
+	SUBS $8, R0, R0
 	BLT mainend
 
 main:
-	FLDPQ.P 64(R5), (F12, F13)
+	FLDPQ.P 32(R4), (F12, F13)
 	VFCMGT(v12, v3, v14)
 	VBSL(v12, v3, v14)
 	VFCMGT(v13, v3, v12)
@@ -18456,77 +18441,17 @@ main:
 	VSHL(23, v15, v15)
 	VFMUL(v12, v13, v12)
 	VFMUL(v15, v14, v13)
-	FSTPQ.P (F12, F13), 64(R4)
-	FLDPQ -32(R5), (F12, F13)
-	VFCMGT(v12, v3, v14)
-	VBSL(v12, v3, v14)
-	VFCMGT(v13, v3, v12)
-	VBSL(v13, v3, v12)
-	VFCMGT(v2, v14, v13)
-	VBSL(v14, v2, v13)
-	VFCMGT(v2, v12, v14)
-	VBSL(v12, v2, v14)
-	VORR(v0, v0, v12)
-	VFMLA(v4, v13, v12)
-	VORR(v0, v0, v15)
-	VFMLA(v4, v14, v15)
-	VFSUB(v0, v12, v16)
-	VFSUB(v0, v15, v17)
-	VFMLS(v5, v16, v13)
-	VFMLS(v5, v17, v14)
-	VORR(v13, v13, v18)
-	VFMLS(v1, v16, v18)
-	VORR(v14, v14, v19)
-	VFMLS(v1, v17, v19)
-	VORR(v8, v8, v20)
-	VFMLA(v18, v7, v20)
-	VORR(v8, v8, v21)
-	VFMLA(v19, v7, v21)
-	VORR(v9, v9, v22)
-	VFMLA(v18, v20, v22)
-	VORR(v9, v9, v20)
-	VFMLA(v19, v21, v20)
-	VORR(v10, v10, v21)
-	VFMLA(v18, v22, v21)
-	VORR(v10, v10, v22)
-	VFMLA(v19, v20, v22)
-	VORR(v11, v11, v20)
-	VFMLA(v18, v21, v20)
-	VORR(v11, v11, v21)
-	VFMLA(v19, v22, v21)
-	VFMUL(v18, v18, v18)
-	VFMUL(v19, v19, v19)
-	VFMUL(v18, v20, v18)
-	VFMUL(v19, v21, v19)
-	VFMLS(v1, v16, v18)
-	VFMLS(v1, v17, v19)
-	VFADD(v18, v13, v13)
-	VFADD(v19, v14, v14)
-	VFADD(v13, v6, v13)
-	VFADD(v14, v6, v14)
-	VUSHR(1, v12, v16)
-	VUSHR(1, v15, v17)
-	VSHL(23, v16, v18)
-	VSHL(23, v17, v19)
-	VFMUL(v18, v13, v13)
-	VFMUL(v19, v14, v14)
-	VSUB(v16, v12, v12)
-	VSUB(v17, v15, v15)
-	VSHL(23, v12, v12)
-	VSHL(23, v15, v15)
-	VFMUL(v12, v13, v12)
-	VFMUL(v15, v14, v13)
-	FSTPQ (F12, F13), -32(R4)
-	SUBS $16, R3, R3
+	FSTPQ.P (F12, F13), 32(R3)
+	SUBS $8, R0, R0
 	BGE main
 
 mainend:
-	ADD $16, R3, R3
-	SUBS $4, R3, R3
+	ADD $8, R0, R0
+	SUBS $4, R0, R0
 	BLT loopend
 
 loop:
-	FMOVQ.P 16(R5), F12
+	FMOVQ.P 16(R4), F12
 	VFCMGT(v12, v3, v13)
 	VBSL(v12, v3, v13)
 	VFCMGT(v2, v13, v12)
@@ -18556,17 +18481,17 @@ loop:
 	VSUB(v14, v13, v13)
 	VSHL(23, v13, v13)
 	VFMUL(v13, v12, v12)
-	FMOVQ.P F12, 16(R4)
-	SUBS $4, R3, R3
+	FMOVQ.P F12, 16(R3)
+	SUBS $4, R0, R0
 	BGE loop
 
 loopend:
-	ADD $4, R3, R3
-	SUBS $1, R3, R3
+	ADD $4, R0, R0
+	SUBS $1, R0, R0
 	BLT singleend
 
 single:
-	FMOVS.P 4(R5), F12
+	FMOVS.P 4(R4), F12
 	VFCMGT(v12, v3, v13)
 	VBSL(v12, v3, v13)
 	VFCMGT(v2, v13, v12)
@@ -18596,8 +18521,8 @@ single:
 	VSUB(v14, v13, v13)
 	VSHL(23, v13, v13)
 	VFMUL(v13, v12, v12)
-	FMOVS.P F12, 4(R4)
-	SUBS $1, R3, R3
+	FMOVS.P F12, 4(R3)
+	SUBS $1, R0, R0
 	BGE single
 
 singleend:
@@ -33272,9 +33197,9 @@ GLOBL constantsOfRowExp<>(SB), RODATA|NOPTR, $176
 //
 // func RowExp(e, x, most, sum, w []float32)
 // Requires: ASIMD
-TEXT ·RowExp(SB), NOSPLIT, $192-120
+TEXT ·RowExp(SB), NOSPLIT, $576-120
 	MOVD $constantsOfRowExp<>(SB), R0
-	MOVD $locals-192(SP), R1
+	MOVD $locals-576(SP), R1
 	ADD $63, R1, R1
 	AND $-64, R1, R1
 	MOVD w_len+104(FP), R2
@@ -33297,6 +33222,636 @@ TEXT ·RowExp(SB), NOSPLIT, $192-120
 	MOVD most_len+56(FP), R0
 	ADD $0, R1, R1
 	MOVD $0, R8
+	MOVD R0, R9
+	SUB $4, R9, R9
+	CMP R9, R8
+	BGT rows4end
+
+rows4:
+	ADD R8<<2, R5, R10
+	FMOVS 0(R10), F11
+	VDUP V11.S[0], V11.S4
+	ADD R8<<2, R5, R10
+	FMOVS 4(R10), F12
+	VDUP V12.S[0], V12.S4
+	ADD R8<<2, R5, R10
+	FMOVS 8(R10), F13
+	VDUP V13.S[0], V13.S4
+	ADD R8<<2, R5, R10
+	FMOVS 12(R10), F14
+	VDUP V14.S[0], V14.S4
+	ADD R2<<2, R3, R10
+	ADD R2<<2, R4, R11
+	ADD R2<<2, R10, R12
+	ADD R2<<2, R11, R13
+	ADD R2<<2, R12, R14
+	ADD R2<<2, R13, R15
+	VEOR(v15, v15, v15)
+	FSTPQ (F15, F15), 0(R1)
+	FSTPQ (F15, F15), 32(R1)
+	FSTPQ (F15, F15), 64(R1)
+	FSTPQ (F15, F15), 96(R1)
+	FSTPQ (F15, F15), 128(R1)
+	FSTPQ (F15, F15), 160(R1)
+	FSTPQ (F15, F15), 192(R1)
+	FSTPQ (F15, F15), 224(R1)
+	FSTPQ (F15, F15), 256(R1)
+	FSTPQ (F15, F15), 288(R1)
+	FSTPQ (F15, F15), 320(R1)
+	FSTPQ (F15, F15), 352(R1)
+	FSTPQ (F15, F15), 384(R1)
+	FSTPQ (F15, F15), 416(R1)
+	FSTPQ (F15, F15), 448(R1)
+	FSTPQ (F15, F15), 480(R1)
+	MOVD R2, R16
+	MOVD $0, R17
+	MOVD R7, R19
+	MOVD R14, R19
+	MOVD R15, R20
+	SUBS $8, R16, R16
+	BLT rows4mainend
+
+rows4main:
+	FLDPQ.P 32(R4), (F15, F16)
+	VFSUB(v11, v15, v15)
+	VFSUB(v11, v16, v16)
+	VFCMGT(v15, v2, v17)
+	VBSL(v15, v2, v17)
+	VFCMGT(v16, v2, v15)
+	VBSL(v16, v2, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v3, v17, v16)
+	VORR(v0, v0, v18)
+	VFMLA(v3, v15, v18)
+	VFSUB(v0, v16, v19)
+	VFSUB(v0, v18, v20)
+	VFMLS(v4, v19, v17)
+	VFMLS(v4, v20, v15)
+	VORR(v17, v17, v21)
+	VFMLS(v1, v19, v21)
+	VORR(v15, v15, v22)
+	VFMLS(v1, v20, v22)
+	VORR(v6, v6, v23)
+	VFMLA(v21, v5, v23)
+	VORR(v6, v6, v24)
+	VFMLA(v22, v5, v24)
+	VORR(v7, v7, v25)
+	VFMLA(v21, v23, v25)
+	VORR(v7, v7, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v8, v8, v24)
+	VFMLA(v21, v25, v24)
+	VORR(v8, v8, v25)
+	VFMLA(v22, v23, v25)
+	VORR(v9, v9, v23)
+	VFMLA(v21, v24, v23)
+	VORR(v9, v9, v24)
+	VFMLA(v22, v25, v24)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFMUL(v21, v23, v21)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v19, v21)
+	VFMLS(v1, v20, v22)
+	VFADD(v21, v17, v17)
+	VFADD(v22, v15, v15)
+	VFADD(v17, v10, v17)
+	VFADD(v15, v10, v15)
+	VSHL(23, v16, v16)
+	VSHL(23, v18, v18)
+	VFMUL(v16, v17, v16)
+	VFMUL(v18, v15, v15)
+	FSTPQ.P (F16, F15), 32(R3)
+	ADD R17<<2, R1, R21
+	FMOVQ 0(R21), F17
+	VFADD(v16, v17, v17)
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R11), (F15, F16)
+	VFSUB(v12, v15, v15)
+	VFSUB(v12, v16, v16)
+	VFCMGT(v15, v2, v17)
+	VBSL(v15, v2, v17)
+	VFCMGT(v16, v2, v15)
+	VBSL(v16, v2, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v3, v17, v16)
+	VORR(v0, v0, v18)
+	VFMLA(v3, v15, v18)
+	VFSUB(v0, v16, v19)
+	VFSUB(v0, v18, v20)
+	VFMLS(v4, v19, v17)
+	VFMLS(v4, v20, v15)
+	VORR(v17, v17, v21)
+	VFMLS(v1, v19, v21)
+	VORR(v15, v15, v22)
+	VFMLS(v1, v20, v22)
+	VORR(v6, v6, v23)
+	VFMLA(v21, v5, v23)
+	VORR(v6, v6, v24)
+	VFMLA(v22, v5, v24)
+	VORR(v7, v7, v25)
+	VFMLA(v21, v23, v25)
+	VORR(v7, v7, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v8, v8, v24)
+	VFMLA(v21, v25, v24)
+	VORR(v8, v8, v25)
+	VFMLA(v22, v23, v25)
+	VORR(v9, v9, v23)
+	VFMLA(v21, v24, v23)
+	VORR(v9, v9, v24)
+	VFMLA(v22, v25, v24)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFMUL(v21, v23, v21)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v19, v21)
+	VFMLS(v1, v20, v22)
+	VFADD(v21, v17, v17)
+	VFADD(v22, v15, v15)
+	VFADD(v17, v10, v17)
+	VFADD(v15, v10, v15)
+	VSHL(23, v16, v16)
+	VSHL(23, v18, v18)
+	VFMUL(v16, v17, v16)
+	VFMUL(v18, v15, v15)
+	FSTPQ.P (F16, F15), 32(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVQ 0(R21), F17
+	VFADD(v16, v17, v17)
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R13), (F15, F16)
+	VFSUB(v13, v15, v15)
+	VFSUB(v13, v16, v16)
+	VFCMGT(v15, v2, v17)
+	VBSL(v15, v2, v17)
+	VFCMGT(v16, v2, v15)
+	VBSL(v16, v2, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v3, v17, v16)
+	VORR(v0, v0, v18)
+	VFMLA(v3, v15, v18)
+	VFSUB(v0, v16, v19)
+	VFSUB(v0, v18, v20)
+	VFMLS(v4, v19, v17)
+	VFMLS(v4, v20, v15)
+	VORR(v17, v17, v21)
+	VFMLS(v1, v19, v21)
+	VORR(v15, v15, v22)
+	VFMLS(v1, v20, v22)
+	VORR(v6, v6, v23)
+	VFMLA(v21, v5, v23)
+	VORR(v6, v6, v24)
+	VFMLA(v22, v5, v24)
+	VORR(v7, v7, v25)
+	VFMLA(v21, v23, v25)
+	VORR(v7, v7, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v8, v8, v24)
+	VFMLA(v21, v25, v24)
+	VORR(v8, v8, v25)
+	VFMLA(v22, v23, v25)
+	VORR(v9, v9, v23)
+	VFMLA(v21, v24, v23)
+	VORR(v9, v9, v24)
+	VFMLA(v22, v25, v24)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFMUL(v21, v23, v21)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v19, v21)
+	VFMLS(v1, v20, v22)
+	VFADD(v21, v17, v17)
+	VFADD(v22, v15, v15)
+	VFADD(v17, v10, v17)
+	VFADD(v15, v10, v15)
+	VSHL(23, v16, v16)
+	VSHL(23, v18, v18)
+	VFMUL(v16, v17, v16)
+	VFMUL(v18, v15, v15)
+	FSTPQ.P (F16, F15), 32(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVQ 0(R21), F17
+	VFADD(v16, v17, v17)
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 16(R21)
+	FLDPQ.P 32(R20), (F15, F16)
+	VFSUB(v14, v15, v15)
+	VFSUB(v14, v16, v16)
+	VFCMGT(v15, v2, v17)
+	VBSL(v15, v2, v17)
+	VFCMGT(v16, v2, v15)
+	VBSL(v16, v2, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v3, v17, v16)
+	VORR(v0, v0, v18)
+	VFMLA(v3, v15, v18)
+	VFSUB(v0, v16, v19)
+	VFSUB(v0, v18, v20)
+	VFMLS(v4, v19, v17)
+	VFMLS(v4, v20, v15)
+	VORR(v17, v17, v21)
+	VFMLS(v1, v19, v21)
+	VORR(v15, v15, v22)
+	VFMLS(v1, v20, v22)
+	VORR(v6, v6, v23)
+	VFMLA(v21, v5, v23)
+	VORR(v6, v6, v24)
+	VFMLA(v22, v5, v24)
+	VORR(v7, v7, v25)
+	VFMLA(v21, v23, v25)
+	VORR(v7, v7, v23)
+	VFMLA(v22, v24, v23)
+	VORR(v8, v8, v24)
+	VFMLA(v21, v25, v24)
+	VORR(v8, v8, v25)
+	VFMLA(v22, v23, v25)
+	VORR(v9, v9, v23)
+	VFMLA(v21, v24, v23)
+	VORR(v9, v9, v24)
+	VFMLA(v22, v25, v24)
+	VFMUL(v21, v21, v21)
+	VFMUL(v22, v22, v22)
+	VFMUL(v21, v23, v21)
+	VFMUL(v22, v24, v22)
+	VFMLS(v1, v19, v21)
+	VFMLS(v1, v20, v22)
+	VFADD(v21, v17, v17)
+	VFADD(v22, v15, v15)
+	VFADD(v17, v10, v17)
+	VFADD(v15, v10, v15)
+	VSHL(23, v16, v16)
+	VSHL(23, v18, v18)
+	VFMUL(v16, v17, v16)
+	VFMUL(v18, v15, v15)
+	FSTPQ.P (F16, F15), 32(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVQ 0(R21), F17
+	VFADD(v16, v17, v17)
+	FMOVQ F17, 0(R21)
+	FMOVQ 16(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 16(R21)
+	ADD $8, R17, R17
+	AND $31, R17, R17
+	SUBS $8, R16, R16
+	BGE rows4main
+
+rows4mainend:
+	ADD $8, R16, R16
+	SUBS $4, R16, R16
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R4), F15
+	VFSUB(v11, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVQ.P F15, 16(R3)
+	ADD R17<<2, R1, R21
+	FMOVQ 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R11), F15
+	VFSUB(v12, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVQ.P F15, 16(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVQ 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R13), F15
+	VFSUB(v13, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVQ.P F15, 16(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVQ 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 0(R21)
+	FMOVQ.P 16(R20), F15
+	VFSUB(v14, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVQ.P F15, 16(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVQ 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVQ F16, 0(R21)
+	ADD $4, R17, R17
+	AND $31, R17, R17
+	SUBS $4, R16, R16
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R16, R16
+	SUBS $1, R16, R16
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R4), F15
+	VFSUB(v11, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVS.P F15, 4(R3)
+	ADD R17<<2, R1, R21
+	FMOVS 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R11), F15
+	VFSUB(v12, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVS.P F15, 4(R10)
+	ADD R17<<2, R1, R21
+	ADD $128, R21, R21
+	FMOVS 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R13), F15
+	VFSUB(v13, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVS.P F15, 4(R12)
+	ADD R17<<2, R1, R21
+	ADD $256, R21, R21
+	FMOVS 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVS F16, 0(R21)
+	FMOVS.P 4(R20), F15
+	VFSUB(v14, v15, v15)
+	VFCMGT(v15, v2, v16)
+	VBSL(v15, v2, v16)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v16, v15)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v17, v16)
+	VORR(v16, v16, v18)
+	VFMLS(v1, v17, v18)
+	VORR(v6, v6, v19)
+	VFMLA(v18, v5, v19)
+	VORR(v7, v7, v20)
+	VFMLA(v18, v19, v20)
+	VORR(v8, v8, v19)
+	VFMLA(v18, v20, v19)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v19, v20)
+	VFMUL(v18, v18, v18)
+	VFMUL(v18, v20, v18)
+	VFMLS(v1, v17, v18)
+	VFADD(v18, v16, v16)
+	VFADD(v16, v10, v16)
+	VSHL(23, v15, v15)
+	VFMUL(v15, v16, v15)
+	FMOVS.P F15, 4(R19)
+	ADD R17<<2, R1, R21
+	ADD $384, R21, R21
+	FMOVS 0(R21), F16
+	VFADD(v15, v16, v16)
+	FMOVS F16, 0(R21)
+	ADD $1, R17, R17
+	AND $31, R17, R17
+	SUBS $1, R16, R16
+	BGE rows4single
+
+rows4singleend:
+	FLDPQ 0(R1), (F11, F12)
+	FLDPQ 32(R1), (F13, F14)
+	FLDPQ 64(R1), (F15, F16)
+	FLDPQ 96(R1), (F17, F18)
+	VFADD(v15, v11, v11)
+	VFADD(v16, v12, v12)
+	VFADD(v17, v13, v13)
+	VFADD(v18, v14, v14)
+	VFADD(v13, v11, v11)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v11, v11)
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	ADD R8<<2, R6, R3
+	FMOVS F11, 0(R3)
+	FLDPQ 128(R1), (F11, F12)
+	FLDPQ 160(R1), (F13, F14)
+	FLDPQ 192(R1), (F15, F16)
+	FLDPQ 224(R1), (F17, F18)
+	VFADD(v15, v11, v11)
+	VFADD(v16, v12, v12)
+	VFADD(v17, v13, v13)
+	VFADD(v18, v14, v14)
+	VFADD(v13, v11, v11)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v11, v11)
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	ADD R8<<2, R6, R3
+	FMOVS F11, 4(R3)
+	FLDPQ 256(R1), (F11, F12)
+	FLDPQ 288(R1), (F13, F14)
+	FLDPQ 320(R1), (F15, F16)
+	FLDPQ 352(R1), (F17, F18)
+	VFADD(v15, v11, v11)
+	VFADD(v16, v12, v12)
+	VFADD(v17, v13, v13)
+	VFADD(v18, v14, v14)
+	VFADD(v13, v11, v11)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v11, v11)
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	ADD R8<<2, R6, R3
+	FMOVS F11, 8(R3)
+	FLDPQ 384(R1), (F11, F12)
+	FLDPQ 416(R1), (F13, F14)
+	FLDPQ 448(R1), (F15, F16)
+	FLDPQ 480(R1), (F17, F18)
+	VFADD(v15, v11, v11)
+	VFADD(v16, v12, v12)
+	VFADD(v17, v13, v13)
+	VFADD(v18, v14, v14)
+	VFADD(v13, v11, v11)
+	VFADD(v14, v12, v12)
+	VFADD(v12, v11, v11)
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	VEXT $4, V11.B16, V11.B16, V12.B16
+	VFADD(v12, v11, v11)
+	ADD R8<<2, R6, R3
+	FMOVS F11, 12(R3)
+	ADD R2<<2, R14, R3
+	ADD R2<<2, R15, R4
+	ADD $4, R8, R8
+	CMP R9, R8
+	BLE rows4
+
+rows4end:
 	SUB $1, R0, R0
 	CMP R0, R8
 	BGT rows1end
@@ -33315,235 +33870,74 @@ rows1:
 	MOVD R3, R11
 	MOVD R4, R12
 	MOVD R7, R13
-	SUBS $32, R9, R9
+	SUBS $8, R9, R9
 	BLT rows1mainend
-	VEOR(v12, v12, v12)
-	VEOR(v13, v13, v13)
-	VEOR(v14, v14, v14)
-	VEOR(v15, v15, v15)
-	VEOR(v16, v16, v16)
-	VEOR(v17, v17, v17)
-	VEOR(v18, v18, v18)
-	VEOR(v19, v19, v19)
 
 rows1main:
-	FLDPQ.P 128(R12), (F20, F21)
-	VFSUB(v11, v20, v20)
-	VFSUB(v11, v21, v21)
-	VFCMGT(v20, v2, v22)
-	VBSL(v20, v2, v22)
-	VFCMGT(v21, v2, v20)
-	VBSL(v21, v2, v20)
-	VORR(v0, v0, v21)
-	VFMLA(v3, v22, v21)
-	VORR(v0, v0, v23)
-	VFMLA(v3, v20, v23)
-	VFSUB(v0, v21, v24)
-	VFSUB(v0, v23, v25)
-	VFMLS(v4, v24, v22)
-	VFMLS(v4, v25, v20)
-	VORR(v22, v22, v26)
-	VFMLS(v1, v24, v26)
-	VORR(v20, v20, v27)
-	VFMLS(v1, v25, v27)
-	VORR(v6, v6, v28)
-	VFMLA(v26, v5, v28)
-	VORR(v6, v6, v29)
-	VFMLA(v27, v5, v29)
-	VORR(v7, v7, v30)
-	VFMLA(v26, v28, v30)
-	VORR(v7, v7, v28)
-	VFMLA(v27, v29, v28)
-	VORR(v8, v8, v29)
-	VFMLA(v26, v30, v29)
-	VORR(v8, v8, v30)
-	VFMLA(v27, v28, v30)
-	VORR(v9, v9, v28)
-	VFMLA(v26, v29, v28)
-	VORR(v9, v9, v29)
-	VFMLA(v27, v30, v29)
-	VFMUL(v26, v26, v26)
-	VFMUL(v27, v27, v27)
-	VFMUL(v26, v28, v26)
-	VFMUL(v27, v29, v27)
-	VFMLS(v1, v24, v26)
-	VFMLS(v1, v25, v27)
-	VFADD(v26, v22, v22)
-	VFADD(v27, v20, v20)
-	VFADD(v22, v10, v22)
-	VFADD(v20, v10, v20)
-	VSHL(23, v21, v21)
-	VSHL(23, v23, v23)
-	VFMUL(v21, v22, v21)
-	VFMUL(v23, v20, v20)
-	FSTPQ.P (F21, F20), 128(R11)
-	VFADD(v21, v12, v12)
-	VFADD(v20, v13, v13)
-	FLDPQ -96(R12), (F20, F21)
-	VFSUB(v11, v20, v20)
-	VFSUB(v11, v21, v21)
-	VFCMGT(v20, v2, v22)
-	VBSL(v20, v2, v22)
-	VFCMGT(v21, v2, v20)
-	VBSL(v21, v2, v20)
-	VORR(v0, v0, v21)
-	VFMLA(v3, v22, v21)
-	VORR(v0, v0, v23)
-	VFMLA(v3, v20, v23)
-	VFSUB(v0, v21, v24)
-	VFSUB(v0, v23, v25)
-	VFMLS(v4, v24, v22)
-	VFMLS(v4, v25, v20)
-	VORR(v22, v22, v26)
-	VFMLS(v1, v24, v26)
-	VORR(v20, v20, v27)
-	VFMLS(v1, v25, v27)
-	VORR(v6, v6, v28)
-	VFMLA(v26, v5, v28)
-	VORR(v6, v6, v29)
-	VFMLA(v27, v5, v29)
-	VORR(v7, v7, v30)
-	VFMLA(v26, v28, v30)
-	VORR(v7, v7, v28)
-	VFMLA(v27, v29, v28)
-	VORR(v8, v8, v29)
-	VFMLA(v26, v30, v29)
-	VORR(v8, v8, v30)
-	VFMLA(v27, v28, v30)
-	VORR(v9, v9, v28)
-	VFMLA(v26, v29, v28)
-	VORR(v9, v9, v29)
-	VFMLA(v27, v30, v29)
-	VFMUL(v26, v26, v26)
-	VFMUL(v27, v27, v27)
-	VFMUL(v26, v28, v26)
-	VFMUL(v27, v29, v27)
-	VFMLS(v1, v24, v26)
-	VFMLS(v1, v25, v27)
-	VFADD(v26, v22, v22)
-	VFADD(v27, v20, v20)
-	VFADD(v22, v10, v22)
-	VFADD(v20, v10, v20)
-	VSHL(23, v21, v21)
-	VSHL(23, v23, v23)
-	VFMUL(v21, v22, v21)
-	VFMUL(v23, v20, v20)
-	FSTPQ (F21, F20), -96(R11)
-	VFADD(v21, v14, v14)
-	VFADD(v20, v15, v15)
-	FLDPQ -64(R12), (F20, F21)
-	VFSUB(v11, v20, v20)
-	VFSUB(v11, v21, v21)
-	VFCMGT(v20, v2, v22)
-	VBSL(v20, v2, v22)
-	VFCMGT(v21, v2, v20)
-	VBSL(v21, v2, v20)
-	VORR(v0, v0, v21)
-	VFMLA(v3, v22, v21)
-	VORR(v0, v0, v23)
-	VFMLA(v3, v20, v23)
-	VFSUB(v0, v21, v24)
-	VFSUB(v0, v23, v25)
-	VFMLS(v4, v24, v22)
-	VFMLS(v4, v25, v20)
-	VORR(v22, v22, v26)
-	VFMLS(v1, v24, v26)
-	VORR(v20, v20, v27)
-	VFMLS(v1, v25, v27)
-	VORR(v6, v6, v28)
-	VFMLA(v26, v5, v28)
-	VORR(v6, v6, v29)
-	VFMLA(v27, v5, v29)
-	VORR(v7, v7, v30)
-	VFMLA(v26, v28, v30)
-	VORR(v7, v7, v28)
-	VFMLA(v27, v29, v28)
-	VORR(v8, v8, v29)
-	VFMLA(v26, v30, v29)
-	VORR(v8, v8, v30)
-	VFMLA(v27, v28, v30)
-	VORR(v9, v9, v28)
-	VFMLA(v26, v29, v28)
-	VORR(v9, v9, v29)
-	VFMLA(v27, v30, v29)
-	VFMUL(v26, v26, v26)
-	VFMUL(v27, v27, v27)
-	VFMUL(v26, v28, v26)
-	VFMUL(v27, v29, v27)
-	VFMLS(v1, v24, v26)
-	VFMLS(v1, v25, v27)
-	VFADD(v26, v22, v22)
-	VFADD(v27, v20, v20)
-	VFADD(v22, v10, v22)
-	VFADD(v20, v10, v20)
-	VSHL(23, v21, v21)
-	VSHL(23, v23, v23)
-	VFMUL(v21, v22, v21)
-	VFMUL(v23, v20, v20)
-	FSTPQ (F21, F20), -64(R11)
-	VFADD(v21, v16, v16)
-	VFADD(v20, v17, v17)
-	FLDPQ -32(R12), (F20, F21)
-	VFSUB(v11, v20, v20)
-	VFSUB(v11, v21, v21)
-	VFCMGT(v20, v2, v22)
-	VBSL(v20, v2, v22)
-	VFCMGT(v21, v2, v20)
-	VBSL(v21, v2, v20)
-	VORR(v0, v0, v21)
-	VFMLA(v3, v22, v21)
-	VORR(v0, v0, v23)
-	VFMLA(v3, v20, v23)
-	VFSUB(v0, v21, v24)
-	VFSUB(v0, v23, v25)
-	VFMLS(v4, v24, v22)
-	VFMLS(v4, v25, v20)
-	VORR(v22, v22, v26)
-	VFMLS(v1, v24, v26)
-	VORR(v20, v20, v27)
-	VFMLS(v1, v25, v27)
-	VORR(v6, v6, v28)
-	VFMLA(v26, v5, v28)
-	VORR(v6, v6, v29)
-	VFMLA(v27, v5, v29)
-	VORR(v7, v7, v30)
-	VFMLA(v26, v28, v30)
-	VORR(v7, v7, v28)
-	VFMLA(v27, v29, v28)
-	VORR(v8, v8, v29)
-	VFMLA(v26, v30, v29)
-	VORR(v8, v8, v30)
-	VFMLA(v27, v28, v30)
-	VORR(v9, v9, v28)
-	VFMLA(v26, v29, v28)
-	VORR(v9, v9, v29)
-	VFMLA(v27, v30, v29)
-	VFMUL(v26, v26, v26)
-	VFMUL(v27, v27, v27)
-	VFMUL(v26, v28, v26)
-	VFMUL(v27, v29, v27)
-	VFMLS(v1, v24, v26)
-	VFMLS(v1, v25, v27)
-	VFADD(v26, v22, v22)
-	VFADD(v27, v20, v20)
-	VFADD(v22, v10, v22)
-	VFADD(v20, v10, v20)
-	VSHL(23, v21, v21)
-	VSHL(23, v23, v23)
-	VFMUL(v21, v22, v21)
-	VFMUL(v23, v20, v20)
-	FSTPQ (F21, F20), -32(R11)
-	VFADD(v21, v18, v18)
-	VFADD(v20, v19, v19)
-	SUBS $32, R9, R9
+	FLDPQ.P 32(R12), (F12, F13)
+	VFSUB(v11, v12, v12)
+	VFSUB(v11, v13, v13)
+	VFCMGT(v12, v2, v14)
+	VBSL(v12, v2, v14)
+	VFCMGT(v13, v2, v12)
+	VBSL(v13, v2, v12)
+	VORR(v0, v0, v13)
+	VFMLA(v3, v14, v13)
+	VORR(v0, v0, v15)
+	VFMLA(v3, v12, v15)
+	VFSUB(v0, v13, v16)
+	VFSUB(v0, v15, v17)
+	VFMLS(v4, v16, v14)
+	VFMLS(v4, v17, v12)
+	VORR(v14, v14, v18)
+	VFMLS(v1, v16, v18)
+	VORR(v12, v12, v19)
+	VFMLS(v1, v17, v19)
+	VORR(v6, v6, v20)
+	VFMLA(v18, v5, v20)
+	VORR(v6, v6, v21)
+	VFMLA(v19, v5, v21)
+	VORR(v7, v7, v22)
+	VFMLA(v18, v20, v22)
+	VORR(v7, v7, v20)
+	VFMLA(v19, v21, v20)
+	VORR(v8, v8, v21)
+	VFMLA(v18, v22, v21)
+	VORR(v8, v8, v22)
+	VFMLA(v19, v20, v22)
+	VORR(v9, v9, v20)
+	VFMLA(v18, v21, v20)
+	VORR(v9, v9, v21)
+	VFMLA(v19, v22, v21)
+	VFMUL(v18, v18, v18)
+	VFMUL(v19, v19, v19)
+	VFMUL(v18, v20, v18)
+	VFMUL(v19, v21, v19)
+	VFMLS(v1, v16, v18)
+	VFMLS(v1, v17, v19)
+	VFADD(v18, v14, v14)
+	VFADD(v19, v12, v12)
+	VFADD(v14, v10, v14)
+	VFADD(v12, v10, v12)
+	VSHL(23, v13, v13)
+	VSHL(23, v15, v15)
+	VFMUL(v13, v14, v13)
+	VFMUL(v15, v12, v12)
+	FSTPQ.P (F13, F12), 32(R11)
+	ADD R10<<2, R1, R13
+	FMOVQ 0(R13), F14
+	VFADD(v13, v14, v14)
+	FMOVQ F14, 0(R13)
+	FMOVQ 16(R13), F13
+	VFADD(v12, v13, v13)
+	FMOVQ F13, 16(R13)
+	ADD $8, R10, R10
+	AND $31, R10, R10
+	SUBS $8, R9, R9
 	BGE rows1main
-	FSTPQ (F12, F13), 0(R1)
-	FSTPQ (F14, F15), 32(R1)
-	FSTPQ (F16, F17), 64(R1)
-	FSTPQ (F18, F19), 96(R1)
 
 rows1mainend:
-	ADD $32, R9, R9
+	ADD $8, R9, R9
 	SUBS $4, R9, R9
 	BLT rows1loopend
 
