@@ -94,7 +94,10 @@ const maxClasses = 1 << 20
 // NewCrossEntropy returns a cross-entropy over so many classes, from 1 to 1048576.
 func NewCrossEntropy(classes int, o CrossEntropyOptions) (*CrossEntropy, error) {
 	l := new(CrossEntropy)
-	return l, l.init(classes, o)
+	if err := l.init(classes, o); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // init makes what losses of rows have in common.

@@ -60,8 +60,8 @@ type RowLossOptions struct {
 }
 
 // A RowLoss is a loss of rows and their labels. Where a margin is just kept its gradient is 0. A
-// row whose loss is NaN, because something in it is, has the gradient NaN; of NLL the label's
-// number alone counts.
+// row whose loss is NaN, because something in it is, has the gradient NaN; that of NLL is the
+// label's weight, negative, whatever the numbers are, of which the label's alone counts.
 //
 // What CrossEntropy says of bits, workers and memory holds here too.
 type RowLoss struct{ rows CrossEntropy }
@@ -190,7 +190,8 @@ func (p *rowsPass) margins(r *rowRoom, lo, hi int) float64 {
 	limits, unwanted := r.parts[:tune.RowBlock], r.parts[tune.RowBlock:]
 	r.huber = fallback.HuberScalars{Scale: 1, Ceiling: 1, Up: 1}
 	if p.l.kind.squared {
-		r.huber.Limit, r.huber.Slope, r.huber.Ceiling = math.MaxFloat32, 2, math.MaxFloat32
+		// Twice what is below the limit is finite, which a slope of 0 makes 0 of.
+		r.huber.Limit, r.huber.Slope, r.huber.Ceiling = math.MaxFloat32/2, 2, math.MaxFloat32
 	}
 	r.targets = fallback.RowTargetsScalars{Keep: 1}
 	for j := range n {

@@ -320,6 +320,8 @@ func TestRowLossExtremes(t *testing.T) {
 			{"multi-margin", nan, 0, 0, math.NaN(), math.NaN()},
 			{"multi-margin squared", 0, -9, 1e4, 10000.3 * 10000.3 / n, -2 * 10000.3 / n},
 			{"multi-margin squared", 0, -inf, -inf, 0, 0},
+			{"multi-margin squared", 1, -2e38, -3e38, 0, 0},
+			{"multi-margin squared", 2e38, 1, -9, 0, 0},
 			{"Crammer-Singer", 0, -inf, -inf, 0, 0},
 			{"Crammer-Singer", 0, 1e4, 2e4, 20000.7, -1},
 			{"Crammer-Singer", -inf, -inf, -inf, math.NaN(), math.NaN()},

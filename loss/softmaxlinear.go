@@ -23,7 +23,9 @@ import (
 // is CrossEntropy; the gradient by W is the product Gᵀ·X and that by X the product G·W, of
 // fallback.MatMul too; the gradient by B is that by a feature which is 1. Losses are added as
 // float64, those of 64 rows at a time. The bits are the same on all tables and for any number
-// of workers, and those of these calls one after the other, but for the value's last ones.
+// of workers, and those of these calls one after the other, but for the value's last ones. Rows
+// that cost nothing, such as ignored ones, take part in the products too: what is infinite or NaN
+// in X makes the gradient by W NaN there.
 //
 // One goroutine at a time may use a SoftmaxLinear, whose buffers grow with the shape; calls
 // that need no more than earlier ones allocate nothing.

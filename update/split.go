@@ -59,7 +59,7 @@ type halves struct{ params, rests uintptr }
 
 // StepSplit is StepTyped on parameters that are kept in two halves, as SplitParams makes them:
 // params[k] and rests[k] are those of the k-th tensor. What they are joined to, state and norms
-// have the bits of StepTyped on the float32 parameters.
+// have the bits of StepTyped on the float32 parameters, but for which NaN one is.
 //
 // Rules are those that Begin takes: of one pass over elements, without sums or
 // CautiousUpdate. SetCopies, averages, clipping and the other stages are as in any step. What

@@ -79,7 +79,7 @@ LOCKSTEP_API lockstep_status lockstep_loss_bce(const lockstep_table *table, cons
 LOCKSTEP_API lockstep_status lockstep_loss_bce_with_logits(const lockstep_table *table, const lockstep_predictions *p, double pos_weight, double *value, lockstep_error *error);
 
 /* lockstep_loss_bce_with_logits with a pos_weight for each of so many classes, which a row of
- * predictions has one after another; finite, at least 0. */
+ * predictions has one after another; finite, at least 0. Targets are from 0 to 1. */
 LOCKSTEP_API lockstep_status lockstep_loss_bce_with_class_logits(const lockstep_table *table, const lockstep_predictions *p, const float *pos_weights, size_t classes, double *value, lockstep_error *error);
 
 /* |pred - target|, whose gradient is 0 where it is. */
@@ -215,7 +215,8 @@ typedef struct lockstep_row_loss_options {
 /*
  * A loss of each row, of labels alone, with what lockstep_loss_cross_entropy says of rows, scale
  * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
- * something in it is, has the gradient NaN; of LOCKSTEP_ROW_NLL the label's number alone counts.
+ * something in it is, has the gradient NaN; that of LOCKSTEP_ROW_NLL is the label's weight, negative,
+ * whatever the numbers are, of which the label's alone counts.
  */
 LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
@@ -321,7 +322,8 @@ LOCKSTEP_API size_t lockstep_loss_softmax_linear_room(const lockstep_table *tabl
  * of x·wᵀ + b, and its gradients times a scale. The rows of x are taken some hundred at a time, and
  * while they are in the caches their logits are computed, become their gradient in their place, and
  * add to the gradients: x is read from memory once, as long as 256 rows of it are no more than the
- * caches hold. Go's loss.SoftmaxLinear says in which order what is added: the bits are those of
+ * caches hold. Rows that cost nothing take part in the products too: what is infinite or NaN in theirs
+ * makes grad_w NaN. Go's loss.SoftmaxLinear says in which order what is added: the bits are those of
  * lockstep_matmul and lockstep_loss_cross_entropy one after the other, but for the last ones of the
  * value.
  *

@@ -403,7 +403,8 @@ static void add_margins(const pass *p, room *r, block b, size_t lo, size_t n) {
 	if (g == x) x = memcpy(r->unwanted, x, len * sizeof *x);
 	for (size_t i = 0; i < len; i++) limits[i] = r->most[b.cell + i / b.columns];
 	lockstep_huber_scalars c = {.scale = 1, .ceiling = 1, .up = 1};
-	if (p->squared) c.limit = FLT_MAX, c.slope = 2, c.ceiling = FLT_MAX;
+	/* Twice what is below the limit is finite, which a slope of 0 makes 0 of. */
+	if (p->squared) c.limit = FLT_MAX / 2, c.slope = 2, c.ceiling = FLT_MAX;
 	lockstep_kernel_huber(p->table, (lockstep_buffer[]){{g, len, 0}, {unwanted, len, 0}, {(float *)x, len, 0}, {limits, len, 0}}, 4, &c, lanes);
 	leave_labels(p, b, lo, n, g);
 	lockstep_buffer list[] = {{r->weight + b.cell, b.cells, 0}, {r->cost + b.cell, b.cells, 0}, {(float *)x, len, 0}, {g, len, 0}, {r->most + b.cell, b.cells, 0}, {(float *)ones, b.columns, 0}};

@@ -48,7 +48,7 @@ func FuseOne[C any](kernel func(t kernels.Table, p []float32, g []kernels.BF16, 
 }
 
 // AdamKernels are those of package kernels whose names have BF16 behind these and Adam before, or
-// functions that call them; nil for blocks.
+// functions that call them.
 type AdamKernels struct {
 	BF16  func(t kernels.Table, p []float32, g []kernels.BF16, m, v []float32, h []kernels.BF16, c *fallback.AdamScalars)
 	Grad  func(t kernels.Table, p []float32, g []kernels.BF16, m, v []float32, c *fallback.AdamScalars)

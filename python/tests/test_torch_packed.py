@@ -281,10 +281,10 @@ def test_checkpoint_before_the_first_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("to", [torch.float32, *TYPES])
-@pytest.mark.parametrize("cls", [lt.AdamW, lt.Adan])
-def test_state_dict_has_its_type(cls: Any, dtype: Any, to: Any) -> None:
-    """The seed comes with the same type; another is converted, through float32."""
-    optimizer = cls(parameters(), state_dtype=dtype, state_seed=9)
+@pytest.mark.parametrize(("cls", "options"), [(lt.AdamW, {}), (lt.Adan, {}), (lt.AdamW, {"amsgrad": True})])
+def test_state_dict_has_its_type(cls: Any, options: dict[str, Any], dtype: Any, to: Any) -> None:
+    """The seed comes with the same type; another is converted, through float32. Options come with it too."""
+    optimizer = cls(parameters(), **options, state_dtype=dtype, state_seed=9)
     now = trained(optimizer, 0, 3)
     state = saved(optimizer)
     assert (state["state_dtype"], state["state_seed"]) == ("float8" if dtype == "float8" else "bfloat16", 9)

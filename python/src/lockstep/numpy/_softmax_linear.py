@@ -19,7 +19,8 @@ class SoftmaxLinear:
 
     Rows of x are taken some hundred at a time, and while they are in the caches their logits are computed, become
     their gradient, and add to the gradients: x is read from memory once, as long as 256 rows are no more than the
-    caches hold. Options are those of ``cross_entropy``. The bits depend on the inputs alone. Any thread may use it,
+    caches hold. Options are those of ``cross_entropy``; rows that cost nothing take part in the products too, where
+    what is infinite or NaN makes ``grad_w`` NaN. The bits depend on the inputs alone. Any thread may use it,
     one at a time: others wait.
     """
 
@@ -40,6 +41,8 @@ class SoftmaxLinear:
         for name, n, least in (("features", features, 0), ("classes", classes, 1)):
             if n < least:
                 raise ArgumentError(f"{name} is {n}, want at least {least}")
+        if classes > 1 << 20:
+            raise ArgumentError(f"classes is {classes}, want at most {1 << 20}")
         if class_weights is not None:
             address_of(class_weights, "class_weights", (classes,))
             class_weights = class_weights.copy()

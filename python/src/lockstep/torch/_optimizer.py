@@ -67,8 +67,9 @@ class LockstepOptimizer(base.Optimizer):
     of bytes, uint8, as the library lays it out, of which ``state_values`` gives the numbers; all else stays float32.
     Elements are rounded at random so that means that move slowly do move, by ``state_seed``, the parameter's place
     among all and its step: a run that goes on from a ``state_dict`` is the same to the bit. Arithmetic is float32.
-    float32 state that ``load_state_dict`` brings is converted; bytes are of one type and one order of bytes. Nothing is
-    left to torch then, and a DTensor is refused.
+    float32 state that ``load_state_dict`` brings is converted; bytes are of one type and one order of bytes, and in the
+    order of the parameter's memory, which has to be the same where they are loaded. Nothing is left to torch then, and
+    a DTensor is refused.
     """
 
     master_weights: bool = False
@@ -325,7 +326,7 @@ class LockstepOptimizer(base.Optimizer):
         state = dict(saved["state"])
         names = {name: slot for slot, name in self._state_names.items()}
         for own, theirs in zip(self.param_groups, saved["param_groups"]):
-            rule = self._rule(own)
+            rule = self._rule({**own, **theirs})  # the options, and so the slots, are those that are loaded
             for param, k in zip(own["params"], theirs["params"]):
                 if k in state:
                     state[k] = {

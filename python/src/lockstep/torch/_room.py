@@ -7,6 +7,7 @@ as one that the system may take back whenever it is short of memory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import threading
@@ -43,12 +44,16 @@ def _take(size: int) -> mmap.mmap:
     if pages is not None and size <= len(pages) < 2 * size:
         return pages
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_HUGEPAGE)
+    with contextlib.suppress(OSError):  # a system without huge pages
+        pages.madvise(mmap.MADV_HUGEPAGE)
     return pages
 
 
 def _keep(pages: mmap.mmap) -> None:
     global _kept
-    pages.madvise(mmap.MADV_FREE)
+    try:
+        pages.madvise(mmap.MADV_FREE)
+    except OSError:  # as where memory is locked: what the system cannot take back is not kept
+        return
     with _lock:
         _kept = pages
