@@ -38,7 +38,8 @@ static void handle(int signal) {
 static void check_kernel(const char *name, lockstep_bare *kernel, size_t buffers, float *forbidden, size_t n) {
 	double lanes[4][LOCKSTEP_LANES] = {{0}};
 	void *pointers[] = {lanes[0], lanes[1], lanes[2], lanes[3]};
-	lockstep_buffer list[8];
+	lockstep_buffer list[16];
+	CHECK(buffers <= sizeof list / sizeof *list, "%s has %zu buffers", name, buffers);
 	for (size_t b = 0; b < buffers; b++) list[b] = (lockstep_buffer){forbidden, n, 0};
 	found = 0;
 	int before = faults;
