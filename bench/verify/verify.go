@@ -31,14 +31,15 @@ func Run() ([]Sum, error) {
 	var list []Sum
 	for _, e := range registry.All() {
 		for _, r := range e.Verified {
-			hash, err := train(d, e, r.Rule)
+			sum, err := train(d, e, r.Rule)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.Name, err)
 			}
-			list = append(list, Sum{r.Name, hash})
+			list = append(list, Sum{r.Name, sum})
 		}
 	}
-	return list, nil
+	types, err := mixed(d)
+	return append(list, types...), err
 }
 
 // train takes the steps of one rule, with a rate that falls, a gradient that is scaled
@@ -55,43 +56,60 @@ func train(d data.Set, e *registry.Entry, r update.Rule) (string, error) {
 		return "", err
 	}
 	w, grad := make([]float32, d.Columns+1), make([]float32, d.Columns+1)
-	rate := o.LR()
-	for step := range Steps {
+	err = takeSteps(o, func() error {
 		if _, err := model.Gradient(d.X, d.Y, w, grad); err != nil {
-			return "", err
+			return err
 		}
-		if step == Steps/2 {
-			if err := o.SetMaxNorm(.05); err != nil {
-				return "", err
-			}
-			if err := o.SetGradScale(.5); err != nil {
-				return "", err
-			}
-		}
-		if err := o.SetLR(rate / (1 + float64(step)/Steps)); err != nil {
-			return "", err
-		}
-		if err := o.StepSet([][]float32{w[:d.Columns], w[d.Columns:]}, [][]float32{grad[:d.Columns], grad[d.Columns:]}); err != nil {
-			return "", err
-		}
-	}
-	h := sha256.New()
-	if err := binary.Write(h, binary.LittleEndian, w); err != nil {
+		return o.StepSet([][]float32{w[:d.Columns], w[d.Columns:]}, [][]float32{grad[:d.Columns], grad[d.Columns:]})
+	})
+	if err != nil {
 		return "", err
 	}
 	state, err := o.Export()
 	if err != nil {
 		return "", err
 	}
+	hashed := []any{w}
 	for k, t := range state.Tensors {
 		names, err := o.Buffers(k)
 		if err != nil {
 			return "", err
 		}
 		for _, name := range names {
-			if err := binary.Write(h, binary.LittleEndian, t.Buffers[name]); err != nil {
-				return "", err
+			hashed = append(hashed, t.Buffers[name])
+		}
+	}
+	return hash(hashed)
+}
+
+// takeSteps has an optimizer take steps, whose settings are those of all trainings.
+func takeSteps(o *update.Optimizer, take func() error) error {
+	rate := o.LR()
+	for step := range Steps {
+		if step == Steps/2 {
+			if err := o.SetMaxNorm(.05); err != nil {
+				return err
 			}
+			if err := o.SetGradScale(.5); err != nil {
+				return err
+			}
+		}
+		if err := o.SetLR(rate / (1 + float64(step)/Steps)); err != nil {
+			return err
+		}
+		if err := take(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hash is that of slices, as little-endian bytes one after the other.
+func hash(list []any) (string, error) {
+	h := sha256.New()
+	for _, x := range list {
+		if err := binary.Write(h, binary.LittleEndian, x); err != nil {
+			return "", err
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
