@@ -108,8 +108,8 @@ func (o *Optimizer) ApplyTyped(tensor, offset int, params []float32, grads Typed
 // A portion is what Apply and its like carry a step out on.
 type portion struct {
 	tensor, offset int
-	params         Typed   // float32, or BF16 with rests
-	rests          []int16 // the other halves of parameters
+	params         Typed   // float32, or BF16
+	rests          []int16 // the other halves of parameters, or nil
 	grads          Typed
 }
 

@@ -139,6 +139,27 @@ func ExampleOptimizer_ApplySplit() {
 	// Output: [-0.33398438 -0.33398438 -0.33398438 -0.33398438]
 }
 
+// A range of parameters of BF16 alone, whose steps of a third round to one of two neighbours.
+func ExampleOptimizer_ApplyBF16() {
+	const n = 4
+	optimizer, err := update.New(n, sgd())
+	check(err)
+	weights, grads := make([]update.BF16, n), []float32{1. / 3, 1. / 3, 1. / 3, 1. / 3}
+	check(optimizer.Begin())
+	for lo := 0; lo < n; lo += 2 {
+		check(optimizer.ApplyBF16(0, lo, weights[lo:lo+2], update.TypedOf(grads[lo:lo+2])))
+	}
+	check(optimizer.End())
+	for _, w := range weights {
+		fmt.Println(w.Float32())
+	}
+	// Output:
+	// -0.33398438
+	// -0.33203125
+	// -0.33203125
+	// -0.33398438
+}
+
 // Beta2 follows a schedule of its own; the state stays. Rules have rates of their own too.
 func ExampleOptimizer_SetRule() {
 	rule := torch.AdamW()

@@ -253,6 +253,32 @@ func ExampleOptimizer_StepSplit() {
 	// Output: 0.9960, of which the model has 0.99609375
 }
 
+// In 2 bytes a parameter: steps are rounded at random, so that on average parameters go as far as
+// they should, though each step is an eighth of what a BF16 near 1 can be told by.
+func ExampleOptimizer_StepBF16() {
+	const n = 1000
+	optimizer, err := update.New(n, update.SGD{Options: update.Options{LR: 0.001}})
+	check(err)
+	check(optimizer.SetRounding(1)) // the seed
+
+	weights, grads := make([]update.BF16, n), make([]update.BF16, n)
+	for i := range weights {
+		weights[i] = fallback.ToBF16(1)
+	}
+	for range 8 {
+		for i, w := range weights {
+			grads[i] = fallback.ToBF16(w.Float32() / 2)
+		}
+		check(optimizer.StepBF16([][]update.BF16{weights}, []update.Typed{update.TypedOf(grads)}))
+	}
+	mean := 0.0
+	for _, w := range weights {
+		mean += float64(w.Float32()) / n
+	}
+	fmt.Printf("%.3f on average, by the seed %d\n", mean, optimizer.Rounding())
+	// Output: 0.996 on average, by the seed 1
+}
+
 // A backward pass that adds to the gradients finds zeros after each step.
 func ExampleOptimizer_SetZeroGrads() {
 	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: .5}})

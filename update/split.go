@@ -2,6 +2,7 @@ package update
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/engine"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -47,11 +48,12 @@ func sameLengths(n int, name string, params []BF16, rests []int16) error {
 	return nil
 }
 
-// A split is where halves of parameters were when they were last checked.
+// A split is where parameters of 16 bits were when they were last checked.
 type split struct {
 	owned    []interval // with all state, in order; nil if that is elsewhere
 	known    []halves
 	standIns [][]float32 // for gradients that there are
+	hashes   sync.Once   // for rounding
 }
 
 // halves are where those of a tensor's parameters begin.
@@ -70,10 +72,19 @@ func (o *Optimizer) StepSplit(params [][]BF16, rests [][]int16, grads []Typed) e
 		return err
 	}
 	defer o.leave()
-	if o.begun != nil {
-		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to ApplySplit"}
+	if len(rests) != len(o.tensors) {
+		return &ArgError{"len(rests)", len(rests), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
-	if err := firstError(o.checkTraining(), o.checkPlain("StepSplit"), o.checkHalves(params, rests)); err != nil {
+	return o.stepHalves("StepSplit", "ApplySplit", params, rests, grads)
+}
+
+// stepHalves takes a step of parameters of 16 bits, whose rests are nil if there are none. The names
+// are those of the calls that take it and its ranges.
+func (o *Optimizer) stepHalves(call, part string, params [][]BF16, rests [][]int16, grads []Typed) error {
+	if o.begun != nil {
+		return &ArgError{"step", o.Steps(), "one that is not begun: its ranges are the caller's to " + part}
+	}
+	if err := firstError(o.checkTraining(), o.checkPlain(call), o.checkHalves(params, rests)); err != nil {
 		return err
 	}
 	o.single[0] = grads
@@ -125,15 +136,12 @@ func (o *Optimizer) checkPlain(call string) error {
 	return nil
 }
 
-// checkHalves checks the lengths of both halves of all parameters, and that they are apart from
-// each other and from state.
+// checkHalves checks the lengths of both halves of all parameters, or of the one that there is, and
+// that they are apart from each other and from state.
 func (o *Optimizer) checkHalves(params [][]BF16, rests [][]int16) error {
 	s := &o.split
 	if len(params) != len(o.tensors) {
 		return &ArgError{"len(params)", len(params), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
-	}
-	if len(rests) != len(o.tensors) {
-		return &ArgError{"len(rests)", len(rests), fmt.Sprintf("the number of tensors, %d", len(o.tensors))}
 	}
 	if s.known == nil {
 		s.known, s.standIns = make([]halves, len(o.tensors)), make([][]float32, len(o.tensors))
@@ -146,10 +154,13 @@ func (o *Optimizer) checkHalves(params [][]BF16, rests [][]int16) error {
 		if len(params[k]) != n {
 			return &ArgError{fmt.Sprintf("len(params[%d])", k) + quoted(o.tensors[k].name), len(params[k]), fmt.Sprintf("the tensor's size, %d", n)}
 		}
-		if len(rests[k]) != n {
+		at := halves{params: kernels.TypedOf(params[k]).Address()}
+		if rests != nil {
+			at.rests = kernels.TypedOf(engine.Uppers(rests[k])).Address()
+		}
+		if rests != nil && len(rests[k]) != n {
 			return &ArgError{fmt.Sprintf("len(rests[%d])", k) + quoted(o.tensors[k].name), len(rests[k]), fmt.Sprintf("the tensor's size, %d", n)}
 		}
-		at := halves{kernels.TypedOf(params[k]).Address(), kernels.TypedOf(engine.Uppers(rests[k])).Address()}
 		moved = moved || at != s.known[k]
 		s.known[k] = at
 	}
@@ -159,7 +170,10 @@ func (o *Optimizer) checkHalves(params [][]BF16, rests [][]int16) error {
 	list := s.owned[:0]
 	s.owned = nil // until they are known to be apart
 	for k := range o.tensors {
-		list = append(list, o.interval(kernels.TypedOf(params[k]), "params", k), o.interval(kernels.TypedOf(engine.Uppers(rests[k])), "rests", k))
+		list = append(list, o.interval(kernels.TypedOf(params[k]), "params", k))
+		if rests != nil {
+			list = append(list, o.interval(kernels.TypedOf(engine.Uppers(rests[k])), "rests", k))
+		}
 	}
 	list, err := disjoint(append(list, o.states...))
 	if err != nil {

@@ -32,7 +32,7 @@ func TypedList[T kernels.Number](list [][]T) []Typed { return kernels.TypedList(
 // SetCopies has the step leave the parameters in 16 bits too: along gradients of BF16 and with
 // copies in BF16, Adam, Momentum without Nesterov, Lion, SignSGD with momentum and AdaGrad have
 // kernels that do all of it in one loop, and Adam along gradients of BF16 without copies too. StepSplit keeps the parameters themselves in two
-// halves of 16 bits.
+// halves of 16 bits, and StepBF16 in one.
 func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	if err := o.enter(); err != nil {
 		return err

@@ -45,9 +45,9 @@
 // [Optimizer.StepShardsTyped], [Optimizer.ApplyTyped]), made float32 block by block within the
 // step, which can leave the parameters as bfloat16 or float16 beside the float32 ones
 // ([Optimizer.SetCopies]), or be given them as bfloat16 and what that lacks
-// ([Optimizer.StepSplit]). All arithmetic is float32: the bits are those of float32 gradients
-// with the same numbers. Means of gradients and of squares may be kept in bfloat16 or 8 bits
-// ([Optimizer.SetStateTypes]).
+// ([Optimizer.StepSplit]), or as bfloat16 alone, rounded at random ([Optimizer.StepBF16]). All
+// arithmetic is float32: the bits are those of float32 gradients with the same numbers. Means of
+// gradients and of squares may be kept in bfloat16 or 8 bits ([Optimizer.SetStateTypes]).
 //
 // # State
 //
@@ -121,6 +121,7 @@ type Optimizer struct {
 	centralizes   bool
 	stateTypes    map[string]StateType
 	stateSeed     uint64
+	rounding      uint64
 
 	turn    turn
 	torn    bool   // a step was not carried to its end

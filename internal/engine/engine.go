@@ -28,10 +28,11 @@ type Engine struct {
 	counts   bool      // some steps are as cautious as a part of their tensor agrees
 	shards   shards    // of the gradients
 	numbers  []float32 // of elements, as bits, if there is noise
-	hashes   []float32 // of the places of a block, as bits, once state is packed
+	hashes   []float32 // of the places of a block, as bits, once there is something to round
 	zeroes   bool      // steps leave zeros of the gradients
 	copies   bool      // some tensors have copies of their parameters
 	packSeed uint64    // of the rounding of packed state
+	rounding uint64    // the seed of that of parameters
 	packers  packers
 	placed   int // counts how often buffers were elsewhere than before, or what is flushed of them
 

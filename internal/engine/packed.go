@@ -177,7 +177,12 @@ type drawing uint64
 // follows from the seed, the tensor, the slots, the number of the tensor's step and that of the
 // element.
 func (e *Engine) drawing(t *tensor, slot int) drawing {
-	return drawing(mixed(mixed(mixed(mixed(e.packSeed)^uint64(t.number))^uint64(slot/2)) ^ uint64(e.step-t.missed)))
+	return e.drawingOf(e.packSeed, t, uint64(slot/2))
+}
+
+// drawingOf is that of a seed and a pair of slots.
+func (e *Engine) drawingOf(seed uint64, t *tensor, pair uint64) drawing {
+	return drawing(mixed(mixed(mixed(mixed(seed)^uint64(t.number))^pair) ^ uint64(e.step-t.missed)))
 }
 
 // at is that of a block: see fallback.Quantize.
@@ -300,10 +305,7 @@ func (e *Engine) TakesPacking(rule int) bool {
 func (e *Engine) SetPacking(seed uint64, of func(rule, slot int) Packing) {
 	e.packSeed = seed
 	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.WidenBF16, kernels.MaxAbs}
-	if e.hashes == nil {
-		e.hashes = make([]float32, tune.PackLen)
-		fallback.HashPlaces(e.hashes)
-	}
+	e.HashPlaces()
 	for k := range e.tensors {
 		if t := &e.tensors[k]; t.Size > tune.SmallLen {
 			e.repack(t, of)

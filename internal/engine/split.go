@@ -8,14 +8,15 @@ import (
 )
 
 // RunSplit carries out the step that was begun, of plain rules and along shards, on parameters
-// in two halves: see kernels.SplitBF16. They are joined block by block in the cache.
+// in two halves: see kernels.SplitBF16. They are joined block by block in the cache. Without rests
+// they are BF16 alone, and rounded at random: see round.
 func (e *Engine) RunSplit(params [][]kernels.BF16, rests [][]int16) {
 	s, ok := e.splitting.(*splitting)
 	if !ok {
 		s = &splitting{e: e}
 		e.splitting = s
 	}
-	s.params, s.rests = params, rests
+	s.params, s.rests, s.rounds = params, rests, rests == nil
 	e.share(s, false)
 	s.params, s.rests = nil, nil
 	if e.late {
@@ -28,10 +29,10 @@ func (e *Engine) RunSplit(params [][]kernels.BF16, rests [][]int16) {
 	}
 }
 
-// PartSplit is Part of parameters in two halves.
+// PartSplit is Part of parameters in two halves, or of BF16 alone, whose rests are nil.
 func (e *Engine) PartSplit(w *Worker, tensor, lo int, params []kernels.BF16, rests []int16, grads kernels.Typed) {
 	t := &e.tensors[tensor]
-	if grads.Element() != kernels.Float32 {
+	if rests != nil && grads.Element() != kernels.Float32 {
 		w.shards = append(w.shards[:0], shard{1, grads})
 		fused := e.fuseSplit(w, t, lo, params, Uppers(rests))
 		w.forgetShards()
@@ -42,10 +43,36 @@ func (e *Engine) PartSplit(w *Worker, tensor, lo int, params []kernels.BF16, res
 	length := e.splitLen(t)
 	for at, end := 0, 0; at < len(params); at = end {
 		end = min(at+length, len(params))
-		h, r, p := params[at:end], Uppers(rests[at:end]), w.joinedRoom(end-at)
-		kernels.JoinBF16(e.table, p, h, r)
+		x := halves{h: params[at:end]}
+		if rests != nil {
+			x.r = Uppers(rests[at:end])
+		}
+		p := e.join(w, x)
 		e.Part(w, tensor, lo+at, p, grads.Slice(at, end))
-		kernels.SplitBF16(e.table, h, r, p)
+		e.put(w, t, lo+at, x, p)
+	}
+}
+
+// halves are a block of parameters; r is nil of BF16 alone.
+type halves struct{ h, r []kernels.BF16 }
+
+// join makes float32 of a block.
+func (e *Engine) join(w *Worker, x halves) []float32 {
+	p := w.joinedRoom(len(x.h))
+	if x.r == nil {
+		kernels.WidenBF16(e.table, p, x.h)
+	} else {
+		kernels.JoinBF16(e.table, p, x.h, x.r)
+	}
+	return p
+}
+
+// put makes a block, from element lo of a tensor on, of what it was joined to and has become.
+func (e *Engine) put(w *Worker, t *tensor, lo int, x halves, p []float32) {
+	if x.r == nil {
+		e.round(w, t, lo, x.h, p)
+	} else {
+		kernels.SplitBF16(e.table, x.h, x.r, p)
 	}
 }
 
@@ -72,6 +99,16 @@ type splitting struct {
 	e      *Engine
 	params [][]kernels.BF16
 	rests  [][]int16
+	rounds bool // there are no rests
+}
+
+// of is a range of a tensor.
+func (s *splitting) of(tensor, lo, hi int) halves {
+	x := halves{h: s.params[tensor][lo:hi]}
+	if !s.rounds {
+		x.r = Uppers(s.rests[tensor][lo:hi])
+	}
+	return x
 }
 
 func (s *splitting) Do(k, worker int) {
@@ -96,23 +133,22 @@ func (s *splitting) run(w *Worker, tensor, lo, hi int) {
 	}
 	if present {
 		w.setShards(&e.shards, tensor, lo, hi)
-		if e.fuseSplit(w, t, lo, s.params[tensor][lo:hi], Uppers(s.rests[tensor][lo:hi])) {
+		if x := s.of(tensor, lo, hi); !s.rounds && e.fuseSplit(w, t, lo, x.h, x.r) {
 			return
 		}
 	}
 	length := e.splitLen(t)
 	for at, end := lo, 0; at < hi; at = end {
 		end = min(at+length, hi)
-		h, r := s.params[tensor][at:end], Uppers(s.rests[tensor][at:end])
-		p := w.joinedRoom(end - at)
-		kernels.JoinBF16(e.table, p, h, r)
+		x := s.of(tensor, at, end)
+		p := e.join(w, x)
 		if present {
 			w.setShards(&e.shards, tensor, at, end)
 			e.part(w, t, at, p, p)
 		} else if e.following.beginAs(t, at, p); follows {
 			e.followApart(w, t, at, end, p)
 		}
-		kernels.SplitBF16(e.table, h, r, p)
+		e.put(w, t, at, x, p)
 	}
 }
 

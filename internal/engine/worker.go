@@ -19,7 +19,7 @@ type Worker struct {
 	moves   []float32   // steps of a cautious rule, and copies of its state
 	ready   []int       // units to sum up
 	shards  []shard     // of the range at work
-	joined  []float32   // a block of parameters in two halves
+	joined  []float32   // a block of parameters in 16 bits
 	widened []float32   // blocks of shards that are not of float32
 	calls   []any       // of calls that make scalars of rows
 	rows    [][]float32 // buffers of rows, and what is flushed of them
