@@ -1,8 +1,10 @@
 package update_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -336,5 +338,20 @@ func TestBF16Allocs(t *testing.T) {
 		must(t, o.End())
 	}); n != 0 {
 		t.Errorf("%g allocations in ranges", n)
+	}
+}
+
+// TestBF16Known has the bits that C and Python have too.
+func TestBF16Known(t *testing.T) {
+	const n = 20000
+	o, h := newOne(t, n, update.SGD{Options: update.Options{LR: 0x1p-10}}), slices.Repeat([]update.BF16{fallback.ToBF16(1)}, n)
+	must(t, o.SetRounding(5))
+	for range 3 {
+		must(t, o.StepBF16([][]update.BF16{h}, update.TypedList([][]float32{slices.Repeat([]float32{1}, n)})))
+	}
+	hash := fnv.New64a()
+	must(t, binary.Write(hash, binary.LittleEndian, h))
+	if got := hash.Sum64(); got != 0x1ee90100c6e0e558 {
+		t.Errorf("the hash is %#x", got)
 	}
 }

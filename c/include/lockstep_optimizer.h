@@ -242,6 +242,25 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_step_split(lockstep_optimizer *o
 	const float *const *grads, lockstep_pool *pool, lockstep_error *error);
 
 /*
+ * The same on parameters of bf16 alone, 2 bytes each. A step makes floats of a block, moves it as any, and
+ * rounds it to one of the two bf16 beside it, at random so that the mean is right: to nearest, parameters
+ * whose steps are less than 1 in 512 of themselves would stay where they are. At random they go as far on
+ * average, each with an error of up to 1 in 128 of itself. What is between the largest bf16 and infinity is
+ * the former.
+ *
+ * How elements are rounded follows from the seed of lockstep_optimizer_set_rounding, 0 at first, the number
+ * of the tensor, the number of the tensor's step and that of the element, as that of state does: the same
+ * bits for any ranges, threads and tables, and again for a step that is taken again from a checkpoint. State
+ * of the same seed is rounded by other numbers. Where several processes have parts of the parameters, each
+ * wants a seed of its own. Copies, averages and slow parameters are made of what is not rounded yet;
+ * parameters that become slow ones or an average are rounded like any. Within a step it is an error to set
+ * the seed.
+ */
+LOCKSTEP_API lockstep_status lockstep_optimizer_step_bf16(lockstep_optimizer *o, uint16_t *const *params, const float *const *grads,
+	lockstep_pool *pool, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_set_rounding(lockstep_optimizer *o, uint64_t seed, lockstep_error *error);
+
+/*
  * A step on some rows alone of the only tensor, a row-major matrix of rows of so many columns,
  * such as an embedding table of which a batch uses few. indices are count rows, in any order,
  * and grads their gradients, one after the other: count * columns. No other row of params or
@@ -282,6 +301,11 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_step_rows32(lockstep_optimizer *
 LOCKSTEP_API lockstep_status lockstep_optimizer_begin(lockstep_optimizer *o, double sum_squares, lockstep_error *error);
 LOCKSTEP_API lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
 	float *params, const float *grads, lockstep_error *error); /* params and grads of the range */
+/* The same on parameters as lockstep_optimizer_step_split and lockstep_optimizer_step_bf16 have them. */
+LOCKSTEP_API lockstep_status lockstep_optimizer_apply_split(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	uint16_t *params, uint16_t *rests, const float *grads, lockstep_error *error);
+LOCKSTEP_API lockstep_status lockstep_optimizer_apply_bf16(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	uint16_t *params, const float *grads, lockstep_error *error);
 LOCKSTEP_API lockstep_status lockstep_optimizer_end(lockstep_optimizer *o, lockstep_error *error);
 
 /*

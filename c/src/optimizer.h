@@ -195,11 +195,12 @@ struct lockstep_optimizer {
 	lockstep_following *following; /* while there is an average or lookahead */
 	float *together; /* the room of passes together */
 	uint64_t pack_seed; /* of the rounding of state that is no floats */
+	uint64_t rounding;  /* the seed of that of parameters */
 	float hashes[PACK_LEN]; /* of the places of a block of it, as bits */
 
 	lockstep_interval *states, *owned; /* what is written but parameters, and with them; in order */
 	size_t state_count, owned_count;
-	int owns_halves; /* owned has parameters in two halves */
+	int owns_halves; /* owned has parameters in 16 bits */
 	lockstep_interval *blocks; /* memory with what is owned, and nothing between that has room for a gradient */
 	size_t block_count;
 
@@ -307,6 +308,9 @@ void lockstep_hash_places(lockstep_optimizer *o);
  * sets what is random about a block in the tensor's step. */
 void lockstep_draw_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, uint32_t *factor, uint32_t *add);
 
+/* Makes bf16 of n parameters from one on, up or down at random. */
+void lockstep_round(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, uint16_t *to, float *from);
+
 /* A number in which each bit of x has changed half of the bits: the next one of SplitMix64
  * (Steele, Lea, Flood 2014). */
 static inline uint64_t lockstep_mixed(uint64_t x) {
@@ -321,7 +325,12 @@ static inline uint64_t lockstep_mixed(uint64_t x) {
 /* Finds the places of the buffers of a step, and which gradients are missing. */
 lockstep_status lockstep_find_places(lockstep_optimizer *o, float *const *params, const float *const *grads, lockstep_error *error);
 
-/* The same of parameters in two halves. */
+/* Parameters in 16 bits: in two halves, or bf16 alone, without lower ones. */
+typedef struct lockstep_halves {
+	uint16_t *upper, *lower;
+} lockstep_halves;
+
+/* The same of parameters in two halves, or of bf16 alone, without rests. */
 lockstep_status lockstep_find_halves(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads, lockstep_error *error);
 
 /* Takes note of where parameters are, all of them. */
@@ -348,6 +357,7 @@ lockstep_status lockstep_place_copies(lockstep_optimizer *o, uint16_t *const *co
 
 /* Refuses a range that overlaps any state, or whose gradients are parameters. */
 lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error);
+lockstep_status lockstep_halves_apart(const lockstep_optimizer *o, size_t tensor, size_t n, lockstep_halves params, const float *grads, lockstep_error *error);
 lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t tensor, const float *estimates, lockstep_error *error);
 
 /* clip.c */
@@ -378,7 +388,7 @@ lockstep_status lockstep_check_not_begun(const lockstep_optimizer *o, lockstep_e
 typedef struct lockstep_job {
 	lockstep_optimizer *o;
 	int pass;
-	uint16_t *const *halves, *const *rests; /* in place of parameters, or NULL */
+	uint16_t *const *halves, *const *rests; /* in place of parameters, or NULL; rests of bf16 alone too */
 	float *const *params;
 	const float *const *grads;
 	double scale; /* of the gradients, where they are looked at before the step */
@@ -455,7 +465,9 @@ void lockstep_square_unit(void *job, size_t unit);
 /* Counts the elements of a unit that agree, if its step is as cautious as that says. */
 void lockstep_agree_unit(void *job, size_t unit);
 
-/* Takes a step of a unit whose parameters are in two halves. */
+/* Takes a step of a range whose parameters and gradient begin there, the latter NULL if there is none;
+ * and of a unit whose parameters are in 16 bits. */
+void lockstep_step_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, lockstep_halves params, const float *grads);
 void lockstep_split_unit(void *job, size_t unit);
 
 /* Adds up a unit's gradients, each tensor's by add, which has the range that is the unit's. */
@@ -519,6 +531,9 @@ void lockstep_follow(const lockstep_optimizer *o, size_t tensor, size_t first, s
 
 /* Refuses rules whose steps are not of ranges, one apart from the other. */
 lockstep_status lockstep_check_plain(const lockstep_optimizer *o, lockstep_error *error);
+
+/* step.c: refuses what looks at rows, which steps on parameters in 16 bits do not. */
+lockstep_status lockstep_check_no_rows(const lockstep_optimizer *o, lockstep_error *error);
 
 /* Lets state begin as the parameters of a range. */
 void lockstep_begin_range_as_params(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params);

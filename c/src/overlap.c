@@ -136,12 +136,12 @@ static lockstep_status own_halves(lockstep_optimizer *o, uint16_t *const *params
 		size_t size = o->places[k].size;
 		if (!size) continue;
 		o->owned[n++] = halves_of(k, UPPER_HALVES, params[k], size);
-		o->owned[n++] = halves_of(k, LOWER_HALVES, rests[k], size);
+		if (rests) o->owned[n++] = halves_of(k, LOWER_HALVES, rests[k], size);
 	}
 	lockstep_status status = own_places(o, n, error);
 	for (size_t k = 0; k < o->count && !status; k++) {
 		o->places[k].params = (const float *)(const void *)params[k];
-		o->records[k].rest = rests[k];
+		o->records[k].rest = rests ? rests[k] : NULL;
 	}
 	o->owns_halves = 1;
 	return status;
@@ -258,9 +258,9 @@ lockstep_status lockstep_find_halves(lockstep_optimizer *o, uint16_t *const *par
 	for (size_t k = 0; k < o->count; k++) {
 		const lockstep_place *place = &o->places[k];
 		if (!place->size) continue;
-		if (!params[k] || !rests[k])
+		if (!params[k] || (rests && !rests[k]))
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "%s[%zu]%s is NULL, want %zu halves of parameters", params[k] ? "rests" : "params", k, lockstep_quoted(o, k, name), place->size);
-		params_moved |= (const void *)params[k] != (const void *)place->params || rests[k] != o->records[k].rest;
+		params_moved |= (const void *)params[k] != (const void *)place->params || (rests ? rests[k] : NULL) != o->records[k].rest;
 		grads_moved |= grads[k] != place->grads;
 		o->missing |= !grads[k];
 	}
@@ -293,11 +293,25 @@ static lockstep_status state_apart(const lockstep_optimizer *o, lockstep_interva
 	return LOCKSTEP_OK;
 }
 
+/* Refuses such of a range's buffers as overlap each other or state. */
+static lockstep_status all_apart(const lockstep_optimizer *o, const lockstep_interval *list, size_t count, lockstep_error *error) {
+	lockstep_status status = LOCKSTEP_OK;
+	for (size_t i = 0; i < count && !status; i++) {
+		for (size_t j = i + 1; j < count; j++)
+			if (list[i].at < list[j].end && list[j].at < list[i].end) return overlap(o, list[i], list[j], error);
+		status = state_apart(o, list[i], error);
+	}
+	return status;
+}
+
 lockstep_status lockstep_apart_from_state(const lockstep_optimizer *o, size_t tensor, size_t n, const float *params, const float *grads, lockstep_error *error) {
 	const lockstep_interval both[] = {lockstep_interval_of(tensor, LOCKSTEP_PARAMS, params, n), grads_of(o, tensor, grads, n)};
-	if (both[0].at < both[1].end && both[1].at < both[0].end) return overlap(o, both[0], both[1], error);
-	lockstep_status status = state_apart(o, both[0], error);
-	return status ? status : state_apart(o, both[1], error);
+	return all_apart(o, both, 2, error);
+}
+
+lockstep_status lockstep_halves_apart(const lockstep_optimizer *o, size_t tensor, size_t n, lockstep_halves params, const float *grads, lockstep_error *error) {
+	const lockstep_interval all[] = {halves_of(tensor, UPPER_HALVES, params.upper, n), grads_of(o, tensor, grads, n), halves_of(tensor, LOWER_HALVES, params.lower, n)};
+	return all_apart(o, all, params.lower ? 3 : 2, error);
 }
 
 lockstep_status lockstep_estimates_apart(const lockstep_optimizer *o, size_t tensor, const float *estimates, lockstep_error *error) {

@@ -27,14 +27,16 @@ typedef struct drawing {
 	uint32_t factor, add;
 } drawing;
 
-/* That of a block of a slot, and of the one that it shares numbers with, in the tensor's step: Go's
- * (*Engine).drawing and its at make the same. */
-static drawing drawing_of(const lockstep_optimizer *o, size_t tensor, int slot, size_t block) {
-	uint64_t key = lockstep_mixed(lockstep_mixed(o->pack_seed) ^ (uint64_t)tensor);
-	key = lockstep_mixed(lockstep_mixed(key ^ (uint64_t)(slot / 2)) ^ (uint64_t)(o->step - o->records[tensor].missed));
+/* That of a block of a pair of slots, which share numbers, in the tensor's step: Go's (*Engine).drawingOf
+ * and its at make the same. */
+static drawing drawing_for(const lockstep_optimizer *o, uint64_t seed, size_t tensor, uint64_t pair, size_t block) {
+	uint64_t key = lockstep_mixed(lockstep_mixed(seed) ^ (uint64_t)tensor);
+	key = lockstep_mixed(lockstep_mixed(key ^ pair) ^ (uint64_t)(o->step - o->records[tensor].missed));
 	key = lockstep_mixed(key ^ (uint64_t)block);
 	return (drawing){.factor = (uint32_t)key | 1, .add = (uint32_t)(key >> 32)};
 }
+
+static drawing drawing_of(const lockstep_optimizer *o, size_t tensor, int slot, size_t block) { return drawing_for(o, o->pack_seed, tensor, (uint64_t)(slot / 2), block); }
 
 /* Which part of the numbers a slot has. */
 static uint32_t part_of(int slot) { return slot % 2 ? 1 << 8 : 1; }
@@ -159,6 +161,18 @@ static void store(const lockstep_optimizer *o, const packed *p, size_t block, fl
 	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0},
 		{h, QUARTER, 0}, {h + QUARTER, QUARTER, 0}, {h + 2 * QUARTER, QUARTER, 0}, {h + 3 * QUARTER, QUARTER, 0}};
 	lockstep_kernel_quantize(o->table, list, 9, &c);
+}
+
+void lockstep_round(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, uint16_t *to, float *from) {
+	const uint64_t pair = UINT64_C(1) << 32; /* of no slots, so that state of the same seed has other numbers */
+	for (size_t at = 0, part; at < n; at += part) {
+		size_t place = (first + at) % PACK_LEN;
+		part = PACK_LEN - place < n - at ? PACK_LEN - place : n - at;
+		drawing d = drawing_for(o, o->rounding, tensor, pair, (first + at) / PACK_LEN);
+		const lockstep_buffer list[] = {{(float *)(void *)(to + at), part, 0}, {from + at, part, 0}, {(float *)o->hashes + place, part, 0}};
+		const lockstep_quantize_bf16_scalars c = {.factor = d.factor, .add = d.add, .part = 1};
+		lockstep_kernel_quantize_bf16(o->table, list, 3, &c);
+	}
 }
 
 void lockstep_draw_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, uint32_t *factor, uint32_t *add) {

@@ -117,7 +117,7 @@ lockstep_status lockstep_check_range(const lockstep_optimizer *o, size_t tensor,
 	return LOCKSTEP_OK;
 }
 
-static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, span s, const float *params, const float *grads, lockstep_error *error) {
+static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, span s, const void *params, const float *grads, lockstep_error *error) {
 	if (!o->begun) return lockstep_bad_argument(error, "step", "not begun", "one that lockstep_optimizer_begin began");
 	lockstep_status status = lockstep_check_range(o, tensor, s.lo, s.hi - s.lo, error);
 	if (status) return status;
@@ -130,7 +130,15 @@ static lockstep_status check_part(const lockstep_optimizer *o, size_t tensor, sp
 			s.lo, s.hi - s.lo, PACK_LEN, end);
 	if (s.hi > s.lo && !params) return lockstep_bad_argument(error, "params", "NULL", "those of the range");
 	if (s.hi > s.lo && !grads) return lockstep_bad_argument(error, "grads", "NULL", "those of the range");
-	return lockstep_apart_from_state(o, tensor, s.hi - s.lo, params, grads, error);
+	return LOCKSTEP_OK;
+}
+
+/* Notes that a range is at work. */
+static lockstep_status take(lockstep_optimizer *o, size_t tensor, span s, lockstep_error *error) {
+	lockstep_take_lock(&o->ranges->lock);
+	lockstep_status status = take_range(&o->ranges->of[tensor], tensor, s, error);
+	lockstep_give_lock(&o->ranges->lock);
+	return status;
 }
 
 LOCKSTEP_NOT_INLINED void lockstep_begin_range_as_params(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, const float *params) {
@@ -143,10 +151,9 @@ lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, s
 	float *params, const float *grads, lockstep_error *error) {
 	span s = {first, first + count};
 	lockstep_status status = check_part(o, tensor, s, params, grads, error);
+	if (!status) status = lockstep_apart_from_state(o, tensor, count, params, grads, error);
 	if (status || !count) return status;
-	lockstep_take_lock(&o->ranges->lock);
-	status = take_range(&o->ranges->of[tensor], tensor, s, error);
-	lockstep_give_lock(&o->ranges->lock);
+	status = take(o, tensor, s, error);
 	if (status) return status;
 	lockstep_mode before = lockstep_enter_mode();
 	if (o->records[tensor].begins) lockstep_begin_range_as_params(o, tensor, first, count, params);
@@ -154,6 +161,31 @@ lockstep_status lockstep_optimizer_apply(lockstep_optimizer *o, size_t tensor, s
 	lockstep_step_range(o, tensor, first, count, params, grads);
 	lockstep_leave_mode(before);
 	return LOCKSTEP_OK;
+}
+
+static lockstep_status apply_halves(lockstep_optimizer *o, size_t tensor, size_t first, size_t count, lockstep_halves params, const float *grads, lockstep_error *error) {
+	span s = {first, first + count};
+	lockstep_status status = check_part(o, tensor, s, params.upper, grads, error);
+	if (!status) status = lockstep_check_no_rows(o, error);
+	if (!status) status = lockstep_halves_apart(o, tensor, count, params, grads, error);
+	if (status || !count) return status;
+	status = take(o, tensor, s, error);
+	if (status) return status;
+	lockstep_mode before = lockstep_enter_mode();
+	lockstep_step_halves(o, tensor, first, count, params, grads);
+	lockstep_leave_mode(before);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_optimizer_apply_split(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	uint16_t *params, uint16_t *rests, const float *grads, lockstep_error *error) {
+	if (count && !rests) return lockstep_bad_argument(error, "rests", "NULL", "those of the range");
+	return apply_halves(o, tensor, first, count, (lockstep_halves){params, rests}, grads, error);
+}
+
+lockstep_status lockstep_optimizer_apply_bf16(lockstep_optimizer *o, size_t tensor, size_t first, size_t count,
+	uint16_t *params, const float *grads, lockstep_error *error) {
+	return apply_halves(o, tensor, first, count, (lockstep_halves){params, NULL}, grads, error);
 }
 
 lockstep_status lockstep_optimizer_end(lockstep_optimizer *o, lockstep_error *error) {

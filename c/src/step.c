@@ -270,12 +270,8 @@ static lockstep_status check_pointers(const lockstep_optimizer *o, const char *n
 	return o->count && !pointers ? lockstep_bad_argument(error, name, "NULL", "a pointer for each tensor") : LOCKSTEP_OK;
 }
 
-/* Refuses steps on halves of parameters that are not of blocks. */
-static lockstep_status check_halves(const lockstep_job *job, lockstep_error *error) {
-	const lockstep_optimizer *o = job->o;
-	lockstep_status status = lockstep_check_plain(o, error);
-	if (!status && (o->adaptive || o->centralizes)) status = lockstep_bad_argument(error, "an adaptive clip or centralize", "set", "none with parameters in halves: they look at rows");
-	return status ? status : check_pointers(o, "rests", job->rests, error);
+lockstep_status lockstep_check_no_rows(const lockstep_optimizer *o, lockstep_error *error) {
+	return o->adaptive || o->centralizes ? lockstep_bad_argument(error, "an adaptive clip or centralize", "set", "none with parameters in 16 bits: they look at rows") : LOCKSTEP_OK;
 }
 
 static lockstep_status check_step(const lockstep_optimizer *o, const void *params, const void *grads, lockstep_error *error) {
@@ -286,7 +282,7 @@ static lockstep_status check_step(const lockstep_optimizer *o, const void *param
 	return status ? status : check_pointers(o, "grads", grads, error);
 }
 
-/* Takes a step that was begun on parameters in halves. */
+/* Takes a step that was begun on parameters in 16 bits. */
 static void run_split(lockstep_job *job, lockstep_pool *pool) {
 	lockstep_optimizer *o = job->o;
 	lockstep_share(pool, lockstep_split_unit, job, o->unit_count, o->total);
@@ -343,12 +339,29 @@ lockstep_status lockstep_optimizer_step(lockstep_optimizer *o, float *const *par
 	return lockstep_take_step(&job, pool, error);
 }
 
+static lockstep_status step_halves(lockstep_job *job, lockstep_pool *pool, lockstep_error *error) {
+	lockstep_status status = check_pointers(job->o, "params", job->halves, error);
+	if (!status) status = lockstep_check_plain(job->o, error);
+	if (!status) status = lockstep_check_no_rows(job->o, error);
+	return status ? status : lockstep_take_step(job, pool, error);
+}
+
 lockstep_status lockstep_optimizer_step_split(lockstep_optimizer *o, uint16_t *const *params, uint16_t *const *rests, const float *const *grads,
 	lockstep_pool *pool, lockstep_error *error) {
 	lockstep_job job = {.o = o, .halves = params, .rests = rests, .grads = grads, .scale = 1};
-	lockstep_status status = check_pointers(o, "params", params, error);
-	if (!status) status = check_halves(&job, error);
-	return status ? status : lockstep_take_step(&job, pool, error);
+	lockstep_status status = check_pointers(o, "rests", rests, error);
+	return status ? status : step_halves(&job, pool, error);
+}
+
+lockstep_status lockstep_optimizer_step_bf16(lockstep_optimizer *o, uint16_t *const *params, const float *const *grads, lockstep_pool *pool, lockstep_error *error) {
+	lockstep_job job = {.o = o, .halves = params, .grads = grads, .scale = 1};
+	return step_halves(&job, pool, error);
+}
+
+lockstep_status lockstep_optimizer_set_rounding(lockstep_optimizer *o, uint64_t seed, lockstep_error *error) {
+	lockstep_status status = lockstep_check_not_begun(o, error);
+	if (!status) o->rounding = seed;
+	return status;
 }
 
 static LOCKSTEP_NOT_INLINED lockstep_status norm(lockstep_job *job, lockstep_pool *pool, double *norm, lockstep_error *error) {

@@ -840,57 +840,74 @@ void lockstep_step_range(const lockstep_optimizer *o, size_t tensor, size_t firs
 	run(&x);
 }
 
+static lockstep_buffer halves_at(uint16_t *x, size_t n) { return (lockstep_buffer){(float *)(void *)x, n, 0}; }
+
+static lockstep_halves halves_from(lockstep_halves x, size_t at) { return (lockstep_halves){x.upper + at, x.lower ? x.lower + at : NULL}; }
+
+/* Makes floats of parameters in 16 bits. */
+static void join(const lockstep_optimizer *o, float *to, lockstep_halves x, size_t n) {
+	const lockstep_buffer list[] = {{to, n, 0}, halves_at(x.upper, n), halves_at(x.lower, n)};
+	if (x.lower)
+		lockstep_kernel_join_bf16(o->table, list, 3);
+	else
+		lockstep_kernel_widen_bf16(o->table, list, 2);
+}
+
 /* Takes a step of a block of a tensor, which is joined. */
-static void step_joined(const lockstep_job *job, size_t tensor, size_t first, size_t n) {
-	const lockstep_optimizer *o = job->o;
+static void step_joined(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_halves x, const float *grads) {
 	float room[BLOCK_LEN];
-	lockstep_buffer upper = {(float *)(void *)(job->halves[tensor] + first), n, 0}, lower = {(float *)(void *)(job->rests[tensor] + first), n, 0};
-	const lockstep_buffer join[] = {{room, n, 0}, upper, lower}, split[] = {upper, lower, {room, n, 0}};
-	const float *grads = job->grads[tensor];
-	lockstep_kernel_join_bf16(o->table, join, 3);
+	join(o, room, x, n);
 	if (grads && o->records[tensor].begins) lockstep_begin_range_as_params(o, tensor, first, n, room);
 	if (o->following) lockstep_begin_beside_range(o, tensor, first, n, room);
 	if (grads)
-		lockstep_step_range(o, tensor, first, n, room, lockstep_grads_at(o, tensor, grads, first));
+		lockstep_step_range(o, tensor, first, n, room, grads);
 	else if (lockstep_follows(o))
 		follow_range_without(o, tensor, first, n, room);
-	lockstep_kernel_split_bf16(o->table, split, 3);
+	const lockstep_buffer split[] = {halves_at(x.upper, n), halves_at(x.lower, n), {room, n, 0}};
+	if (x.lower)
+		lockstep_kernel_split_bf16(o->table, split, 3);
+	else
+		lockstep_round(o, tensor, first, n, x.upper, room);
 }
 
 /* Takes it of a range at once, if there is a kernel that joins and splits in its loop. */
-static int steps_fused_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
-	const lockstep_optimizer *o = job->o;
-	const float *grads = job->grads[tensor];
+static int steps_fused_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, lockstep_halves params, const float *grads) {
 	portion x;
-	if (!grads || o->following || o->records[tensor].begins) return 0;
+	if (!grads || !params.lower || o->following || o->records[tensor].begins) return 0;
 	open_portion(&x, o, o->places[tensor].group, 0);
 	turn_to(&x, tensor);
-	put_tensor(&x, tensor, lo, hi - lo, NULL, lockstep_grads_at(o, tensor, grads, lo));
+	put_tensor(&x, tensor, first, count, NULL, grads);
 	if (form_of(&x) != FORM_ALONE || !x.g->fused[FORM_HALVED]) return 0;
-	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1] = {{(float *)(void *)(job->halves[tensor] + lo), hi - lo, 0}, {(float *)(void *)(job->rests[tensor] + lo), hi - lo, 0}};
+	lockstep_buffer list[LOCKSTEP_SLOT + LOCKSTEP_MAX_SLOTS + 1] = {halves_at(params.upper, count), halves_at(params.lower, count)};
 	for (size_t b = LOCKSTEP_GRADS; b < x.stride; b++) list[b + 1] = x.list[b];
 	call_fused(&x, FORM_HALVED, list, x.stride + 1, x.scalars->words);
-	if (o->zeroes) lockstep_zero(o, x.list[LOCKSTEP_GRADS].data, tensor, 0, hi - lo);
+	if (o->zeroes) lockstep_zero(o, x.list[LOCKSTEP_GRADS].data, tensor, 0, count);
 	return 1;
 }
 
-/* The same of a range. */
-static void step_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
-	if (!job->grads[tensor] && !job->o->following) return;
-	if (steps_fused_halves(job, tensor, lo, hi)) return;
-	for (size_t n; lo < hi; lo += n) {
-		n = hi - lo < BLOCK_LEN ? hi - lo : BLOCK_LEN;
-		step_joined(job, tensor, lo, n);
+void lockstep_step_halves(const lockstep_optimizer *o, size_t tensor, size_t first, size_t count, lockstep_halves params, const float *grads) {
+	if (!grads && !o->following) return;
+	if (steps_fused_halves(o, tensor, first, count, params, grads)) return;
+	for (size_t at = 0, n; at < count; at += n) {
+		n = count - at < BLOCK_LEN ? count - at : BLOCK_LEN;
+		step_joined(o, tensor, first + at, n, halves_from(params, at), grads ? lockstep_grads_at(o, tensor, grads, at) : NULL);
 	}
+}
+
+/* The same of a range of a tensor of a job. */
+static void step_part_halves(const lockstep_job *job, size_t tensor, size_t lo, size_t hi) {
+	const float *grads = job->grads[tensor];
+	lockstep_halves x = {job->halves[tensor], job->rests ? job->rests[tensor] : NULL};
+	if (lo < hi) lockstep_step_halves(job->o, tensor, lo, hi - lo, halves_from(x, lo), grads ? lockstep_grads_at(job->o, tensor, grads, lo) : NULL);
 }
 
 void lockstep_split_unit(void *context, size_t unit) {
 	const lockstep_job *job = context;
 	const lockstep_unit *u = &job->o->units[unit];
-	if (u->tensor != SHARED) step_halves(job, u->tensor, u->lo, u->hi);
+	if (u->tensor != SHARED) step_part_halves(job, u->tensor, u->lo, u->hi);
 	for (size_t at = u->lo; u->tensor == SHARED && at < u->hi; at++) {
 		size_t k = job->o->groups[u->group].shared[at];
-		step_halves(job, k, 0, job->o->places[k].size);
+		step_part_halves(job, k, 0, job->o->places[k].size);
 	}
 }
 
