@@ -46,7 +46,7 @@ type options struct {
 func main() {
 	var o options
 	flag.BoolVar(&o.check, "check", false, "compare every kernel with the reference, bit for bit")
-	flag.BoolVar(&o.train, "train", false, "train models of real data, and a line through three points")
+	flag.BoolVar(&o.train, "train", false, "train models of real data, networks in several types, and a line through three points")
 	flag.BoolVar(&o.speed, "speed", false, "measure the kernels (no part named: all of them)")
 	flag.BoolVar(&o.verify, "verify", false, "train real data with every rule and print a hash of what comes out, the same on every machine, and no more")
 	flag.StringVar(&o.sizes, "sizes", "", "`sizes` to measure at, and claims whose buffers fit the same places: places, or elements such as 64Ki (none: "+places+", with -html a grid)")
@@ -136,7 +136,7 @@ func (j *job) measure(w *screen) {
 		r.Check.print(w)
 	}
 	if j.train {
-		r.Train = train()
+		r.Train = train(j.short)
 		r.Train.print(w)
 	}
 	if j.speed {

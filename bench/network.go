@@ -12,14 +12,12 @@ import (
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/kernels"
 	"github.com/lockstep-go/lockstep/loss"
-	"github.com/lockstep-go/lockstep/update"
-	learning "github.com/lockstep-go/lockstep/update/schedule"
-	"github.com/lockstep-go/lockstep/update/torch"
 )
 
 // A NetworkRun is one training of one network: layers of our own matrix products, the
 // cross-entropy of their softmax, and AdamW.
 type NetworkRun struct {
+	Problem    string
 	Model      string
 	Types      string
 	Parameters int
@@ -39,52 +37,63 @@ type NetworkPoint struct {
 }
 
 const (
-	networkTitle = "digits, networks"
-	networkText  = "1,797 images of 8 x 8, of which each fifth, from the fourth on, is held back; the second layer sees 128 units behind ReLU; batches of 64; AdamW with a rate that falls along a cosine. Matrix products and the cross-entropy of the softmax are Lockstep's, and so are the types: a model of bf16 whose gradients are bf16 beside float32 parameters, or of which these are the missing halves; state of bf16 or of 8 bits."
+	digitsTitle = "digits, networks"
+	digitsText  = "1,797 images of 8 x 8, of which each fifth, from the fourth on, is held back; the second layer sees 128 units behind ReLU; batches of 64; AdamW with a rate that falls along a cosine. Matrix products and the cross-entropy of the softmax are Lockstep's, and so are the types: a model of bf16 whose gradients are bf16 beside float32 parameters, or of which these are the missing halves; state of bf16 or of 8 bits."
 
 	networkBatch  = 64
 	networkLeast  = .97
 	networkBeside = 1.06 // the loss of other types may be so many times that of float32
 )
 
-// A precision is what of a training is in which types.
-type precision uint8
-
-const (
-	inFloat32 precision = iota
-	withMaster
-	inHalves
-	stateInBF16
-	stateInFloat8
-)
-
-func (p precision) String() string {
-	return [...]string{"float32", "bf16, float32 master", "bf16 and rests", "state in bf16", "state in 8 bits"}[p]
+// networkText says what a problem is.
+func networkText(problem string) string {
+	if problem == digitsTitle {
+		return digitsText
+	}
+	return sentencesText
 }
 
 // networks are the runs: of other types after that of float32.
-func networks() []*NetworkRun {
-	list := []*NetworkRun{runNetwork("softmax regression", nil, .02, 60, inFloat32)}
-	for p := range stateInFloat8 + 1 {
-		list = append(list, runNetwork("two layers", []int{128}, .005, 40, p))
+func networks(short bool) []*NetworkRun {
+	list := []*NetworkRun{runDigits("softmax regression", nil, .02, 60, precisions[0])}
+	for _, types := range precisions {
+		list = append(list, runDigits("two layers", []int{128}, .005, 40, types))
 	}
-	beside := list[1].last().Loss
-	for _, r := range list[1:] {
-		r.Beside, r.MostBeside = r.last().Loss/beside, networkBeside
+	compare(list[1:], networkBeside)
+	return append(list, decoders(short)...)
+}
+
+// compare holds the last losses to that of the first run, which is of float32.
+func compare(list []*NetworkRun, most float64) {
+	for _, r := range list {
+		r.Beside, r.MostBeside = r.last().Loss/list[0].last().Loss, most
 		r.OK = r.OK && r.Beside <= r.MostBeside
 	}
-	return list
 }
 
 func (r *NetworkRun) last() NetworkPoint { return r.Curve[len(r.Curve)-1] }
 
 // A network is a chain of layers, with room for the rows of a batch.
 type network struct {
+	products
 	layers []layer
 	rows   int // of room
-	table  kernels.Table
-	room   []float32 // of products
 	loss   *loss.CrossEntropy
+}
+
+// products are what multiplies matrices.
+type products struct {
+	table kernels.Table
+	room  []float32
+}
+
+// multiply is c ← alpha·a·b + beta·c.
+func (m *products) multiply(c, a, b fallback.Matrix, alpha, beta float32) {
+	if n := kernels.MatMulRoom(m.table, c.Rows, c.Columns, a.Columns); n > len(m.room) {
+		m.room = make([]float32, n)
+	}
+	p := kernels.MatMul{C: c, D: c, A: a, B: b, MatMulScalars: fallback.MatMulScalars{Alpha: alpha, Beta: beta}}
+	p.Run(m.table, m.room)
 }
 
 // A layer is w, in rows of what goes out for each of what comes in, and b.
@@ -92,54 +101,84 @@ type layer struct {
 	in, out      int
 	w, b, gw, gb []float32
 	y, gy        []float32 // what goes out, and its gradient
-	last         bool
 }
 
-// newNetwork has weights of the variance 2/in.
-func newNetwork(rows int, sizes []int) *network {
-	n := &network{rows: rows, table: kernels.Active()}
-	rng := rand.New(rand.NewPCG(1, 2))
-	room := 0
-	for k := range len(sizes) - 1 {
-		in, out := sizes[k], sizes[k+1]
-		l := layer{in: in, out: out, last: k == len(sizes)-2}
-		l.w, l.gw = make([]float32, in*out), make([]float32, in*out)
-		l.b, l.gb = make([]float32, out), make([]float32, out)
-		l.y, l.gy = make([]float32, rows*out), make([]float32, rows*out)
-		for i := range l.w {
-			l.w[i] = float32(rng.NormFloat64() * math.Sqrt(2/float64(in)))
-		}
-		room = max(room, kernels.MatMulRoom(n.table, rows, out, in), kernels.MatMulRoom(n.table, in, out, rows), kernels.MatMulRoom(n.table, rows, in, out))
-		n.layers = append(n.layers, l)
+// newLayer has weights of the variance gain/in.
+func newLayer(rng *rand.Rand, rows, in, out int, gain float64) layer {
+	l := layer{in: in, out: out}
+	l.w, l.gw = make([]float32, in*out), make([]float32, in*out)
+	l.b, l.gb = make([]float32, out), make([]float32, out)
+	l.y, l.gy = make([]float32, rows*out), make([]float32, rows*out)
+	for i := range l.w {
+		l.w[i] = float32(rng.NormFloat64() * math.Sqrt(gain/float64(in)))
 	}
-	n.room = make([]float32, room)
+	return l
+}
+
+// weights are those of the layer, of which the bias does not decay.
+func (l *layer) weights() []weights {
+	return []weights{{l.w, l.gw, true}, {l.b, l.gb, false}}
+}
+
+// forward is y ← x·w + b, of some rows.
+func (l *layer) forward(m *products, rows int, x []float32) []float32 {
+	y := l.y[:rows*l.out]
+	for i := range rows {
+		copy(y[i*l.out:], l.b)
+	}
+	m.multiply(fallback.RowMajor(rows, l.out, y), fallback.RowMajor(rows, l.in, x), fallback.RowMajor(l.in, l.out, l.w), 1, 1)
+	return y
+}
+
+// backward leaves the gradients of w and b along gy, and in gx, which may be nil, that of x.
+func (l *layer) backward(m *products, rows int, gx, gy, x []float32) {
+	g := fallback.RowMajor(rows, l.out, gy)
+	m.multiply(fallback.RowMajor(l.in, l.out, l.gw), fallback.RowMajor(rows, l.in, x).T(), g, 1, 0)
+	clear(l.gb)
+	for i := range rows {
+		for j, v := range gy[i*l.out:][:l.out] {
+			l.gb[j] += v
+		}
+	}
+	if gx != nil {
+		m.multiply(fallback.RowMajor(rows, l.in, gx), g, fallback.RowMajor(l.in, l.out, l.w).T(), 1, 0)
+	}
+}
+
+// relu is max(y, 0), and reluBack has no gradient where that is 0.
+func relu(y []float32) {
+	for i, v := range y {
+		y[i] = max(v, 0)
+	}
+}
+
+func reluBack(gy, y []float32) {
+	for i, v := range y {
+		if !(v > 0) {
+			gy[i] = 0
+		}
+	}
+}
+
+func newNetwork(rows int, sizes []int) *network {
+	n := &network{products: products{table: kernels.Active()}, rows: rows}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for k := range len(sizes) - 1 {
+		n.layers = append(n.layers, newLayer(rng, rows, sizes[k], sizes[k+1], 2))
+	}
 	var err error
 	n.loss, err = loss.NewCrossEntropy(sizes[len(sizes)-1], loss.CrossEntropyOptions{})
 	must(err)
 	return n
 }
 
-// multiply is c ← a·b + beta·c.
-func (n *network) multiply(c, a, b fallback.Matrix, beta float32) {
-	p := kernels.MatMul{C: c, D: c, A: a, B: b, MatMulScalars: fallback.MatMulScalars{Alpha: 1, Beta: beta}}
-	p.Run(n.table, n.room)
-}
-
 // forward returns the logits of some rows.
 func (n *network) forward(x []float32, rows int) []float32 {
 	for k := range n.layers {
-		l := &n.layers[k]
-		y := l.y[:rows*l.out]
-		for i := range rows {
-			copy(y[i*l.out:], l.b)
+		x = n.layers[k].forward(&n.products, rows, x)
+		if k < len(n.layers)-1 {
+			relu(x)
 		}
-		n.multiply(fallback.RowMajor(rows, l.out, y), fallback.RowMajor(rows, l.in, x), fallback.RowMajor(l.in, l.out, l.w), 1)
-		if !l.last {
-			for i, v := range y {
-				y[i] = max(v, 0)
-			}
-		}
-		x = y
 	}
 	return x
 }
@@ -148,32 +187,17 @@ func (n *network) forward(x []float32, rows int) []float32 {
 func (n *network) backward(x []float32, labels []int64) float64 {
 	rows := len(labels)
 	logits, last := n.forward(x, rows), &n.layers[len(n.layers)-1]
-	value, err := n.loss.Eval(loss.Rows{Logits: logits, Labels: labels, Grad: last.gy[:rows*last.out]})
+	gy := last.gy[:rows*last.out]
+	value, err := n.loss.Eval(loss.Rows{Logits: logits, Labels: labels, Grad: gy})
 	must(err)
-	for k := len(n.layers) - 1; k >= 0; k-- {
-		l, in := &n.layers[k], x
-		if k > 0 {
-			in = n.layers[k-1].y[:rows*l.in]
-		}
-		gy := fallback.RowMajor(rows, l.out, l.gy[:rows*l.out])
-		n.multiply(fallback.RowMajor(l.in, l.out, l.gw), fallback.RowMajor(rows, l.in, in).T(), gy, 0)
-		clear(l.gb)
-		for i := range rows {
-			for j, g := range gy.Data[i*l.out:][:l.out] {
-				l.gb[j] += g
-			}
-		}
-		if k == 0 {
-			break
-		}
-		gx := n.layers[k-1].gy[:rows*l.in]
-		n.multiply(fallback.RowMajor(rows, l.in, gx), gy, fallback.RowMajor(l.in, l.out, l.w).T(), 0)
-		for i, y := range in {
-			if !(y > 0) {
-				gx[i] = 0
-			}
-		}
+	for k := len(n.layers) - 1; k > 0; k-- {
+		l, before := &n.layers[k], &n.layers[k-1]
+		in, gx := before.y[:rows*l.in], before.gy[:rows*l.in]
+		l.backward(&n.products, rows, gx, gy, in)
+		reluBack(gx, in)
+		gy = gx
 	}
+	n.layers[0].backward(&n.products, rows, nil, gy, x)
 	return value
 }
 
@@ -182,21 +206,21 @@ func (n *network) accuracy(d images) float64 {
 	right := 0
 	for at := 0; at < len(d.labels); at += n.rows {
 		labels := d.labels[at:min(at+n.rows, len(d.labels))]
-		logits := n.forward(d.x[at*d.columns:(at+len(labels))*d.columns], len(labels))
-		classes := len(logits) / len(labels)
-		for i, y := range labels {
-			best := 0
-			for c, z := range logits[i*classes:][:classes] {
-				if z > logits[i*classes+best] {
-					best = c
-				}
-			}
-			if int64(best) == y {
-				right++
-			}
-		}
+		right += hits(n.forward(d.x[at*d.columns:(at+len(labels))*d.columns], len(labels)), labels)
 	}
 	return float64(right) / float64(len(d.labels))
+}
+
+// hits counts the rows whose label has the largest logit.
+func hits(logits []float32, labels []int64) (right int) {
+	classes := len(logits) / len(labels)
+	for i, y := range labels {
+		row := logits[i*classes:][:classes]
+		if slices.Max(row) == row[y] {
+			right++
+		}
+	}
+	return right
 }
 
 // images are rows of pixels, and what they show.
@@ -229,18 +253,16 @@ func (d images) shuffled(rng *rand.Rand) images {
 	return s
 }
 
-func runNetwork(model string, hidden []int, lr float64, epochs int, types precision) *NetworkRun {
+func runDigits(model string, hidden []int, lr float64, epochs int, types precision) *NetworkRun {
 	trained, held := loadDigits()
 	n := newNetwork(networkBatch, append(append([]int{trained.columns}, hidden...), 10))
-	r := &NetworkRun{Model: model, Types: types.String(), Epochs: epochs, Least: networkLeast}
-	t := n.training(types)
-	for _, p := range t.params {
-		r.Parameters += len(p)
+	var all []weights
+	for k := range n.layers {
+		all = append(all, n.layers[k].weights()...)
 	}
 	batches := (len(trained.labels) + networkBatch - 1) / networkBatch
-	rate, err := learning.CosineDecay{LR: lr, Exponent: 1, Steps: int64(epochs * batches)}.Schedule()
-	must(err)
-
+	t := newTraining(all, types, lr, epochs*batches)
+	r := &NetworkRun{Problem: digitsTitle, Model: model, Types: types.name, Parameters: t.size(), Epochs: epochs, Least: networkLeast}
 	rng := rand.New(rand.NewPCG(3, 4))
 	start := time.Now()
 	for range epochs {
@@ -248,8 +270,7 @@ func runNetwork(model string, hidden []int, lr float64, epochs int, types precis
 		for at := 0; at < len(d.labels); at += networkBatch {
 			end := min(at+networkBatch, len(d.labels))
 			sum += n.backward(d.x[at*d.columns:end*d.columns], d.labels[at:end])
-			must(t.optimizer.SetLR(rate(t.optimizer.Steps())))
-			must(t.step())
+			t.step()
 		}
 		r.Curve = append(r.Curve, NetworkPoint{sum / float64(batches), n.accuracy(held)})
 	}
@@ -258,100 +279,24 @@ func runNetwork(model string, hidden []int, lr float64, epochs int, types precis
 	return r
 }
 
-// A training has what takes the steps of a network, and what is in other types.
-type training struct {
-	optimizer     *update.Optimizer
-	params, grads [][]float32 // the network's
-	types         precision
-
-	master       [][]float32
-	weights      [][]update.BF16 // of the model
-	rests        [][]int16
-	narrow       [][]update.BF16 // gradients
-	typed, model []update.Typed  // narrow and weights
-}
-
-func (n *network) training(types precision) *training {
-	t := &training{types: types}
-	var tensors []update.Tensor
-	for k := range n.layers {
-		l := &n.layers[k]
-		t.params, t.grads = append(t.params, l.w, l.b), append(t.grads, l.gw, l.gb)
-		tensors = append(tensors, update.Tensor{Size: len(l.w)}, update.Tensor{Size: len(l.b), Rule: 1})
-	}
-	weights, biases := torch.AdamW(), torch.AdamW()
-	weights.WeightDecay, biases.WeightDecay = .1, 0
-	var err error
-	t.optimizer, err = update.NewSet(tensors, weights, biases)
-	must(err)
-	for _, p := range t.params {
-		t.master = append(t.master, slices.Clone(p))
-		t.weights, t.narrow = append(t.weights, make([]update.BF16, len(p))), append(t.narrow, make([]update.BF16, len(p)))
-		t.rests = append(t.rests, make([]int16, len(p)))
-		last := len(t.weights) - 1
-		t.typed, t.model = append(t.typed, update.TypedOf(t.narrow[last])), append(t.model, update.TypedOf(t.weights[last]))
-	}
-	switch types {
-	case withMaster:
-		must(t.optimizer.SetCopies(t.model))
-		must(t.optimizer.WriteCopies(t.master))
-	case inHalves:
-		for k, p := range t.params {
-			must(update.SplitParams(t.weights[k], t.rests[k], p))
+func (s *screen) printNetworks(all []*NetworkRun) {
+	for _, runs := range byNetworkProblem(all) {
+		s.heading("Train: " + runs[0].Problem)
+		s.paragraph("%s\n", networkText(runs[0].Problem))
+		g := newGrid("model", "types", "weights", "epochs", "seconds", "loss", "beside\nfloat32", "accuracy\nheld back", "")
+		g.numbers = []int{2, 3, 4, 5, 6, 7}
+		for _, r := range runs {
+			g.add(r.cells()...)
 		}
-	case stateInBF16:
-		must(t.optimizer.SetStateTypes(map[string]update.StateType{"m": update.StateBF16, "v": update.StateBF16}, 1))
-	case stateInFloat8:
-		must(t.optimizer.SetStateTypes(map[string]update.StateType{"m": update.StateFloat8, "v": update.StateFloat8}, 1))
-	}
-	t.widen()
-	return t
-}
-
-// widen gives the network the model's weights where these are of bf16.
-func (t *training) widen() {
-	if t.types != withMaster && t.types != inHalves {
-		return
-	}
-	for k, p := range t.params {
-		for i, w := range t.weights[k] {
-			p[i] = w.Float32()
-		}
+		s.print(g)
+		last := runs[len(runs)-1]
+		s.paragraph("\nThe accuracy must be above %.0f %%, and the loss of other types at most %g times that of float32.", 100*last.Least, last.MostBeside)
+		fmt.Fprintf(s, "\n%s\n", s.networkCurves(runs))
 	}
 }
 
-func (t *training) step() error {
-	defer t.widen()
-	if t.types == withMaster || t.types == inHalves {
-		for k, g := range t.grads {
-			for i, x := range g {
-				t.narrow[k][i] = fallback.ToBF16(x)
-			}
-		}
-	}
-	switch t.types {
-	case withMaster:
-		return t.optimizer.StepTyped(t.master, t.typed)
-	case inHalves:
-		return t.optimizer.StepSplit(t.weights, t.rests, t.typed)
-	}
-	return t.optimizer.StepSet(t.params, t.grads)
-}
-
-func (s *screen) printNetworks(runs []*NetworkRun) {
-	if len(runs) == 0 {
-		return
-	}
-	s.heading("Train: " + networkTitle)
-	s.paragraph("%s\n", networkText)
-	g := newGrid("model", "types", "weights", "epochs", "seconds", "loss", "beside\nfloat32", "accuracy\nheld back", "")
-	g.numbers = []int{2, 3, 4, 5, 6, 7}
-	for _, r := range runs {
-		g.add(r.cells()...)
-	}
-	s.print(g)
-	s.paragraph("\nThe accuracy must be above %.0f %%, and the loss of other types at most %g times that of float32.", 100*networkLeast, networkBeside)
-	fmt.Fprintf(s, "\n%s\n", s.networkCurves(runs))
+func byNetworkProblem(all []*NetworkRun) [][]*NetworkRun {
+	return groups(all, func(r *NetworkRun) string { return r.Problem })
 }
 
 func (r *NetworkRun) cells() []string {

@@ -36,7 +36,7 @@ func TestBackward(t *testing.T) {
 
 // TestNetworks wants runs that end where they should, and ones of other types that are others.
 func TestNetworks(t *testing.T) {
-	runs := networks()
+	runs := networks(testing.Short())
 	for _, r := range runs {
 		t.Logf("%s, %s: loss %.4f, accuracy %.3f", r.Model, r.Types, r.last().Loss, r.last().Accuracy)
 		if !r.OK {

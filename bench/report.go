@@ -194,13 +194,14 @@ func (t *Train) section() report.Section {
 		}
 		s.Tables = append(s.Tables, table)
 	}
-	if len(t.Networks) > 0 {
+	for _, runs := range byNetworkProblem(t.Networks) {
+		title := runs[0].Problem
 		table := report.Table{
-			Caption: strings.ToUpper(networkTitle[:1]) + networkTitle[1:] + ": " + networkText,
+			Caption: strings.ToUpper(title[:1]) + title[1:] + ": " + networkText(title),
 			Head:    []string{"model", "types", "weights", "epochs", "seconds", "loss", "beside float32", "accuracy held back", "result"},
 			Numbers: []int{2, 3, 4, 5, 6, 7},
 		}
-		for _, r := range t.Networks {
+		for _, r := range runs {
 			cells := r.cells()
 			table.Rows = append(table.Rows, append(texts(cells[:len(cells)-1]...), report.Verdict(r.OK, "ok", "FAILED")))
 		}

@@ -372,16 +372,16 @@ func (t *Train) curves() report.Section {
 		}
 		s.Charts = append(s.Charts, c)
 	}
-	if len(t.Networks) > 0 {
-		s.Charts = append(s.Charts, networkChart(t.Networks))
+	for _, runs := range byNetworkProblem(t.Networks) {
+		s.Charts = append(s.Charts, networkChart(runs))
 	}
 	return s
 }
 
 func networkChart(runs []*NetworkRun) report.Chart {
 	c := report.Chart{
-		Title:   networkTitle,
-		Caption: networkText,
+		Title:   runs[0].Problem,
+		Caption: networkText(runs[0].Problem),
 		X:       report.Axis{Label: "epochs", Scale: report.Epochs},
 		Y:       report.Axis{Label: "mean loss of the epoch's batches", Scale: report.Decimal, Least: 1e-3},
 	}

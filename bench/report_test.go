@@ -33,8 +33,8 @@ func synthetic() *Report {
 			{Problem: "second", Optimizer: "Adam", Optimum: 2, Curve: []Point{{0, 9}, {100, 2.1}}},
 		},
 		Networks: []*NetworkRun{
-			{Model: "regression", Types: "float32", Epochs: 2, Curve: []NetworkPoint{{2, .5}, {.1, .9}}, OK: true},
-			{Model: "two layers", Types: "state in 8 bits", Epochs: 3, Curve: []NetworkPoint{{2, .5}, {.1, .9}, {.01, .98}}, Beside: 1.01},
+			{Problem: digitsTitle, Model: "regression", Types: "float32", Epochs: 2, Curve: []NetworkPoint{{2, .5}, {.1, .9}}, OK: true},
+			{Problem: digitsTitle, Model: "two layers", Types: "state in 8 bits", Epochs: 3, Curve: []NetworkPoint{{2, .5}, {.1, .9}, {.01, .98}}, Beside: 1.01},
 		},
 	}
 	r.Speed = &Speed{Rounds: 3, Pause: &Pause{Optimizer: "SGD", N: 1 << 20, Steps: 8, Stops: 9, Tries: 3, Worst: 4e-3, Plain: 1e-3, Bound: 1e-3}}

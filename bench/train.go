@@ -203,8 +203,8 @@ func (b *batches) shuffle() {
 	}
 }
 
-// train runs the example and every method on the real data.
-func train() *Train {
+// train runs the example, every method on the real data, and networks.
+func train(short bool) *Train {
 	t := &Train{Example: example()}
 	list := problems()
 	steps := 0
@@ -216,7 +216,7 @@ func train() *Train {
 		t.Runs = append(t.Runs, list[k].runAll(bar)...)
 	}
 	bar.Finish()
-	t.Networks = networks()
+	t.Networks = networks(short)
 	return t
 }
 
