@@ -94,7 +94,7 @@ func TestPendingClaims(t *testing.T) {
 	if list := names(options{kernels: "^Exp$"}); len(list) != 0 {
 		t.Errorf("claims of Exp are %q", list)
 	}
-	for _, part := range []string{"eps 1e-15: gradients always 1e-14", "gradients in new buffers", "with L2, in memory", "a list of one", "4 shards", "moments of 8 bits"} {
+	for _, part := range []string{"eps 1e-15: gradients always 1e-14", "gradients in new buffers", "with L2, in memory", "a list of one", "4 shards", "moments of 8 bits", "128 x 128000", "binary cross-entropy"} {
 		if !strings.Contains(strings.Join(everything, "\n"), part) {
 			t.Errorf("no claim says %q", part)
 		}

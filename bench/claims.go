@@ -37,7 +37,7 @@ func (o options) pendingClaims(m *Machine) ([]pending, error) {
 		return nil, err
 	}
 	var list []pending
-	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, around, types, layout} {
+	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, around, types, losses, layout} {
 		list = append(list, section(m, o.short)...)
 	}
 	return slices.DeleteFunc(list, func(p pending) bool {
