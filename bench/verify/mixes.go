@@ -15,8 +15,8 @@ import (
 // before it, and every 16th that of the first.
 const models, halvings = 140, 16
 
-// stateSeed is that of how state is rounded.
-const stateSeed = 1
+// seed is that of how state and parameters are rounded.
+const seed = 1
 
 // mixed trains with each of registry.Mixes.
 func mixed(d data.Set) ([]Sum, error) {
@@ -55,7 +55,10 @@ func trainMix(d data.Set, r update.Rule, m registry.Mix) (string, error) {
 	for _, name := range names {
 		types[name] = m.State
 	}
-	if err := o.SetStateTypes(types, stateSeed); err != nil {
+	if err := o.SetStateTypes(types, seed); err != nil {
+		return "", err
+	}
+	if err := o.SetRounding(seed); err != nil {
 		return "", err
 	}
 	params, grads := make([]float32, n), make([]float32, n)
@@ -83,13 +86,20 @@ func trainMix(d data.Set, r update.Rule, m registry.Mix) (string, error) {
 			}
 		}
 		given.Narrow(kernels.Active(), grads)
-		if !m.Halves {
-			return o.StepTyped([][]float32{params}, []update.Typed{given})
+		switch m.Params {
+		case registry.Halves:
+			if err := o.StepSplit([][]update.BF16{upper}, [][]int16{rests}, []update.Typed{given}); err != nil {
+				return err
+			}
+			return update.JoinParams(params, upper, rests)
+		case registry.BF16Alone:
+			if err := o.StepBF16([][]update.BF16{upper}, []update.Typed{given}); err != nil {
+				return err
+			}
+			kernels.WidenBF16(kernels.Active(), params, upper)
+			return nil
 		}
-		if err := o.StepSplit([][]update.BF16{upper}, [][]int16{rests}, []update.Typed{given}); err != nil {
-			return err
-		}
-		return update.JoinParams(params, upper, rests)
+		return o.StepTyped([][]float32{params}, []update.Typed{given})
 	})
 	if err != nil {
 		return "", err

@@ -39,11 +39,7 @@ func optimizers() []byte {
 	}
 	for _, s := range registry.Mixed() {
 		for _, m := range registry.Mixes {
-			halves := 0
-			if m.Halves {
-				halves = 1
-			}
-			fmt.Fprintf(b, "mixed %s %v %v %d %v %s\n", strings.ReplaceAll(s.Name+", "+m.Name, " ", "_"), m.Grads, m.Copies, halves, m.State, options(s.Rule))
+			fmt.Fprintf(b, "mixed %s %v %v %s %v %s\n", strings.ReplaceAll(s.Name+", "+m.Name, " ", "_"), m.Grads, m.Copies, m.Params, m.State, options(s.Rule))
 		}
 	}
 	for k, e := range registry.All() {

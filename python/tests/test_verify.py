@@ -81,13 +81,13 @@ def narrowed(x: Floats, of: str) -> npt.NDArray[Any]:
 
 def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
     """The same of many models in one tensor, whose gradients are halved from one to the next."""
-    of_grads, of_copies, halves, of_state = types
+    of_grads, of_copies, of_params, of_state = types
     x, y = data()
     one = x.shape[1] + 1
     w, grad = np.zeros(MODELS * one, np.float32), np.empty(one, np.float32)
     model = ln.Linear("logistic", x.shape[1], intercept=True)
     upper, rests = ln.split_bf16(w)
-    opt = ln.Optimizer({"w": upper}, r, rests={"w": rests}) if halves == "1" else ln.Optimizer({"w": w}, r)
+    opt = ln.Optimizer({"w": upper}, r, rests={"w": rests}) if of_params == "halves" else ln.Optimizer({"w": w}, r)
     opt.table = table
     if of_state != "float32":
         opt.set_state_types(dict.fromkeys(opt.state("w"), of_state), seed=1)
@@ -98,7 +98,7 @@ def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
     def take() -> None:
         model.gradient(x, y, w[:one], grad)
         opt.step({"w": narrowed(np.tile(grad, MODELS) * scales, of_grads)})
-        if halves == "1":
+        if of_params == "halves":
             w[:] = ln.join_bf16(upper, rests)
 
     take_steps(opt, take)
