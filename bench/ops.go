@@ -117,6 +117,7 @@ var (
 	quantized     = pattern{"quantized", 2, 6, false, nil} // with the numbers of places
 	dequantized   = pattern{"dequantized", 2, 5, false, nil}
 	quantizedBF16 = pattern{"quantized to two", 2, 8, false, nil}
+	quantizedPair = pattern{"quantized pair", 2, 16, false, nil} // words have other codes before
 
 	widenedTwo  = pattern{"widened from two", 2, 8, false, nil}
 	narrowedTwo = pattern{"narrowed to two", 2, 8, false, nil}
@@ -133,6 +134,7 @@ var (
 	along2   = pattern{"update2 along bfloat16", 4, 26, true, nil}
 	halved2  = pattern{"update2 of halves", 4, 26, true, nil}
 	rounded2 = pattern{"update2 of bfloat16", 4, 18, true, nil}
+	coded2   = pattern{"update2 of 8 bits", 4, 22, true, nil} // which are left as float32
 )
 
 func fusedOne[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []float32, []kernels.BF16, *C), name string) binder {
@@ -174,6 +176,27 @@ func packedList(q, x []float32, numbered bool) *kernels.List {
 		buffers = append(buffers, h[:n], h[n:][:n], h[2*n:][:n], h[3*n:])
 	}
 	return kernels.NewList(len(buffers), buffers)
+}
+
+// quantizePair packs both streams, of four rows each.
+func quantizePair(t kernels.Table, b streams, _ int) func() {
+	n := len(b[0]) / 4
+	mq, vq, h, inverses := make([]float32, n), make([]float32, n), hashes(4*n), []float32{1, 1, 1, 1}
+	c := &fallback.QuantizePairScalars{Factor: quantizeC.Factor, Add: quantizeC.Add}
+	return func() { kernels.QuantizePair(t, mq, vq, b[0], b[1], h, inverses, inverses, c) }
+}
+
+// adamStateFloat8 takes the step of four rows, whose moments are zeros in words.
+func adamStateFloat8(t kernels.Table, b streams, _ int) func() {
+	n, c := len(b[0])/4, scalarsOf[fallback.AdamScalars](adamW)
+	mq, vq, ms, vs, up := make([]float32, n), make([]float32, n), make([]float32, 4), make([]float32, 4), []float32{1, 1, 1, 1}
+	return func() { kernels.AdamStateFloat8(t, b[0], b[1], b[2], b[3], ms, vs, up, mq, vq, c) }
+}
+
+// rowMost finds the largest magnitudes of four rows.
+func rowMost(t kernels.Table, b streams, _ int) func() {
+	most, w := make([]float32, 4), make([]float32, len(b[0])/4)
+	return func() { kernels.RowMost(t, most, b[0], w) }
 }
 
 // quantizeBF16 rounds the second stream.
@@ -375,6 +398,7 @@ var ops = append(steps(), []op{
 	{"Quantize", quantized, quantize, nil, false},
 	{"Dequantize", dequantized, dequantize, nil, false},
 	{"QuantizeBF16", quantizedBF16, quantizeBF16, nil, false},
+	{"QuantizePair", quantizedPair, quantizePair, nil, false},
 
 	{"JoinBF16", widenedTwo, func(t kernels.Table, b streams, _ int) func() {
 		h, r := make([]kernels.BF16, len(b[0])), make([]kernels.BF16, len(b[0]))
@@ -400,6 +424,7 @@ var ops = append(steps(), []op{
 		c := &fallback.AdamStateBF16Scalars{AdamScalars: *scalarsOf[fallback.AdamScalars](adamW)}
 		return func() { kernels.AdamStateBF16(t, b[0], g, m, v, h, c) }
 	}, nil, false},
+	{"AdamStateFloat8", coded2, adamStateFloat8, nil, false},
 	{"MomentumBF16", fused1, fusedOne(kernels.MomentumBF16, "Momentum"), nil, false},
 	{"LionBF16", fused1, fusedOne(kernels.LionBF16, "Lion"), nil, false},
 	{"AdaGradBF16", fused1, fusedOne(kernels.AdaGradBF16, "AdaGrad"), nil, false},
@@ -408,6 +433,7 @@ var ops = append(steps(), []op{
 	{"Sum", read, summing(kernels.Sum, &lanes), nil, false},
 	{"SumAbs", read, summing(kernels.SumAbs, &lanes), nil, false},
 	{"MaxAbs", read, summing(kernels.MaxAbs, &peaks), nil, false},
+	{"RowMost", read, rowMost, nil, false},
 	{"CountBeyond", read, adding(kernels.CountBeyond, &beyondC, &lanes), nil, false},
 
 	{"Dots", read, func(t kernels.Table, b streams, _ int) func() {

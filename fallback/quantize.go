@@ -38,14 +38,42 @@ type QuantizeScalars struct {
 func Quantize(q, e0, e1, e2, e3, h0, h1, h2, h3 []float32, c *QuantizeScalars) {
 	draw := func(h float32) uint32 { return random(h, c.Factor, c.Add) * uint32(c.Part) >> 12 }
 	for i := range q {
-		q[i] = math.Float32frombits(c.code(e0[i], c.Inverse0, draw(h0[i])) | c.code(e1[i], c.Inverse1, draw(h1[i]))<<8 |
-			c.code(e2[i], c.Inverse2, draw(h2[i]))<<16 | c.code(e3[i], c.Inverse3, draw(h3[i]))<<24)
+		code := func(x, inverse, h float32) uint32 { return c.code(x, float32(abs(x)*inverse), draw(h)) }
+		q[i] = math.Float32frombits(code(e0[i], c.Inverse0, h0[i]) | code(e1[i], c.Inverse1, h1[i])<<8 |
+			code(e2[i], c.Inverse2, h2[i])<<16 | code(e3[i], c.Inverse3, h3[i])<<24)
 	}
 }
 
-// code is that of x.
-func (c *QuantizeScalars) code(x, inverse float32, draw uint32) uint32 {
-	part := float32(abs(x) * inverse)
+// QuantizePairScalars are the numbers of QuantizePair.
+type QuantizePairScalars struct {
+	Factor Mask // an odd number, at random
+	Add    Mask // any, at random
+}
+
+// QuantizePair is Quantize of two blocks that share random numbers: m, which has signs, with a Part of 1,
+// and v, of squares, with one of 2⁸. The parts of a block are rows of len(mq) columns, mi and vi the
+// inverses of their largest magnitudes. The code of a row is put above those of the rows before, so that
+// words have those of the last four.
+//
+//	mq ← mq / 2⁸ + a·2²⁴, one row after the other
+//	vq ← vq / 2⁸ + b·2²⁴, one row after the other
+func QuantizePair(mq, vq, m, v, h, mi, vi []float32, c *QuantizePairScalars) {
+	of, squares := QuantizeScalars{Bias: 127<<3 - 127, Signs: 1 << 31}, QuantizeScalars{Bias: 127<<3 - 255}
+	of.Low, squares.Low = math.Float32frombits(uint32(of.Bias+1)<<20), math.Float32frombits(uint32(squares.Bias+1)<<20)
+	of.Least = of.Low * 0x1p-20
+	put := func(q *float32, code uint32) { *q = math.Float32frombits(math.Float32bits(*q)>>8 | code<<24) }
+	for k := range mi {
+		for j := range mq {
+			i := k*len(mq) + j
+			r := random(h[i], c.Factor, c.Add)
+			put(&mq[j], of.code(m[i], float32(abs(m[i])*mi[k]), r>>12))
+			put(&vq[j], squares.code(v[i], float32(v[i]*vi[k]), r<<8>>12))
+		}
+	}
+}
+
+// code is that of x, which is a part of the largest magnitude.
+func (c *QuantizeScalars) code(x, part float32, draw uint32) uint32 {
 	if !(float32(float32(int32(draw))*c.Least) < part) {
 		return 0
 	}
@@ -98,11 +126,11 @@ func Dequantize(q, e0, e1, e2, e3 []float32, c *DequantizeScalars) {
 
 // number is what the byte of a word stands for that has so many bits below it.
 func (c *DequantizeScalars) number(word uint32, below int, scale float32) float32 {
-	code, size := word>>below&(255^uint32(c.Signs)>>24), float32(0)
-	if code > 0 {
-		size = math.Float32frombits((code+uint32(c.Bias))<<20) * scale
+	code := word >> below & (255 ^ uint32(c.Signs)>>24)
+	if code == 0 {
+		return 0
 	}
-	return math.Float32frombits(math.Float32bits(size) | word<<(24-below)&uint32(c.Signs))
+	return math.Float32frombits((code+uint32(c.Bias))<<20|word<<(24-below)&uint32(c.Signs)) * scale
 }
 
 // QuantizeBF16Scalars are the numbers of QuantizeBF16.

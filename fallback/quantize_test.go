@@ -29,7 +29,7 @@ func TestRoundsInTheMean(t *testing.T) {
 		for _, x := range []float32{1, 1.0000001, .9, .7071, .5, .1, 1e-3, c.Low, 1.01 * c.Low, .75 * c.Low, .1 * c.Low} {
 			sum, square := uint64(0), uint64(0)
 			for draw := range uint32(1 << 20) {
-				code := uint64(c.code(x, 1, draw))
+				code := uint64(c.code(x, x, draw))
 				sum, square = sum+code, square+code*code
 			}
 			bits := math.Float32bits(x) - uint32(c.Bias)<<20

@@ -31,6 +31,17 @@ func MaxAbs(x []float32, max *[Lanes]float32) {
 	}
 }
 
+// RowMost stores the largest magnitude of each row of a matrix, row-major with len(w) columns; w is no
+// more than that length. NaN counts as nothing.
+func RowMost(most, x, w []float32) {
+	for k := range most {
+		most[k] = 0
+		for _, y := range x[k*len(w):][:len(w)] {
+			most[k] = larger(abs(y), most[k])
+		}
+	}
+}
+
 // CountBeyondScalars are the numbers of CountBeyond.
 type CountBeyondScalars struct {
 	Limit float32

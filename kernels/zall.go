@@ -105,6 +105,11 @@ func All() []Kernel {
 				runAdamStateBF16(t, p, g, m, v, h, c)
 			}
 		}},
+		{"AdamStateFloat8", []Buffer{{"p", Matrix, Float32}, {"g", Matrix, Float32}, {"m", Matrix, Float32}, {"v", Matrix, Float32}, {"ms", PerRow, Float32}, {"vs", PerRow, Float32}, {"up", PerRow, Float32}, {"mq", Stream, Float32}, {"vq", Stream, Float32}}, AdamStateFloat8, fallback.AdamStateFloat8, func(t Table) any {
+			return func(p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamStateFloat8Scalars) {
+				runAdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+			}
+		}},
 		{"Adamax", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"u", Stream, Float32}}, Adamax, fallback.Adamax, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamaxScalars) { runAdamax(t, list, c) }
 		}},
@@ -296,6 +301,11 @@ func All() []Kernel {
 				runQuantizeBF16(t, q, x, h, c)
 			}
 		}},
+		{"QuantizePair", []Buffer{{"mq", Stream, Float32}, {"vq", Stream, Float32}, {"m", Matrix, Float32}, {"v", Matrix, Float32}, {"h", Matrix, Float32}, {"mi", PerRow, Float32}, {"vi", PerRow, Float32}}, QuantizePair, fallback.QuantizePair, func(t Table) any {
+			return func(mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars) {
+				runQuantizePair(t, mq, vq, m, v, h, mi, vi, c)
+			}
+		}},
 		{"RAdam", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, RAdam, fallback.RAdam, func(t Table) any {
 			return func(list [][]float32, c *fallback.RAdamScalars) { runRAdam(t, list, c) }
 		}},
@@ -324,6 +334,9 @@ func All() []Kernel {
 		}},
 		{"RowMax", []Buffer{{"most", PerRow, Float32}, {"x", Matrix, Float32}, {"w", Stream, Float32}}, RowMax, fallback.RowMax, func(t Table) any {
 			return func(most, x, w []float32) { runRowMax(t, most, x, w) }
+		}},
+		{"RowMost", []Buffer{{"most", PerRow, Float32}, {"x", Matrix, Float32}, {"w", Stream, Float32}}, RowMost, fallback.RowMost, func(t Table) any {
+			return func(most, x, w []float32) { runRowMost(t, most, x, w) }
 		}},
 		{"RowScale", []Buffer{{"g", Matrix, Float32}, {"a", PerRow, Float32}, {"b", PerRow, Float32}, {"w", Stream, Float32}}, RowScale, fallback.RowScale, func(t Table) any {
 			return func(g, a, b, w []float32) { runRowScale(t, g, a, b, w) }

@@ -396,6 +396,25 @@ func AdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32, c
 	runAdamStateBF16(t, p, g, m, v, h, c)
 }
 
+// AdamStateFloat8 runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.AdamStateFloat8.
+func AdamStateFloat8(t Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamStateFloat8Scalars) {
+	vs = vs[:len(vs):len(vs)][:len(ms)]
+	up = up[:len(up):len(up)][:len(ms)]
+	vq = vq[:len(vq):len(vq)][:len(mq)]
+	columns := len(mq)
+	p = p[:len(p):len(p)][:len(ms)*columns]
+	g = g[:len(g):len(g)][:len(ms)*columns]
+	m = m[:len(m):len(m)][:len(ms)*columns]
+	v = v[:len(v):len(v)][:len(ms)*columns]
+	rows := rowsPerCall(len(p), columns)
+	for len(ms) > rows {
+		runAdamStateFloat8(t, p[:rows*columns], g[:rows*columns], m[:rows*columns], v[:rows*columns], ms[:rows], vs[:rows], up[:rows], mq, vq, c)
+		p, g, m, v, ms, vs, up = p[rows*columns:], g[rows*columns:], m[rows*columns:], v[rows*columns:], ms[rows:], vs[rows:], up[rows:]
+	}
+	runAdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+}
+
 // Adamax runs the kernel of a table over the tensors of a list, p, g, m, u of each:
 // see fallback.Adamax.
 func Adamax(t Table, list *List, c *fallback.AdamaxScalars) {
@@ -1147,6 +1166,31 @@ func QuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.Quanti
 	runQuantizeBF16(t, q, x, h, c)
 }
 
+// QuantizePair runs the kernel of a table over the rows of a matrix: see fallback.QuantizePair.
+func QuantizePair(t Table, mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars) {
+	vi = vi[:len(vi):len(vi)][:len(mi)]
+	vq = vq[:len(vq):len(vq)][:len(mq)]
+	columns := len(mq)
+	m = m[:len(m):len(m)][:len(mi)*columns]
+	v = v[:len(v):len(v)][:len(mi)*columns]
+	h = h[:len(h):len(h)][:len(mi)*columns]
+	if columns > MaxLen {
+		for k := range mi {
+			for at := 0; at < columns; at += MaxLen {
+				end := min(at+MaxLen, columns)
+				runQuantizePair(t, mq[at:end], vq[at:end], m[k*columns+at:k*columns+end], v[k*columns+at:k*columns+end], h[k*columns+at:k*columns+end], mi[k:k+1], vi[k:k+1], c)
+			}
+		}
+		return
+	}
+	rows := rowsPerCall(len(m), columns)
+	for len(mi) > rows {
+		runQuantizePair(t, mq, vq, m[:rows*columns], v[:rows*columns], h[:rows*columns], mi[:rows], vi[:rows], c)
+		m, v, h, mi, vi = m[rows*columns:], v[rows*columns:], h[rows*columns:], mi[rows:], vi[rows:]
+	}
+	runQuantizePair(t, mq, vq, m, v, h, mi, vi, c)
+}
+
 // RAdam runs the kernel of a table over the tensors of a list, p, g, m, v of each:
 // see fallback.RAdam.
 func RAdam(t Table, list *List, c *fallback.RAdamScalars) {
@@ -1278,6 +1322,19 @@ func RowMax(t Table, most, x, w []float32) {
 		most, x = most[rows:], x[rows*columns:]
 	}
 	runRowMax(t, most, x, w)
+}
+
+// RowMost runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.RowMost.
+func RowMost(t Table, most, x, w []float32) {
+	columns := len(w)
+	x = x[:len(x):len(x)][:len(most)*columns]
+	rows := rowsPerCall(len(x), columns)
+	for len(most) > rows {
+		runRowMost(t, most[:rows], x[:rows*columns], w)
+		most, x = most[rows:], x[rows*columns:]
+	}
+	runRowMost(t, most, x, w)
 }
 
 // RowScale runs the kernel of a table over the rows of a matrix: see fallback.RowScale.

@@ -486,6 +486,31 @@ func runAdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32
 }
 
 //go:noinline
+func runAdamStateFloat8(t Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamStateFloat8Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, writes)
+		touchBuffer(v, writes)
+		touchBuffer(ms, reads|writes)
+		touchBuffer(vs, reads|writes)
+		touchBuffer(up, reads)
+		touchBuffer(mq, reads)
+		touchBuffer(vq, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+	default:
+		fallback.AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+	}
+}
+
+//go:noinline
 func runAdamax(t Table, list [][]float32, c *fallback.AdamaxScalars) {
 	if unusual() {
 		asUsual(func() { runAdamax(t, list, c) })
@@ -1459,6 +1484,29 @@ func runQuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.Qua
 }
 
 //go:noinline
+func runQuantizePair(t Table, mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars) {
+	if unusual() {
+		asUsual(func() { runQuantizePair(t, mq, vq, m, v, h, mi, vi, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(mq, reads|writes)
+		touchBuffer(vq, reads|writes)
+		touchBuffer(m, reads)
+		touchBuffer(v, reads)
+		touchBuffer(h, reads)
+		touchBuffer(mi, reads)
+		touchBuffer(vi, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.QuantizePair(mq, vq, m, v, h, mi, vi, c)
+	default:
+		fallback.QuantizePair(mq, vq, m, v, h, mi, vi, c)
+	}
+}
+
+//go:noinline
 func runRAdam(t Table, list [][]float32, c *fallback.RAdamScalars) {
 	if unusual() {
 		asUsual(func() { runRAdam(t, list, c) })
@@ -1616,6 +1664,25 @@ func runRowMax(t Table, most, x, w []float32) {
 		neon.RowMax(most, x, w)
 	default:
 		fallback.RowMax(most, x, w)
+	}
+}
+
+//go:noinline
+func runRowMost(t Table, most, x, w []float32) {
+	if unusual() {
+		asUsual(func() { runRowMost(t, most, x, w) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(most, writes)
+		touchBuffer(x, reads)
+		touchBuffer(w, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.RowMost(most, x, w)
+	default:
+		fallback.RowMost(most, x, w)
 	}
 }
 

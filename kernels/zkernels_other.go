@@ -139,6 +139,11 @@ func runAdamStateBF16(t Table, p []float32, g, m, v []fallback.BF16, h []float32
 }
 
 //go:noinline
+func runAdamStateFloat8(t Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamStateFloat8Scalars) {
+	fallback.AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+}
+
+//go:noinline
 func runAdamax(t Table, list [][]float32, c *fallback.AdamaxScalars) {
 	referenceAdamax(list, c)
 }
@@ -414,6 +419,11 @@ func runQuantizeBF16(t Table, q []fallback.BF16, x, h []float32, c *fallback.Qua
 }
 
 //go:noinline
+func runQuantizePair(t Table, mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars) {
+	fallback.QuantizePair(mq, vq, m, v, h, mi, vi, c)
+}
+
+//go:noinline
 func runRAdam(t Table, list [][]float32, c *fallback.RAdamScalars) {
 	referenceRAdam(list, c)
 }
@@ -456,6 +466,11 @@ func runRowExp(t Table, e, x, most, sum, w []float32) {
 //go:noinline
 func runRowMax(t Table, most, x, w []float32) {
 	fallback.RowMax(most, x, w)
+}
+
+//go:noinline
+func runRowMost(t Table, most, x, w []float32) {
+	fallback.RowMost(most, x, w)
 }
 
 //go:noinline

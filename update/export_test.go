@@ -167,5 +167,9 @@ func CountFused(o *Optimizer, elements *atomic.Int64) {
 			count(len(p))
 			kernels.AdamStateBF16(t, p, g, m, v, h, c)
 		},
+		Float8: func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
+			count(len(p))
+			kernels.AdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+		},
 	}))
 }

@@ -8,14 +8,14 @@ import (
 // Which rules have a kernel for which types, beside that of float32, is said here alone. All
 // of them are for a gradient of BF16 with a copy of the parameters in BF16, and Adam has others
 // without a copy, on parameters in two halves and with both moments of BF16: where memory is crossed,
-// one loop over all buffers is faster than blocks. What has no line here goes block by block, with the
-// same bits.
+// one loop over all buffers is faster than blocks. With moments of 8 bits Adam takes a block in two, for
+// a code needs the largest of its block. What has no line here goes block by block, with the same bits.
 //
-// No rule is asked but by a step with a gradient of another type, so that a program without
-// such steps links none of these kernels.
+// No rule is asked but by a step with a gradient of another type or state of 8 bits, so that a program
+// without such links none of these kernels.
 
 func (Adam) fused() engine.Fused {
-	return engine.FuseAdam(engine.AdamKernels{BF16: kernels.AdamBF16, Grad: kernels.AdamGradBF16, Split: kernels.AdamSplitBF16, State: kernels.AdamStateBF16})
+	return engine.FuseAdam(engine.AdamKernels{BF16: kernels.AdamBF16, Grad: kernels.AdamGradBF16, Split: kernels.AdamSplitBF16, State: kernels.AdamStateBF16, Float8: kernels.AdamStateFloat8})
 }
 func (Momentum) fused() engine.Fused { return engine.FuseOne(kernels.MomentumBF16) }
 func (Lion) fused() engine.Fused     { return engine.FuseOne(kernels.LionBF16) }

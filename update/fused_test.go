@@ -1,6 +1,7 @@
 package update_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -220,31 +221,36 @@ func TestFusedRanges(t *testing.T) {
 	}
 }
 
-// TestFusedForms compares steps of Adam without a copy, on halves of parameters and with halves of
-// moments with the same block by block, on every table, with stages around the kernel and workers.
+// TestFusedForms compares steps of Adam without a copy, on halves of parameters, and with halves of
+// moments and codes, with the same block by block, on every table, with stages around the kernel and workers.
 func TestFusedForms(t *testing.T) {
 	sizes, n := append(fusedSizes(), 4097, 6*tune.PackLen, 3*tune.UnitLen), 0
 	none := make([][]update.BF16, len(sizes))
 	for _, table := range kernels.Available() {
-		for _, form := range []string{"alone", "halves", "moments"} {
+		for _, form := range []string{"alone", "halves", "moments", "codes", "codes along float32"} {
 			for _, with := range fusedSettings {
 				n++
 				if testing.Short() && n%5 > 0 {
 					continue
 				}
-				newOne := func() (*update.Optimizer, [][]float32) {
+				newOne := func(blocks bool) (*update.Optimizer, [][]float32) {
 					o, p, _ := newSet(t, sizes, plainAdam)
+					if blocks {
+						update.Unfused(o)
+					}
 					must(t, o.SetTable(table))
 					must(t, with.set(o))
-					if form == "moments" {
+					switch form {
+					case "moments":
 						must(t, stateTypes(update.StateBF16, update.StateBF16)(o))
+					case "codes", "codes along float32":
+						must(t, stateTypes(update.StateFloat8, update.StateFloat8)(o))
 					}
 					return o, p
 				}
-				o, p := newOne()
-				blocks, q := newOne()
+				o, p := newOne(false)
+				blocks, q := newOne(true)
 				must(t, o.SetWorkers([]int{1, 2, 7}[n%3]))
-				update.Unfused(blocks)
 				h, r := split(t, p)
 				d, s := split(t, q)
 				anyBits := with.name != "to a norm" && with.name != "skipping"
@@ -254,6 +260,9 @@ func TestFusedForms(t *testing.T) {
 						must(t, o.StepSplit(h, r, grads))
 						must(t, blocks.StepSplit(d, s, same))
 						p, q = joined(t, h, r), joined(t, d, s)
+					} else if form == "codes along float32" {
+						must(t, o.StepSet(p, widened(grads)))
+						must(t, blocks.StepSet(q, widened(same)))
 					} else {
 						must(t, o.StepTyped(p, grads))
 						must(t, blocks.StepTyped(q, same))
@@ -265,8 +274,12 @@ func TestFusedForms(t *testing.T) {
 							t.Errorf("%s: the gradient of tensor %d is another", what, k)
 						}
 					}
-					if form == "moments" && step%6 == 0 {
+					switch {
+					case step%6 > 0:
+					case form == "moments":
 						wantSameHalves(t, what, statesOf(t, o), statesOf(t, blocks))
+					case strings.HasPrefix(form, "codes"):
+						wantSameCodes(t, what, statesOf(t, o), statesOf(t, blocks))
 					}
 				}
 			}
@@ -289,6 +302,31 @@ func wantSameHalves(t *testing.T, what string, states, others []update.TensorSta
 	}
 }
 
+// wantSameCodes compares moments of 8 bits.
+func wantSameCodes(t *testing.T, what string, states, others []update.TensorState) {
+	t.Helper()
+	for k, s := range states {
+		for name, x := range s.Typed {
+			y := others[k].Typed[name]
+			if !slices.Equal(x.Codes, y.Codes) || !slices.Equal(x.Scales, y.Scales) {
+				t.Errorf("%s: %s of tensor %d are others", what, name, k)
+			}
+		}
+	}
+}
+
+// widened are gradients as float32.
+func widened(grads []update.Typed) [][]float32 {
+	list := make([][]float32, len(grads))
+	for k, g := range grads {
+		if !g.IsNil() {
+			list[k] = make([]float32, g.Len())
+			g.Widen(0, list[k])
+		}
+	}
+	return list
+}
+
 // stateTypes sets those of both moments.
 func stateTypes(m, v update.StateType) func(o *update.Optimizer) error {
 	return func(o *update.Optimizer) error {
@@ -305,6 +343,7 @@ func TestFusedRuns(t *testing.T) {
 		grads   func(n int) update.Typed
 		step    int
 		tensors []int
+		blocks  int // the tensor whose whole blocks of codes go there, or 0
 	}{
 		"alone":                    {tensors: []int{0, 1, 2}},
 		"to a norm":                {set: func(o *update.Optimizer) error { return o.SetMaxNorm(1e-3) }, tensors: []int{0, 1, 2}},
@@ -315,9 +354,12 @@ func TestFusedRuns(t *testing.T) {
 		"halves of moments":        {share: func(int) bool { return false }, set: stateTypes(update.StateBF16, update.StateBF16), tensors: []int{0, 1, 2}},
 		"halves and codes":         {share: func(int) bool { return false }, set: stateTypes(update.StateBF16, update.StateFloat8), tensors: []int{0, 1}},
 		"halves, with copies":      {set: stateTypes(update.StateBF16, update.StateBF16), tensors: []int{0, 1}},
-		"codes":                    {share: func(int) bool { return false }, set: stateTypes(update.StateFloat8, update.StateFloat8), tensors: []int{0, 1}},
-		"clipped":                  {set: func(o *update.Optimizer) error { return o.SetMaxValue(1) }},
-		"averaging":                {set: func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 1, Decay: .5}) }},
+		"codes":                    {share: func(int) bool { return false }, set: stateTypes(update.StateFloat8, update.StateFloat8), tensors: []int{0, 1}, blocks: 2},
+		"codes, clipped": {set: func(o *update.Optimizer) error {
+			return errors.Join(o.SetMaxValue(1), stateTypes(update.StateFloat8, update.StateFloat8)(o))
+		}, blocks: 2},
+		"clipped":   {set: func(o *update.Optimizer) error { return o.SetMaxValue(1) }},
+		"averaging": {set: func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 1, Decay: .5}) }},
 	} {
 		o, p, _ := newSet(t, sizes, plainAdam)
 		var elements atomic.Int64
@@ -339,6 +381,9 @@ func TestFusedRuns(t *testing.T) {
 		must(t, o.StepTyped(p, grads))
 		for _, k := range c.tensors {
 			want += int64(sizes[k])
+		}
+		if c.blocks > 0 {
+			want += int64(sizes[c.blocks] / tune.PackLen * tune.PackLen)
 		}
 		if got := elements.Load(); got != want {
 			t.Errorf("%s: %d elements went through the fused kernel, want %d", name, got, want)

@@ -114,6 +114,7 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 	if factors {
 		o.engine.SetRule(g.factored.rule, factored)
 	}
+	o.fuseState()
 	return nil
 }
 

@@ -94,6 +94,7 @@ func (o *Optimizer) SetStateTypes(types map[string]StateType, seed uint64) error
 		return err
 	}
 	o.packState(types, seed)
+	o.fuseState()
 	return o.placeStates()
 }
 
@@ -106,6 +107,16 @@ func (o *Optimizer) packState(types map[string]StateType, seed uint64) {
 		}
 		return engine.Packing(types[o.groups[rule].slots[slot].Name])
 	})
+}
+
+// fuseState gives the engine the kernels of rules for state of 8 bits, if there is some.
+func (o *Optimizer) fuseState() {
+	for _, s := range o.stateTypes {
+		if s == StateFloat8 {
+			o.fusing.Do(o.fuse)
+			return
+		}
+	}
 }
 
 // StateTypes are what SetStateTypes has set: types and seed.

@@ -744,6 +744,39 @@ typedef struct lockstep_adam_state_bf16_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adam_state_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_bf16_scalars *c);
 
 /*
+ * lockstep_adam_state_float8_scalars are the numbers of one AdamStateFloat8 step.
+ */
+typedef struct lockstep_adam_state_float8_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_adam_state_float8_scalars;
+
+/*
+ * AdamStateFloat8 is Adam with moments of 8 bits, of a block whose parts are rows of len(mq) columns:
+ * mq and vq are words of codes as Quantize makes them, m's with a sign, which a row's number up, of
+ * integers, brings to the highest byte, and ms and vs the largest magnitudes of the rows. It leaves moments
+ * as float32 and their largest magnitudes, NaN apart, of which QuantizePair makes words.
+ *
+ *	m ← lerp(number(mq·up)·ms, x, weight1), signed
+ *	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *	ms ← max |m|, row by row
+ *	vs ← max v, row by row
+ *
+ * list: p (changed, rows × columns), g (read, rows × columns), m (written, rows × columns), v (written, rows × columns), ms (changed, one for each row), vs (changed, one for each row), up (read, one for each row), mq (read), vq (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_state_float8(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_float8_scalars *c);
+
+/*
  * lockstep_adamax_scalars are the numbers of one Adamax step.
  */
 typedef struct lockstep_adamax_scalars {
@@ -1868,6 +1901,27 @@ typedef struct lockstep_quantize_bf16_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c);
 
 /*
+ * lockstep_quantize_pair_scalars are the numbers of QuantizePair.
+ */
+typedef struct lockstep_quantize_pair_scalars {
+	uint32_t factor; /* an odd number, at random */
+	uint32_t add; /* any, at random */
+} lockstep_quantize_pair_scalars;
+
+/*
+ * QuantizePair is Quantize of two blocks that share random numbers: m, which has signs, with a Part of 1,
+ * and v, of squares, with one of 2⁸. The parts of a block are rows of len(mq) columns, mi and vi the
+ * inverses of their largest magnitudes. The code of a row is put above those of the rows before, so that
+ * words have those of the last four.
+ *
+ *	mq ← mq / 2⁸ + a·2²⁴, one row after the other
+ *	vq ← vq / 2⁸ + b·2²⁴, one row after the other
+ *
+ * list: mq (changed), vq (changed), m (read, rows × columns), v (read, rows × columns), h (read, rows × columns), mi (read, one for each row), vi (read, one for each row)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_quantize_pair(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_pair_scalars *c);
+
+/*
  * lockstep_radam_scalars are the numbers of one RAdam step.
  */
 typedef struct lockstep_radam_scalars {
@@ -2057,6 +2111,14 @@ LOCKSTEP_API lockstep_status lockstep_kernel_row_exp(const lockstep_table *table
  * list: most (written, one for each row), x (read, rows × columns), w (read)
  */
 LOCKSTEP_API lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
+
+/*
+ * RowMost stores the largest magnitude of each row of a matrix, row-major with len(w) columns; w is no
+ * more than that length. NaN counts as nothing.
+ *
+ * list: most (written, one for each row), x (read, rows × columns), w (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_row_most(const lockstep_table *table, const lockstep_buffer *list, size_t buffers);
 
 /*
  * RowScale makes the gradient of a row's exponentials, each less its column's part.

@@ -74,8 +74,9 @@ typedef struct lockstep_following {
 } lockstep_following;
 
 /* What a fused kernel converts beside a gradient of bf16: nothing, a copy of the parameters that it leaves
- * in bf16, parameters in two halves, or two slots of LOCKSTEP_STATE_BF16. */
-typedef enum lockstep_form { FORM_ALONE, FORM_COPIED, FORM_HALVED, FORM_PACKED, FORMS, FORM_NONE = FORMS } lockstep_form;
+ * in bf16, parameters in two halves, or two slots of LOCKSTEP_STATE_BF16; or beside one of floats two slots
+ * of LOCKSTEP_STATE_FLOAT8, of a block. */
+typedef enum lockstep_form { FORM_ALONE, FORM_COPIED, FORM_HALVED, FORM_PACKED, FORM_CODES, FORMS, FORM_NONE = FORMS } lockstep_form;
 
 /* A rule at work. */
 typedef struct lockstep_rule_group {
@@ -300,6 +301,11 @@ lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char 
  * is where a block of state begins; and stores what has become of them. */
 void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]);
 void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]);
+
+/* Whether a rule's pass over so many elements of a tensor, which begin where a block of state does, packs both
+ * slots itself: lockstep_run_pair is that pass over those in a list. */
+int lockstep_pairs_up(const lockstep_optimizer *o, size_t tensor, size_t n);
+void lockstep_run_pair(const lockstep_optimizer *o, size_t tensor, size_t first, const lockstep_buffer *block, const lockstep_scalars *scalars);
 
 /* Sets the hashes of places, which blocks are rounded with. */
 void lockstep_hash_places(lockstep_optimizer *o);

@@ -106,23 +106,10 @@ static void load(const lockstep_optimizer *o, const packed *p, size_t block, flo
 	lockstep_kernel_dequantize(o->table, list, 5, &c);
 }
 
-static float max_abs(const lockstep_optimizer *o, float *x) {
-	float lanes[LOCKSTEP_LANES] = {0}, most = 0;
-	const lockstep_buffer list[] = {{x, QUARTER, 0}};
-	lockstep_kernel_max_abs(o->table, list, 1, lanes);
-	for (int k = 0; k < LOCKSTEP_LANES; k++)
-		if (lanes[k] > most) most = lanes[k];
-	return most;
-}
-
-/* The largest magnitude of a quarter of a block. Infinite elements, which would leave nothing of the others,
- * become zeros, and NaN is 0 once it is packed. */
-static float largest_of(const lockstep_optimizer *o, float *x) {
-	float most = max_abs(o, x);
-	if (most <= FLT_MAX) return most;
-	for (size_t i = 0; i < QUARTER; i++)
-		if (isinf(x[i])) x[i] = 0;
-	return max_abs(o, x);
+/* Sets the largest magnitudes of so many quarters of a block. */
+static void measure(const lockstep_optimizer *o, float *x, size_t quarters, float *scales) {
+	const lockstep_buffer list[] = {{scales, quarters, 0}, {x, quarters * QUARTER, 0}, {(float *)o->hashes, QUARTER, 0}};
+	lockstep_kernel_row_most(o->table, list, 3);
 }
 
 /* The inverse of the largest magnitude of a quarter of a block, rounded up: what it times that is, rounded,
@@ -140,6 +127,19 @@ static float inverse_for(float *x, float largest) {
 	return inverse;
 }
 
+/* The inverses of what measure has set. Infinite elements, which would leave nothing of the others, become
+ * zeros, and NaN is 0 once it is packed. */
+static void invert(const lockstep_optimizer *o, float *x, float *scales, float inverses[QUARTERS]) {
+	for (int k = 0; k < QUARTERS; k++, x += QUARTER) {
+		if (scales[k] > FLT_MAX) {
+			for (size_t i = 0; i < QUARTER; i++)
+				if (isinf(x[i])) x[i] = 0;
+			measure(o, x, 1, &scales[k]);
+		}
+		inverses[k] = inverse_for(x, scales[k]);
+	}
+}
+
 /* Packs a block, whose elements may be changed. */
 static void store(const lockstep_optimizer *o, const packed *p, size_t block, float *x, int slot, drawing d) {
 	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS, *h = (float *)o->hashes;
@@ -153,11 +153,10 @@ static void store(const lockstep_optimizer *o, const packed *p, size_t block, fl
 	uint32_t low = (c.bias + 1) << 20;
 	memcpy(&c.low, &low, sizeof low);
 	if (!p->is_square) c.least = c.low * 0x1p-20f; /* what would have a code below 1 has 1 or 0 */
-	float *inverses[] = {&c.inverse0, &c.inverse1, &c.inverse2, &c.inverse3};
-	for (int k = 0; k < QUARTERS; k++) {
-		scales[k] = largest_of(o, x + k * QUARTER);
-		*inverses[k] = inverse_for(x + k * QUARTER, scales[k]);
-	}
+	float inverses[QUARTERS];
+	measure(o, x, QUARTERS, scales);
+	invert(o, x, scales, inverses);
+	c.inverse0 = inverses[0], c.inverse1 = inverses[1], c.inverse2 = inverses[2], c.inverse3 = inverses[3];
 	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0},
 		{h, QUARTER, 0}, {h + QUARTER, QUARTER, 0}, {h + 2 * QUARTER, QUARTER, 0}, {h + 3 * QUARTER, QUARTER, 0}};
 	lockstep_kernel_quantize(o->table, list, 9, &c);
@@ -203,6 +202,34 @@ void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, siz
 			store(o, &p, block, room[j] + at, j, drawing_of(o, tensor, j, block));
 		}
 	}
+}
+
+int lockstep_pairs_up(const lockstep_optimizer *o, size_t tensor, size_t n) {
+	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
+	const uint8_t *packing = o->records[tensor].packing;
+	return g->fused[FORM_CODES] && n == PACK_LEN && packing[0] == LOCKSTEP_STATE_FLOAT8 && packing[1] == LOCKSTEP_STATE_FLOAT8 && !lockstep_is_cautious(&g->common);
+}
+
+void lockstep_run_pair(const lockstep_optimizer *o, size_t tensor, size_t first, const lockstep_buffer *block, const lockstep_scalars *scalars) {
+	static const uint32_t ups[QUARTERS] = {1 << 24, 1 << 16, 1 << 8, 1}; /* these bring a quarter's code to a word's highest byte */
+	const lockstep_kernel *kernel = o->groups[o->places[tensor].group].fused[FORM_CODES];
+	float x[2][PACK_LEN], inverses[2][QUARTERS], up[QUARTERS];
+	lockstep_buffer words[2], scales[2];
+	size_t k = first / PACK_LEN;
+	for (int j = 0; j < 2; j++) {
+		packed p = packed_of(o, tensor, j);
+		words[j] = (lockstep_buffer){p.at + k * QUARTER, QUARTER, 0};
+		scales[j] = (lockstep_buffer){p.scales + k * QUARTERS, QUARTERS, 0};
+	}
+	memcpy(up, ups, sizeof up);
+	const lockstep_buffer m = {x[0], PACK_LEN, 0}, v = {x[1], PACK_LEN, 0};
+	const lockstep_buffer moves[] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], m, v, scales[0], scales[1], {up, QUARTERS, 0}, words[0], words[1]};
+	o->table->kernels[kernel - lockstep_all](moves, 9, scalars->words, NULL);
+	for (int j = 0; j < 2; j++) invert(o, x[j], scales[j].data, inverses[j]);
+	drawing d = drawing_of(o, tensor, 0, k);
+	const lockstep_quantize_pair_scalars c = {.factor = d.factor, .add = d.add};
+	const lockstep_buffer list[] = {words[0], words[1], m, v, {(float *)o->hashes, PACK_LEN, 0}, {inverses[0], QUARTERS, 0}, {inverses[1], QUARTERS, 0}};
+	lockstep_kernel_quantize_pair(o->table, list, 7, &c);
 }
 
 /* What may be packed, and what is set. */

@@ -91,6 +91,7 @@ typedef struct portion {
 	const lockstep_clip_scalars *clip; /* of the tensors that are put, if there is a stage that clips */
 	float trust;                       /* of the tensor that is put, if its step counts what agrees */
 	int64_t t;
+	int pairs;       /* the pass over a block packs both slots itself */
 	int alone;       /* what is put goes by itself, block by block with all that is around a kernel */
 	size_t tensor, first; /* what was put last, and its first element */
 	size_t columns;       /* of that tensor */
@@ -111,6 +112,7 @@ static void open_portion(portion *x, const lockstep_optimizer *o, uint32_t group
 	x->pass = pass;
 	x->stride = LOCKSTEP_SLOT + (size_t)x->g->plan.slot_count;
 	x->count = 0;
+	x->pairs = 0;
 	x->alone = lockstep_follows(o) || o->zeroes || o->copies || needs_place(o);
 	if (!x->g->plain) memset(x->lanes, 0, sizeof x->lanes);
 }
@@ -339,6 +341,8 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
 	if (takes) stage(x, block, at, &room);
 	if (lockstep_is_cautious(&x->g->common))
 		move_cautiously(x, block);
+	else if (x->pairs)
+		lockstep_run_pair(x->o, x->tensor, x->first + at, block, x->scalars);
 	else
 		run_pass(x, block, x->stride);
 	if (s->shrinks && is_last(&x->g->plan, x->pass)) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
@@ -381,10 +385,12 @@ static void run_packed_blocks(portion *x, const lockstep_buffer *tensor) {
 	float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
 	for (size_t at = 0, n; at < tensor->len; at += n) {
 		n = cut(x, tensor, at, BLOCK_LEN, block);
-		lockstep_unpack(x->o, x->tensor, x->first + at, n, block + LOCKSTEP_SLOT, room);
+		x->pairs = lockstep_pairs_up(x->o, x->tensor, n) && !lockstep_flushes(x->g, x->t);
+		if (!x->pairs) lockstep_unpack(x->o, x->tensor, x->first + at, n, block + LOCKSTEP_SLOT, room);
 		run_block(x, block, at);
-		lockstep_pack(x->o, x->tensor, x->first + at, n, room);
+		if (!x->pairs) lockstep_pack(x->o, x->tensor, x->first + at, n, room);
 	}
+	x->pairs = 0;
 }
 
 /* Whether there are stages around the passes of a group. */

@@ -125,10 +125,28 @@ func (e *emitter) findUpper(r *rule.Rule) {
 	e.VMOVUPS(e.data("upper", places[:]), e.upper)
 }
 
-// fuse512 flushes as it loads, squares as it flushes, and adds integers as it selects the sum or one
-// of them: a mask costs nothing there.
+// fuse512 flushes as it loads, squares as it flushes, adds integers as it selects the sum or one
+// of them, and does what is selected or else is 0 under the selection's mask: a mask costs nothing there.
+// A conjunction for a disjunction is one operation with it.
 func fuse512(e *emitter, k int, in loop.Inst) bool {
 	insts := e.p.Insts
+	if e.isKept(k) || e.isJoined(k) {
+		e.late[k] = true
+		return true
+	}
+	if in.Op == loop.Compute && in.Node.Op == rule.Select && e.isLate(in.Y) && keeps(insts[e.set[in.Y]].Node.Op) {
+		e.kept(insts[e.set[in.Y]], e.register(in.X), e.register(in.Dst))
+		return true
+	}
+	if in.Op == loop.Compute && in.Node.Op == rule.Or {
+		for _, x := range [][2]loop.Reg{{in.X, in.Y}, {in.Y, in.X}} {
+			if and := insts[e.set[x[0]]]; e.isLate(x[0]) && and.Op == loop.Compute {
+				e.registers[in.Dst] = e.register(x[1])
+				e.VPTERNLOGD(operand.U8(orAnd), e.register(and.Y), e.register(and.X), e.register(x[1]))
+				return true
+			}
+		}
+	}
 	if e.isFlushed(k) || e.isSquared(k) || e.isSelectedSum(k) {
 		e.late[k] = true
 		return true
@@ -156,6 +174,21 @@ func fuse512(e *emitter, k int, in loop.Inst) bool {
 }
 
 const minusZero = 1 << 31
+
+// orAnd is VPTERNLOGD's table of x | y&z.
+const orAnd = 0xf8
+
+// kept does an operation in the lanes of a mask and leaves 0 in the others.
+func (e *emitter) kept(in loop.Inst, mask, dst reg.Register) {
+	switch x, y := e.register(in.X), e.register(in.Y); in.Node.Op {
+	case rule.Mul:
+		e.VMULPS_Z(y, x, mask, dst)
+	case rule.Or:
+		e.VORPS_Z(y, x, mask, dst)
+	case rule.ShiftLeft:
+		e.VPSLLD_Z(operand.U8(in.Node.Imm), x, mask, dst)
+	}
+}
 
 // AVX512Newton takes three of four square roots from the multipliers and the
 // fourth, like all quotients, from the divider, so that both are busy: on a CPU

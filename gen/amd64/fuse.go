@@ -102,3 +102,40 @@ func (e *emitter) isSelectedSum(k int) bool {
 }
 
 func isSum(in loop.Inst) bool { return in.Op == loop.Compute && in.Node.Op == rule.AddInt }
+
+// isKept reports whether the k-th instruction is for a selection of it or 0 alone.
+func (e *emitter) isKept(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if in.Op != loop.Compute || !keeps(in.Node.Op) || reader < 0 || e.readsLate(in) {
+		return false
+	}
+	selects := e.p.Insts[reader]
+	zero, ok := e.set[selects.Z]
+	return selects.Op == loop.Compute && selects.Node.Op == rule.Select && selects.Y == in.Dst && ok && e.p.Insts[zero].Op == loop.Constant && e.p.Insts[zero].Imm == 0
+}
+
+// keeps reports whether an operation may leave 0 in the lanes that a mask is not for.
+func keeps(op rule.Op) bool { return op == rule.Mul || op == rule.Or || op == rule.ShiftLeft }
+
+// isJoined reports whether the k-th instruction is a conjunction for a disjunction alone, with what
+// nothing else reads and is there.
+func (e *emitter) isJoined(k int) bool {
+	in, reader := e.p.Insts[k], e.onlyReader(k)
+	if in.Op != loop.Compute || in.Node.Op != rule.And || reader < 0 || e.readsLate(in) {
+		return false
+	}
+	or := e.p.Insts[reader]
+	if or.Op != loop.Compute || or.Node.Op != rule.Or || or.X == or.Y {
+		return false
+	}
+	other := or.X
+	if other == in.Dst {
+		other = or.Y
+	}
+	return e.dies(k, other) && !e.isLate(other) && e.p.Insts[e.set[other]].Op == loop.Compute && !e.isKept(reader)
+}
+
+// readsLate reports whether an instruction reads what is left to it.
+func (e *emitter) readsLate(in loop.Inst) bool {
+	return slices.ContainsFunc(in.Reads(), e.isLate)
+}

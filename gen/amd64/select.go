@@ -372,8 +372,32 @@ func (e *emitter) sums(in loop.Inst) {
 	case loop.AddTimes:
 		e.t.addProduct(e, e.vector(in.X), e.vector(in.Y), e.vector(in.Dst))
 	case loop.Fold:
+		if in.Y.Kind != loop.None {
+			e.VMOVSS(e.largest(e.vector(in.Y)), e.memory(in.Mem))
+			return
+		}
 		e.VMOVSS(e.folded(in.Node.Op, e.memory(in.Lanes)), e.memory(in.Mem))
 	}
+}
+
+// largest is the largest lane.
+func (e *emitter) largest(v reg.VecVirtual) reg.VecVirtual {
+	x, y := e.XMM(), e.XMM()
+	if e.t.machine.Masks {
+		half := e.YMM()
+		e.VEXTRACTF64X4(operand.U8(1), v, half)
+		e.VMAXPS(v.AsY(), half, half)
+		e.VEXTRACTF32X4(operand.U8(1), half, x)
+		e.VMAXPS(half.AsX(), x, x)
+	} else {
+		e.VEXTRACTF128(operand.U8(1), v, x)
+		e.VMAXPS(v.AsX(), x, x)
+	}
+	e.VMOVHLPS(x, x, y)
+	e.VMAXPS(x, y, y)
+	e.VMOVSHDUP(y, x)
+	e.VMAXSS(x, y, y)
+	return y
 }
 
 // folded joins the lanes of a row: j and j+16, then 8, 4, 2, 1.

@@ -155,7 +155,7 @@ func bound(r *rule.Rule) Count {
 			case !e.Reduce:
 			case e.Kind == rule.MaxAbs: // no sign, greater, choose
 				c.Vector += 3 * vectors
-			case e.Kind == rule.FoldMax: // greater, choose
+			case e.Kind == rule.FoldMax, e.Kind == rule.FoldMost: // greater, choose
 				c.Vector += 2 * vectors
 			case e.Kind == rule.Fold:
 				c.Float += vectors

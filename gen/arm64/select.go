@@ -279,6 +279,10 @@ func (s *selection) lanes(in loop.Inst) {
 		s.word(faddd, d, d, in.X)
 	case loop.AddTimes:
 		s.word(fmlad, d, in.X, in.Y)
+	case loop.Only: // the first lane: what comes from another register clears the others
+		bits := s.temp(loop.Address)
+		s.op(writes(bits), reads(in.Y), "FMOVS", fp(in.Y), gp(bits))
+		s.op(writes(d), reads(bits), "FMOVS", gp(bits), fp(d))
 	case loop.Fold:
 		s.fold(in)
 	default:
@@ -331,6 +335,12 @@ func (s *selection) compute(n rule.Node, d, x, y, z loop.Reg) {
 
 // fold selects the store of what joins a row's lanes.
 func (s *selection) fold(in loop.Inst) {
+	if in.Y.Kind != loop.None {
+		s.across(in.Node, in.Y, s.temp(loop.Vector))
+		to := s.place(in.Mem)
+		s.op(nil, reads(in.Y, to.Base), "FMOVS", fp(in.Y), mem(to.Base, to.Disp))
+		return
+	}
 	var v [rule.Lanes / 4]loop.Reg
 	for q := range v {
 		v[q] = s.temp(loop.Vector)
@@ -344,10 +354,15 @@ func (s *selection) fold(in loop.Inst) {
 			s.compute(in.Node, v[q], v[q], v[q+half], loop.Reg{})
 		}
 	}
-	for _, half := range []int{8, 4} {
-		s.op(writes(v[1]), reads(v[0]), "VEXT", imm(half), lanes(v[0], "B16"), lanes(v[0], "B16"), lanes(v[1], "B16"))
-		s.compute(in.Node, v[0], v[0], v[1], loop.Reg{})
-	}
+	s.across(in.Node, v[0], v[1])
 	to := s.place(in.Mem)
 	s.op(nil, reads(v[0], to.Base), "FMOVS", fp(v[0]), mem(to.Base, to.Disp))
+}
+
+// across joins the lanes of x in its first one.
+func (s *selection) across(n rule.Node, x, room loop.Reg) {
+	for _, half := range []int{8, 4} {
+		s.op(writes(room), reads(x), "VEXT", imm(half), lanes(x, "B16"), lanes(x, "B16"), lanes(room, "B16"))
+		s.compute(n, x, x, room, loop.Reg{})
+	}
 }

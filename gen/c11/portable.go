@@ -126,9 +126,9 @@ func (p *portable) matrix() {
 				p.line("%s%s = %[2]s_rows + k * n;", p.pointer(k), names.C(b.Name))
 			}
 		}
-		p.folds("float fold_%s[LOCKSTEP_LANES] = {0};", "float fold_%s[LOCKSTEP_LANES];\n"+p.indent+"lowest(fold_%[1]s);")
+		p.folds("float fold_%s[LOCKSTEP_LANES] = {0};", "float fold_%s[LOCKSTEP_LANES];\n"+p.indent+"lowest(fold_%[1]s);", "float most_%s = 0;")
 		p.loop("for (int64_t i = 0; i < n; i++) {", p.tasks)
-		p.folds("%s[k] = fold(fold_%[1]s);", "%s[k] = fold_larger(fold_%[1]s);")
+		p.folds("%s[k] = fold(fold_%[1]s);", "%s[k] = fold_larger(fold_%[1]s);", "%s[k] = most_%[1]s;")
 	})
 }
 
@@ -159,13 +159,15 @@ var elements = [...]struct{ c, widen, narrow string }{
 
 // folds prints a line for each buffer that is given the sums of rows, or their largest
 // elements.
-func (p *portable) folds(sum, largest string) {
+func (p *portable) folds(sum, largest, most string) {
 	for _, e := range p.r.Effects {
 		switch {
 		case e.Reduce && e.Kind == rule.Fold:
 			p.line(sum, names.C(p.r.Buffers[e.To].Name))
 		case e.Reduce && e.Kind == rule.FoldMax:
 			p.line(largest, names.C(p.r.Buffers[e.To].Name))
+		case e.Reduce && e.Kind == rule.FoldMost:
+			p.line(most, names.C(p.r.Buffers[e.To].Name))
 		}
 	}
 }
@@ -207,6 +209,9 @@ func (p *portable) effect(e rule.Effect) {
 	case e.Kind == rule.MaxAbs:
 		to := names.C(p.r.Reductions[e.To].Name) + "[i % LOCKSTEP_LANES]"
 		p.line("%s = larger(number(magnitude(bits(%s))), %s);", to, x, to)
+	case e.Kind == rule.FoldMost:
+		to := "most_" + names.C(p.r.Buffers[e.To].Name)
+		p.line("%s = larger(%s, %s);", to, x, to)
 	case e.Kind == rule.FoldMax:
 		to := "fold_" + names.C(p.r.Buffers[e.To].Name) + "[i % LOCKSTEP_LANES]"
 		p.line("%s = larger(%s, %s);", to, x, to)

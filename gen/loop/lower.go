@@ -107,6 +107,7 @@ type lowering struct {
 	spilled  map[int]Mem   // invariants that were computed and are in memory
 	perRow   []map[int]Reg // the rows' own elements
 	sums     map[sumOf][]Reg
+	most     map[sumOf]Reg // the lanes of a FoldMost, from a row's first column to its last
 
 	// The general loop's main part is for scaled gradients alone, if there is one: runs
 	// says whether it may run, as what enter makes of it.
@@ -119,7 +120,7 @@ type sumOf struct{ effect, row int }
 
 // lower writes the program of a choice.
 func lower(r *rule.Rule, m Machine, c choice) *Program {
-	l := &lowering{Program: &Program{Rule: r}, m: m, sums: map[sumOf][]Reg{}}
+	l := &lowering{Program: &Program{Rule: r}, m: m, sums: map[sumOf][]Reg{}, most: map[sumOf]Reg{}}
 	l.index = l.new(Address)
 	if len(r.Scalars) > 0 {
 		l.scalars.Base = l.set(Address, Inst{Op: Param, Label: "c"})
@@ -131,7 +132,7 @@ func lower(r *rule.Rule, m Machine, c choice) *Program {
 	}
 	switch {
 	case r.IsMatrix():
-		l.matrix(*c.general)
+		l.matrix(c)
 	case r.IsTyped():
 		l.tensor(c)
 	default:

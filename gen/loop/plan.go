@@ -60,9 +60,9 @@ func (m Machine) rows(r *rule.Rule) int {
 	return m.Rows
 }
 
-// reduces reports whether a rule has reductions.
+// reduces reports whether a rule has reductions whose lanes are those of package rule.
 func reduces(r *rule.Rule) bool {
-	return slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce })
+	return slices.ContainsFunc(r.Effects, func(f rule.Effect) bool { return f.Reduce && f.Kind != rule.FoldMost })
 }
 
 // choose sets the plan for a part of a kernel, and returns the program.

@@ -66,7 +66,7 @@ const (
 	Helper   // the bits Imm in every lane of a Dst that the target asked for
 	Zero     // Dst = +0 in every lane
 	First    // Dst = the Part of the first X lanes
-	Only     // Dst = Y in the lanes of the Part X, else +0
+	Only     // Dst = Y in the lanes of the Part X, or in the first if X is none, else +0
 	Load     // Dst = a vector at Mem, or of the Part X or of its first Bytes, the other lanes +0; and Dst2 = the one behind
 	Store    // a vector Y, or the Part X or the first Bytes of it, to Mem; and Z behind it
 	Compute  // Dst = Node of X, Y, Z
@@ -74,7 +74,7 @@ const (
 	Widen    // Dst = the first half of X as float64, or the second if Imm is 1
 	AddWide  // Dst += X as float64
 	AddTimes // Dst += X·Y as float64; the product is exact
-	Fold     // the float32 at Mem = the 32 lanes at Lanes joined by Node, Add or Max, by halves
+	Fold     // the float32 at Mem = the 32 lanes at Lanes joined by Node, Add or Max, by halves; or the largest lane of Y
 )
 
 // A Cond compares two addresses as signed integers.

@@ -8,28 +8,29 @@ import (
 )
 
 // matrix lowers the kernel of a matrix.
-func (l *lowering) matrix(p plan) {
-	l.use(l.Rule, p)
-	columns := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.Stream)].Name, Piece: Len})
-	for k, b := range l.r.Buffers {
+func (l *lowering) matrix(c choice) {
+	columns := l.set(Address, Inst{Op: Param, Label: l.Rule.Buffers[l.Rule.First(rule.Stream)].Name, Piece: Len})
+	for k, b := range l.Rule.Buffers {
 		base := l.set(Address, Inst{Op: Param, Label: b.Name, Piece: Base})
 		l.buffers = append(l.buffers, l.buffer(k, base))
 	}
-	l.invariants()
-	l.rows(columns)
+	l.parts(c, func(prefix string) { l.rows(prefix, columns) })
+	if c.usual != nil {
+		l.label("end")
+	}
 }
 
 // rows walks a matrix some rows side by side, then row by row.
-func (l *lowering) rows(columns Reg) {
+func (l *lowering) rows(part string, columns Reg) {
 	count := l.set(Address, Inst{Op: Param, Label: l.r.Buffers[l.r.First(rule.PerRow)].Name, Piece: Len})
 	l.row = l.new(Address)
 	l.sides()
-	if slices.ContainsFunc(l.r.Effects, func(f rule.Effect) bool { return f.Reduce && f.Kind.Folds() }) {
+	if len(l.folded()) > 0 {
 		l.foldLanes()
 	}
 	l.do(Inst{Op: Number, Dst: l.row})
 	for _, side := range slices.Compact([]int{l.plan.rows, 1}) {
-		prefix := fmt.Sprintf("rows%d", side)
+		prefix := fmt.Sprintf("%srows%d", part, side)
 		last := l.set(Address, Inst{Op: Copy, X: count})
 		l.do(Inst{Op: Sub, Dst: last, Imm: int64(side)})
 		l.do(Inst{Op: JumpIf, X: l.row, Cond: Greater, Y: last, Label: prefix + "end"})
@@ -86,8 +87,11 @@ func (l *lowering) sideBySide(prefix string, columns Reg, side int) {
 	l.clearFolds(side)
 	l.columns(prefix, columns, side)
 	for row := range side {
-		for _, f := range l.r.Effects {
-			if f.Reduce && f.Kind.Folds() {
+		for id, f := range l.r.Effects {
+			switch {
+			case f.Reduce && f.Kind == rule.FoldMost:
+				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Y: l.most[sumOf{id, row}], Mem: l.further[row][f.To]})
+			case f.Reduce && f.Kind.Folds():
 				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Lanes: l.lanesOf(f, row), Mem: l.further[row][f.To]})
 			}
 		}
@@ -115,11 +119,11 @@ func (l *lowering) nextRow(columns Reg, row, next []Mem) {
 	}
 }
 
-// folded are the rule's reductions of one row.
+// folded are the rule's reductions of one row whose lanes are those of package rule.
 func (l *lowering) folded() []rule.Effect {
 	var list []rule.Effect
 	for _, f := range l.r.Effects {
-		if f.Reduce && f.Kind.Folds() {
+		if f.Reduce && f.Kind.Folds() && f.Kind != rule.FoldMost {
 			list = append(list, f)
 		}
 	}
@@ -142,6 +146,11 @@ func (l *lowering) starts(k rule.Kind) Reg {
 
 // clearFolds makes what they begin with of the lanes of rows.
 func (l *lowering) clearFolds(side int) {
+	for id, f := range l.r.Effects {
+		for row := 0; row < side && f.Reduce && f.Kind == rule.FoldMost; row++ {
+			l.most[sumOf{id, row}] = l.starts(f.Kind)
+		}
+	}
 	if len(l.folds) == 0 {
 		return
 	}

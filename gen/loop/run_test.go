@@ -174,7 +174,11 @@ func (c *computer) lanes(in Inst) {
 		return
 	case Only:
 		to = append([]byte(nil), y...)
-		clear(to[4*c.address[in.X]:])
+		if in.X.Kind == None {
+			clear(to[4:])
+		} else {
+			clear(to[4*c.address[in.X]:])
+		}
 	case Load, Store:
 		c.move(in)
 		return
@@ -295,7 +299,12 @@ func operation(n rule.Node) *rule.Rule {
 // fold adds the lanes of a row.
 func (c *computer) fold(in Inst) {
 	var lanes [rule.Lanes]float32
-	for j := range lanes {
+	for j := range c.m.Lanes {
+		if in.Y.Kind != None {
+			lanes[j] = float(c.vectors[in.Y], j)
+		}
+	}
+	for j := 0; j < rule.Lanes && in.Y.Kind == None; j++ {
 		lanes[j] = float(c.memory[c.at(in.Lanes):], j)
 	}
 	for half := rule.Lanes / 2; half > 0; half /= 2 {

@@ -37,7 +37,7 @@ func (l *lowering) leaveSums(side int) {
 func (l *lowering) eachSum(side int, f func(key sumOf, f rule.Effect, at Mem, size int)) {
 	for id, e := range l.r.Effects {
 		for row := range side {
-			if !l.keepsSums() || !e.Reduce || !e.Kind.Folds() && row > 0 {
+			if !l.keepsSums() || !e.Reduce || e.Kind == rule.FoldMost || !e.Kind.Folds() && row > 0 {
 				continue
 			}
 			at, size := l.lanesAt(e, row)
@@ -97,9 +97,23 @@ func (m Machine) inMove() int {
 // reduce adds vectors to the lanes of a reduction. Lanes beyond the buffer add +0, which
 // leaves any sum that began at +0 as it is; of a single element they are not touched.
 func (b *body) reduce(id, row int, list []Reg) {
+	if b.r.Effects[id].Kind == rule.FoldMost {
+		b.keepMost(b.most[sumOf{id, row}], list)
+		return
+	}
 	at := b.sumsAt(id, row)
 	for k, x := range list {
 		b.change(id, row, k, at, b.changes(id, row, k, b.only(x, b.r.Effects[id].Kind)))
+	}
+}
+
+// keepMost has the lanes of the largest number of a row keep that of vectors.
+func (b *body) keepMost(most Reg, list []Reg) {
+	for _, x := range list {
+		if b.part.Kind != None || b.single {
+			x = b.set(Vector, Inst{Op: Only, X: b.part, Y: x})
+		}
+		b.into(rule.Max, most, x, most)
 	}
 }
 

@@ -88,7 +88,7 @@ func (r *Rule) Eval(a Args) {
 					*l = pick(abs(f(e.X)) > *l, abs(f(e.X)), *l)
 				case e.Kind == Fold:
 					fold[e.To][lane] += f(e.X)
-				case e.Kind == FoldMax:
+				case e.Kind == FoldMax, e.Kind == FoldMost:
 					l := &fold[e.To][lane]
 					*l = pick(f(e.X) > *l, f(e.X), *l)
 				}

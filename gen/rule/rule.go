@@ -156,6 +156,9 @@ const (
 	// FoldMax keeps the largest element of one row, NaN apart and at least Lowest, in
 	// lanes that are compared in Fold's order, and stores it in a PerRow buffer.
 	FoldMax
+	// FoldMost keeps the largest number of one row, NaN apart and at least +0, and stores it in a
+	// PerRow buffer: the same in any order and any lanes.
+	FoldMost
 )
 
 // Lowest is the bits of the least finite number, which FoldMax begins with: a row without
@@ -163,7 +166,7 @@ const (
 const Lowest = 0xff7fffff
 
 // Folds reports whether the reduction is of one row.
-func (k Kind) Folds() bool { return k == Fold || k == FoldMax }
+func (k Kind) Folds() bool { return k == Fold || k == FoldMax || k == FoldMost }
 
 // Start is the bits that a lane of a row begins with.
 func (k Kind) Start() uint32 {
@@ -175,10 +178,10 @@ func (k Kind) Start() uint32 {
 
 // Joins is the operation that joins a lane of a row with another.
 func (k Kind) Joins() Op {
-	if k == FoldMax {
-		return Max
+	if k == Fold {
+		return Add
 	}
-	return Add
+	return Max
 }
 
 // An Effect is what a rule leaves behind: a store to a buffer, or a reduction.
@@ -466,6 +469,11 @@ func (x Value) SetFold(v Value) {
 // SetFoldMax stores the FoldMax of v over a row to the PerRow buffer x.
 func (x Value) SetFoldMax(v Value) {
 	x.r.Effects = append(x.r.Effects, Effect{Reduce: true, Kind: FoldMax, To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
+}
+
+// SetFoldMost stores the FoldMost of v over a row to the PerRow buffer x.
+func (x Value) SetFoldMost(v Value) {
+	x.r.Effects = append(x.r.Effects, Effect{Reduce: true, Kind: FoldMost, To: x.r.Nodes[x.id].X, X: v.id, Y: v.id})
 }
 
 func (r *Rule) reduce(name string, k Kind, x, y Value) {

@@ -323,3 +323,27 @@ func TestFoldMax(t *testing.T) {
 		}
 	}
 }
+
+// TestFoldMost has the largest number of a row wherever it is, without NaN, and +0 of rows with nothing
+// above it, whatever the row's own number was.
+func TestFoldMost(t *testing.T) {
+	r := new(Set).Define("FoldMost", "", func(r *Rule) {
+		z, m := r.PerRow("z"), r.Matrix("m")
+		r.Buffer("w")
+		z.SetFoldMost(m.Mul(z))
+	})
+	const columns = 70
+	negative, nan := float32(math.Copysign(0, -1)), float32(math.NaN())
+	for at := range columns {
+		m := make([]float32, 3*columns)
+		for i := range m {
+			m[i] = -1
+		}
+		m[at], m[columns+at], m[2*columns+at] = 3, nan, negative
+		z := []float32{2, 1, 1}
+		r.Eval(Args{Buffers: [][]float32{z, m, make([]float32, columns)}})
+		if want := []float32{6, 0, 0}; !slices.Equal(z, want) || math.Signbit(float64(z[2])) {
+			t.Fatalf("with the largest at %d: %v, want %v", at, z, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ type Step struct {
 	p                             Value
 	scale, l2, decay, drop, first Value
 	still                         bool // usually parameters do not decay
+	shape                         Shape
 	gradients                     Type
 	set                           func(p Value) // stores the parameter
 }
@@ -28,6 +29,14 @@ func (s *Set) StepOf(name, doc string, gradients Type, build func(s *Step)) *Rul
 	return s.Define(name, doc, func(r *Rule) {
 		p := r.Buffer("p")
 		r.step(&Step{p: p, set: p.Set}, gradients, build)
+	})
+}
+
+// StepRows is Step on the rows of matrices.
+func (s *Set) StepRows(name, doc string, build func(s *Step)) *Rule {
+	return s.Define(name, doc, func(r *Rule) {
+		p := r.Matrix("p")
+		r.step(&Step{p: p, shape: Matrix, set: p.Set}, F32, build)
 	})
 }
 
@@ -71,7 +80,7 @@ func (s *Step) Param() Value { return s.p }
 
 // Gradient declares the next buffer, the gradient, and is what a step takes it for.
 func (s *Step) Gradient() Value {
-	g := s.BufferOf("g", s.gradients)
+	g := s.buffer("g", s.shape, s.gradients)
 	first := s.Drop(g, s.first.And(s.drop))
 	// What is dropped before it is multiplied by 1 is dropped afterwards too.
 	s.Redundant(first, s.scale, 1)
@@ -113,7 +122,7 @@ func (s *Step) Lerp(m, x, weight Value) Value {
 	return s.Rule.Lerp(m, x, weight)
 }
 
-// Lerp is Step's for kernels of matrices, which have one loop for all scalars.
+// Lerp is Step's for kernels that are no steps, which have one loop for all scalars.
 func (r *Rule) Lerp(m, x, weight Value) Value {
 	from := r.Const(0).Less(weight).Select(m, x)
 	return from.Add(x.Sub(m).Mul(weight))

@@ -55,6 +55,25 @@ var AdamStateBF16 = All.StepOf("AdamStateBF16", `
 	v.SetUpper(drawn(s.Rule, v1, h.ShiftRight(8).And(s.Bits(1<<16-1))))
 })
 
+// AdamStateFloat8 is Adam on the four parts of a block, whose moments come in words of four codes
+// and are left as float32, to be packed once their largest magnitudes are known.
+var AdamStateFloat8 = All.StepRows("AdamStateFloat8", `
+	m ← lerp(number(mq·up)·ms, x, weight1), signed
+	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+	p ← p - (m·step / (√v + eps) + p·decay)
+	ms ← max |m|, row by row
+	vs ← max v, row by row`, func(s *rule.Step) {
+	x, m, v := s.Gradient(), s.Matrix("m"), s.Matrix("v")
+	ms, vs, up := s.PerRow("ms"), s.PerRow("vs"), s.PerRow("up")
+	mq, vq := s.Buffer("mq"), s.Buffer("vq")
+	m1, v1 := movedMoments(s, x, signedNumber(s.Rule, mq.MulInt(up), ms), squareNumber(s.Rule, vq.MulInt(up), vs))
+	s.Move(adamStep(s, m1, v1))
+	m.Set(m1)
+	v.Set(v1)
+	ms.SetFoldMost(m1.Abs())
+	vs.SetFoldMost(v1)
+})
+
 // adam is the step that Adam takes.
 func adam(s *rule.Step) rule.Value {
 	m1, v1 := moments(s)

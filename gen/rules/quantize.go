@@ -2,12 +2,13 @@ package rules
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
 
-// Quantize makes words of the float32 of a block, Dequantize float32 of these, and QuantizeBF16
-// rounds the float32 of one. The block of words comes in four parts, so that an element has its
+// Quantize makes words of the float32 of a block, QuantizePair those of two blocks that share random
+// numbers, Dequantize float32 of these, and QuantizeBF16 rounds the float32 of one. The block of words comes in four parts, so that an element has its
 // place in a word and no lane another's.
 var (
 	Quantize = All.Define("Quantize", `
@@ -36,6 +37,27 @@ var (
 		q.Set(word)
 	})
 
+	QuantizePair = All.Define("QuantizePair", `
+	r = h·factor + add
+	a, b = the code of m·mi as Quantize makes it, signed, with a part of 1; of v·vi, a square's, with 2⁸
+	mq ← mq / 2⁸ + a·2²⁴, one row after the other
+	vq ← vq / 2⁸ + b·2²⁴, one row after the other`, func(r *rule.Rule) {
+		mq, vq := r.Buffer("mq"), r.Buffer("vq")
+		m, v, h := r.Matrix("m"), r.Matrix("v"), r.Matrix("h")
+		mi, vi := r.PerRow("mi"), r.PerRow("vi")
+		random := randoms(r)(h)
+
+		draw, size := random.ShiftRight(12), m.Abs().Mul(mi)
+		code := coded(r, size, draw, signedBias).Or(m.And(r.Bits(signBit)))
+		low := r.Const(math.Float32frombits((signedBias+1)<<20) * 0x1p-20)
+		code = draw.FromInt().Mul(low).Less(size).Select(code, r.Bits(0))
+		mq.Set(mq.ShiftRight(8).Or(code.And(r.Bits(topByte))))
+
+		draw, size = random.ShiftRight(4).And(r.Bits(1<<20-1)), v.Mul(vi)
+		code = r.Const(0).Less(size).Select(coded(r, size, draw, squareBias), r.Bits(0))
+		vq.Set(vq.ShiftRight(8).Or(code.And(r.Bits(topByte))))
+	})
+
 	Dequantize = All.Define("Dequantize", `
 	c = the byte of q without its sign, from the lowest on
 	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is`, func(r *rule.Rule) {
@@ -52,9 +74,8 @@ var (
 				top = q.ShiftLeft(uint32(24 - 8*k))
 			}
 			c := byte.And(codes)
-			y := c.AddInt(bias).ShiftLeft(20).Mul(scale[k])
-			y = r.Const(0).Less(c.FromInt()).Select(y, r.Const(0))
-			x.Set(y.Or(top.And(signs)))
+			y := c.AddInt(bias).ShiftLeft(20).Or(top.And(signs)).Mul(scale[k])
+			x.Set(r.Const(0).Less(c.FromInt()).Select(y, r.Const(0)))
 		}
 	})
 
@@ -85,4 +106,31 @@ func quarters(r *rule.Rule, name string) (list [4]rule.Value) {
 func randoms(r *rule.Rule) func(h rule.Value) rule.Value {
 	factor, add := r.Scalar("factor"), r.Scalar("add")
 	return func(h rule.Value) rule.Value { return h.MulInt(factor).AddInt(add) }
+}
+
+// What is added to a code: the largest, of 7 bits beside a sign or of 8 bits, stands for 1.
+const (
+	signedBias = 127<<3 - 127
+	squareBias = 127<<3 - 255
+
+	signBit = 1 << 31
+	topByte = 255 << 24
+)
+
+// coded is the code of a size in the highest bits, those of a sign apart, above bits that are none.
+func coded(r *rule.Rule, size, draw rule.Value, bias uint32) rule.Value {
+	y := size.Min(r.Const(1)).Max(r.Bits((bias + 1) << 20))
+	return y.AddInt(draw).SubInt(r.Bits(bias << 20)).ShiftLeft(4)
+}
+
+// signedNumber is what the code in the highest byte of top stands for, that of a number with a sign.
+func signedNumber(r *rule.Rule, top, scale rule.Value) rule.Value {
+	y := top.ShiftArith(4).And(r.Bits(signBit | 127<<20)).AddInt(r.Bits(signedBias << 20))
+	return r.Bits(signedBias<<20).Less(y.Abs()).Select(y.Mul(scale), r.Const(0))
+}
+
+// squareNumber is signedNumber of a code without a sign.
+func squareNumber(r *rule.Rule, top, scale rule.Value) rule.Value {
+	y := top.ShiftRight(4).And(r.Bits(255 << 20)).AddInt(r.Bits(squareBias << 20))
+	return r.Bits(squareBias<<20).Less(y).Select(y.Mul(scale), r.Const(0))
 }

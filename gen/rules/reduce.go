@@ -27,6 +27,15 @@ var MaxAbs = All.Define("MaxAbs", `
 	r.MaxAbs("max", r.Buffer("x"))
 })
 
+// RowMost is MaxAbs of each row.
+var RowMost = All.Define("RowMost", `
+	most ← max |x|, row by row`, func(r *rule.Rule) {
+	most, x := r.PerRow("most"), r.Matrix("x")
+	r.Buffer("w")
+
+	most.SetFoldMost(x.Abs())
+})
+
 // CountBeyond counts magnitudes above a limit, and NaN.
 var CountBeyond = All.Define("CountBeyond", `
 	count += 1 unless |x| ≤ limit`, func(r *rule.Rule) {

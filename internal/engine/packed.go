@@ -80,7 +80,8 @@ type packers struct {
 	dequantize   func(kernels.Table, *kernels.List, *fallback.DequantizeScalars)
 	quantizeBF16 func(t kernels.Table, q []kernels.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars)
 	widenBF16    func(t kernels.Table, x []float32, h []kernels.BF16)
-	maxAbs       func(kernels.Table, *kernels.List, *[fallback.Lanes]float32)
+	quantizePair func(t kernels.Table, mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars)
+	rowMost      func(t kernels.Table, most, x, w []float32)
 }
 
 // packRoom is what a worker needs to pack and unpack.
@@ -92,7 +93,10 @@ type packRoom struct {
 	quantize   fallback.QuantizeScalars
 	dequantize fallback.DequantizeScalars
 	bf16       fallback.QuantizeBF16Scalars
-	lanes      [fallback.Lanes]float32
+	pair       fallback.QuantizePairScalars
+	inverses   [2][quarters]float32
+	pairs      bool    // a block's pass packs both slots itself
+	drawing    drawing // of these
 }
 
 // A packBlock is the float32 of a block, with the lists of kernels that pack and unpack it: they
@@ -102,7 +106,6 @@ type packBlock struct {
 	words, codes [][]float32 // the buffers of the lists: the latter without hashes of places
 	quantize     *kernels.List
 	dequantize   *kernels.List
-	parts        [quarters]*kernels.List
 }
 
 func newPackBlock(x, hashes []float32) packBlock {
@@ -112,7 +115,6 @@ func newPackBlock(x, hashes []float32) packBlock {
 	for k := range quarters {
 		part := x[k*quarter:][:quarter]
 		b.words, b.codes = append(b.words, part), append(b.codes, part)
-		b.parts[k] = kernels.NewList(1, [][]float32{part})
 	}
 	for k := range quarters {
 		b.words = append(b.words, hashes[k*quarter:][:quarter])
@@ -227,10 +229,10 @@ func (p *packed) store(e *Engine, w *Worker, block int, b *packBlock, slot int, 
 	if p.signed { // what would have a code below 1 has 1 or 0
 		c.Least = c.Low * 0x1p-20
 	}
-	for k, inverse := range []*float32{&c.Inverse0, &c.Inverse1, &c.Inverse2, &c.Inverse3} {
-		scales[k] = e.largestOf(w, b, k)
-		*inverse = inverseFor(b.x[k*quarter:][:quarter], scales[k])
-	}
+	e.packers.rowMost(e.table, scales, b.x, e.hashes[:quarter])
+	inverses := &w.packs.inverses[0]
+	e.invert(inverses, b.x, scales)
+	c.Inverse0, c.Inverse1, c.Inverse2, c.Inverse3 = inverses[0], inverses[1], inverses[2], inverses[3]
 	b.words[0] = words
 	e.packers.quantize(e.table, b.quantize, c)
 }
@@ -263,33 +265,51 @@ func inverseFor(x []float32, largest float32) (inverse float32) {
 	return inverse
 }
 
-// largestOf is the largest magnitude of a part of a block. Infinite elements, which would leave
-// nothing of the others, become zeros, and NaN is 0 once it is packed.
-func (e *Engine) largestOf(w *Worker, b *packBlock, part int) float32 {
-	most := e.maxAbs(w, b.parts[part])
-	if most <= math.MaxFloat32 {
-		return most
-	}
-	x := b.x[part*quarter:][:quarter]
-	for i := range x {
-		if math.IsInf(float64(x[i]), 0) {
-			x[i] = 0
+// invert makes inverses of the largest magnitudes of a block's parts. Infinite elements, which would
+// leave nothing of the others, become zeros, and NaN is 0 once it is packed.
+func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32) {
+	for k := range inverses {
+		part := x[k*quarter:][:quarter]
+		if scales[k] > math.MaxFloat32 {
+			for i := range part {
+				if math.IsInf(float64(part[i]), 0) {
+					part[i] = 0
+				}
+			}
+			e.packers.rowMost(e.table, scales[k:k+1], part, e.hashes[:quarter])
 		}
+		inverses[k] = inverseFor(part, scales[k])
 	}
-	return e.maxAbs(w, b.parts[part])
 }
 
-// maxAbs is the largest magnitude of a list. No lane is NaN or below 0, so that bits compare as
-// the numbers do, which takes a quarter of the time.
-func (e *Engine) maxAbs(w *Worker, list *kernels.List) float32 {
-	w.packs.lanes = [fallback.Lanes]float32{}
-	e.packers.maxAbs(e.table, list, &w.packs.lanes)
-	lanes := (*[fallback.Lanes]uint32)(unsafe.Pointer(&w.packs.lanes))
-	var a, b, c, d uint32
-	for k := 0; k < len(lanes); k += 4 {
-		a, b, c, d = max(a, lanes[k]), max(b, lanes[k+1]), max(c, lanes[k+2]), max(d, lanes[k+3])
+// pairsUp reports whether the pass over a block packs both slots of a tensor itself.
+func (e *Engine) pairsUp(g *group, t *tensor, n int, of blockOf) bool {
+	if g.fused.float8 == nil || t.packed == nil || n != tune.PackLen || of != (blockOf{}) || g.cautious() {
+		return false
 	}
-	return math.Float32frombits(max(a, b, c, d))
+	return t.packed[0].packing == PackedFloat8 && t.packed[1].packing == PackedFloat8
+}
+
+// ups bring the code of each part of a block to a word's highest byte.
+var ups = []float32{math.Float32frombits(1 << 24), math.Float32frombits(1 << 16), math.Float32frombits(1 << 8), math.Float32frombits(1)}
+
+// runPair runs the pass over a whole block from element lo on, whose slots are packed together.
+func (e *Engine) runPair(w *Worker, t *tensor, lo int, p, grad []float32) {
+	g, r, block := &e.groups[t.Rule], &w.packs, lo/tune.PackLen
+	var words, scales, x [2][]float32
+	for j := range x {
+		if len(r.rooms[j]) == 0 {
+			r.reserve(j, tune.PackLen, e.hashes)
+		}
+		words[j], scales[j] = t.packed[j].words[block*quarter:][:quarter], t.packed[j].scales[block*quarters:][:quarters]
+		x[j] = r.rooms[j][:tune.PackLen]
+	}
+	g.fused.float8(g.call(t, 0), e.table, p, grad, x[0], x[1], scales[0], scales[1], ups, words[0], words[1])
+	for j := range x {
+		e.invert(&r.inverses[j], x[j], scales[j])
+	}
+	r.pair.Factor, r.pair.Add = r.drawing.at(block)
+	e.packers.quantizePair(e.table, words[0], words[1], x[0], x[1], e.hashes, r.inverses[0][:], r.inverses[1][:], &r.pair)
 }
 
 // TakesPacking reports whether slots of a rule may be packed: one kernel takes elements of all
@@ -304,7 +324,7 @@ func (e *Engine) TakesPacking(rule int) bool {
 // packing is another one.
 func (e *Engine) SetPacking(seed uint64, of func(rule, slot int) Packing) {
 	e.packSeed = seed
-	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.WidenBF16, kernels.MaxAbs}
+	e.packers = packers{kernels.Quantize, kernels.Dequantize, kernels.QuantizeBF16, kernels.WidenBF16, kernels.QuantizePair, kernels.RowMost}
 	e.HashPlaces()
 	for k := range e.tensors {
 		if t := &e.tensors[k]; t.Size > tune.SmallLen {

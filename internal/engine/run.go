@@ -141,6 +141,9 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 	pass := &g.passes[k]
 	length, looks := e.blockLen(w, g, pass, t), pass.takesGrads || of.flushes
 	piece := tune.FactorRows * t.columns()
+	if t.packed != nil && g.fused.float8 != nil {
+		w.packs.drawing = e.drawing(t, 0)
+	}
 	for at, end := 0, 0; at < len(p); at = end {
 		end = min(at+length, len(p))
 		if pass.sums == ByColumn {
@@ -155,7 +158,9 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 		if looks {
 			d = e.given(w, g, t, at, end, grad)
 		}
-		if t.packed != nil {
+		pairs := e.pairsUp(g, t, end-at, of)
+		w.packs.pairs = pairs
+		if t.packed != nil && !pairs {
 			e.unpack(w, t, lo+at, lo+end)
 		}
 		if of.counts {
@@ -163,7 +168,7 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 			continue
 		}
 		e.block(w, t, k, lo+at, p[at:end], d, of.flushes)
-		if t.packed != nil {
+		if t.packed != nil && !pairs {
 			e.pack(w, t, lo+at)
 		}
 		if pass.sums == ByColumn && (end%piece == 0 || end == len(p)) {
@@ -274,6 +279,9 @@ func (e *Engine) runPass(w *Worker, t *tensor, k, lo, hi int, p, grad []float32)
 	g := &e.groups[t.Rule]
 	pass := &g.passes[k]
 	switch {
+	case t.packed != nil && w.packs.pairs:
+		e.runPair(w, t, lo, p, grad)
+		return
 	case pass.walk == rows:
 		w.matrix.Params, w.matrix.Grads = p, grad
 		w.setMatrix(g, t, lo, hi)

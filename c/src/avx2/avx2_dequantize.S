@@ -79,48 +79,48 @@ L(loop):
 	vandps %ymm3, %ymm8, %ymm9
 	vpaddd %ymm1, %ymm9, %ymm10
 	vpslld $0x14, %ymm10, %ymm10
+	vpslld $0x18, %ymm8, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
 	vmulps %ymm4, %ymm10, %ymm10
 	vcvtdq2ps %ymm9, %ymm9
 	vcmpps $0x11, %ymm9, %ymm0, %ymm9
 	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
-	vpslld $0x18, %ymm8, %ymm10
-	vandps %ymm2, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
 	vmovups %ymm9, (%rsi, %r10, 4)
 	vpsrld $0x08, %ymm8, %ymm9
 	vandps %ymm3, %ymm9, %ymm9
 	vpaddd %ymm1, %ymm9, %ymm10
 	vpslld $0x14, %ymm10, %ymm10
+	vpslld $0x10, %ymm8, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
 	vmulps %ymm5, %ymm10, %ymm10
 	vcvtdq2ps %ymm9, %ymm9
 	vcmpps $0x11, %ymm9, %ymm0, %ymm9
 	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
-	vpslld $0x10, %ymm8, %ymm10
-	vandps %ymm2, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
 	vmovups %ymm9, (%rdi, %r10, 4)
 	vpsrld $0x10, %ymm8, %ymm9
 	vandps %ymm3, %ymm9, %ymm9
 	vpaddd %ymm1, %ymm9, %ymm10
 	vpslld $0x14, %ymm10, %ymm10
+	vpslld $0x08, %ymm8, %ymm11
+	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm11, %ymm10, %ymm10
 	vmulps %ymm6, %ymm10, %ymm10
 	vcvtdq2ps %ymm9, %ymm9
 	vcmpps $0x11, %ymm9, %ymm0, %ymm9
 	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
-	vpslld $0x08, %ymm8, %ymm10
-	vandps %ymm2, %ymm10, %ymm10
-	vorps %ymm10, %ymm9, %ymm9
 	vmovups %ymm9, (%r8, %r10, 4)
 	vpsrld $0x18, %ymm8, %ymm9
 	vandps %ymm3, %ymm9, %ymm9
 	vpaddd %ymm1, %ymm9, %ymm10
 	vpslld $0x14, %ymm10, %ymm10
-	vmulps %ymm7, %ymm10, %ymm10
+	vandps %ymm2, %ymm8, %ymm8
+	vorps %ymm8, %ymm10, %ymm8
+	vmulps %ymm7, %ymm8, %ymm8
 	vcvtdq2ps %ymm9, %ymm9
 	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
-	vandps %ymm2, %ymm8, %ymm8
-	vorps %ymm8, %ymm9, %ymm8
+	vblendvps %ymm9, %ymm8, %ymm0, %ymm8
 	vmovups %ymm8, (%r9, %r10, 4)
 	addq $8, %r10
 	cmpq %r11, %r10
@@ -136,48 +136,48 @@ L(loopend):
 	vandps %ymm3, %ymm9, %ymm10
 	vpaddd %ymm1, %ymm10, %ymm11
 	vpslld $0x14, %ymm11, %ymm11
+	vpslld $0x18, %ymm9, %ymm12
+	vandps %ymm2, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
 	vmulps %ymm4, %ymm11, %ymm11
 	vcvtdq2ps %ymm10, %ymm10
 	vcmpps $0x11, %ymm10, %ymm0, %ymm10
 	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
-	vpslld $0x18, %ymm9, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%rsi, %r10, 4)
 	vpsrld $0x08, %ymm9, %ymm10
 	vandps %ymm3, %ymm10, %ymm10
 	vpaddd %ymm1, %ymm10, %ymm11
 	vpslld $0x14, %ymm11, %ymm11
+	vpslld $0x10, %ymm9, %ymm12
+	vandps %ymm2, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
 	vmulps %ymm5, %ymm11, %ymm11
 	vcvtdq2ps %ymm10, %ymm10
 	vcmpps $0x11, %ymm10, %ymm0, %ymm10
 	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
-	vpslld $0x10, %ymm9, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%rdi, %r10, 4)
 	vpsrld $0x10, %ymm9, %ymm10
 	vandps %ymm3, %ymm10, %ymm10
 	vpaddd %ymm1, %ymm10, %ymm11
 	vpslld $0x14, %ymm11, %ymm11
+	vpslld $0x08, %ymm9, %ymm12
+	vandps %ymm2, %ymm12, %ymm12
+	vorps %ymm12, %ymm11, %ymm11
 	vmulps %ymm6, %ymm11, %ymm11
 	vcvtdq2ps %ymm10, %ymm10
 	vcmpps $0x11, %ymm10, %ymm0, %ymm10
 	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
-	vpslld $0x08, %ymm9, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%r8, %r10, 4)
 	vpsrld $0x18, %ymm9, %ymm10
 	vandps %ymm3, %ymm10, %ymm10
 	vpaddd %ymm1, %ymm10, %ymm11
 	vpslld $0x14, %ymm11, %ymm11
-	vmulps %ymm7, %ymm11, %ymm11
+	vandps %ymm2, %ymm9, %ymm9
+	vorps %ymm9, %ymm11, %ymm9
+	vmulps %ymm7, %ymm9, %ymm9
 	vcvtdq2ps %ymm10, %ymm10
 	vcmpps $0x11, %ymm10, %ymm0, %ymm10
-	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
-	vandps %ymm2, %ymm9, %ymm9
-	vorps %ymm9, %ymm10, %ymm9
+	vblendvps %ymm10, %ymm9, %ymm0, %ymm9
 	vmaskmovps %ymm9, %ymm8, (%r9, %r10, 4)
 
 L(done):

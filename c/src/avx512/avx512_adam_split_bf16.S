@@ -88,24 +88,24 @@ L(word80000000):
 	jle L(general)
 	vbroadcastss 8(%rax), %zmm1
 	vbroadcastss L(word00000000)+0(%rip), %zmm2
-	vbroadcastss 12(%rax), %zmm3
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
-	vxorps %zmm4, %zmm3, %zmm3
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm4
-	vandps %zmm4, %zmm3, %zmm3
-	vbroadcastss 20(%rax), %zmm4
-	vbroadcastss 24(%rax), %zmm5
-	vbroadcastss 28(%rax), %zmm6
-	vbroadcastss 32(%rax), %zmm7
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm8
-	vxorps %zmm8, %zmm7, %zmm7
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
-	vandps %zmm8, %zmm7, %zmm7
-	vbroadcastss 36(%rax), %zmm8
-	vbroadcastss 40(%rax), %zmm9
-	vbroadcastss L(word00008000)+0(%rip), %zmm10
-	vbroadcastss L(wordffff0000)+0(%rip), %zmm11
-	vbroadcastss L(word80000000)+0(%rip), %zmm12
+	vbroadcastss 12(%rax), %zmm2
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm3
+	vxorps %zmm3, %zmm2, %zmm2
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
+	vandps %zmm3, %zmm2, %zmm2
+	vbroadcastss 20(%rax), %zmm3
+	vbroadcastss 24(%rax), %zmm4
+	vbroadcastss 28(%rax), %zmm5
+	vbroadcastss 32(%rax), %zmm6
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm7
+	vxorps %zmm7, %zmm6, %zmm6
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm7
+	vandps %zmm7, %zmm6, %zmm6
+	vbroadcastss 36(%rax), %zmm7
+	vbroadcastss 40(%rax), %zmm8
+	vbroadcastss L(word00008000)+0(%rip), %zmm9
+	vbroadcastss L(wordffff0000)+0(%rip), %zmm10
+	vbroadcastss L(word80000000)+0(%rip), %zmm11
 	xorq %rax, %rax
 	movq %rcx, %r9
 	andq $-16, %r9
@@ -118,47 +118,45 @@ L(usualloop):
 	prefetcht0 1024(%rsi, %rax, 2)
 	prefetcht0 2048(%rdi, %rax, 4)
 	prefetcht0 2048(%r8, %rax, 4)
-	vmovups (%rdi, %rax, 4), %zmm13
-	vpmovzxwd (%rsi, %rax, 2), %zmm14
-	vpslld $0x10, %zmm14, %zmm14
-	vptestmd %zmm3, %zmm14, %k1
-	vaddps %zmm12, %zmm14, %zmm14{%k1}{z}
-	vsubps %zmm13, %zmm14, %zmm15
-	vmulps %zmm4, %zmm15, %zmm15
-	vaddps %zmm15, %zmm13, %zmm13
-	vmovups %zmm13, (%rdi, %rax, 4)
-	vmulps (%r8, %rax, 4), %zmm5, %zmm15
-	vmulps %zmm6, %zmm14, %zmm14
-	vptestmd %zmm7, %zmm14, %k1
-	vmulps %zmm14, %zmm14, %zmm14{%k1}{z}
-	vaddps %zmm14, %zmm15, %zmm14
-	vmovups %zmm14, (%r8, %rax, 4)
-	vpmovzxwd (%rdx, %rax, 2), %zmm15
-	vpslld $0x10, %zmm15, %zmm15
-	vpmovzxwd (%rbx, %rax, 2), %zmm16
-	vpslld $0x10, %zmm16, %zmm16
-	vpsrad $0x10, %zmm16, %zmm16
-	vpaddd %zmm16, %zmm15, %zmm15
-	vmulps %zmm9, %zmm13, %zmm13
-	vsqrtps %zmm14, %zmm14
-	vaddps %zmm8, %zmm14, %zmm14
-	vdivps %zmm14, %zmm13, %zmm13
-	vmulps %zmm1, %zmm15, %zmm14
-	vaddps %zmm14, %zmm13, %zmm13
-	vsubps %zmm13, %zmm15, %zmm13
-	vpaddd %zmm10, %zmm13, %zmm14
-	vcmpps $0x00, %zmm13, %zmm13, %k1
-	vmovaps %zmm13, %zmm15
-	vmovaps %zmm14, %zmm15{%k1}
-	vpermw %zmm15, %zmm0, %zmm15
-	vmovups %ymm15, (%rdx, %rax, 2)
-	vandps %zmm11, %zmm14, %zmm14
-	vpsubd %zmm14, %zmm13, %zmm13
+	vmovups (%rdi, %rax, 4), %zmm12
+	vpmovzxwd (%rsi, %rax, 2), %zmm13
 	vpslld $0x10, %zmm13, %zmm13
-	vmovaps %zmm2, %zmm14
+	vptestmd %zmm2, %zmm13, %k1
+	vaddps %zmm11, %zmm13, %zmm13{%k1}{z}
+	vsubps %zmm12, %zmm13, %zmm14
+	vmulps %zmm3, %zmm14, %zmm14
+	vaddps %zmm14, %zmm12, %zmm12
+	vmovups %zmm12, (%rdi, %rax, 4)
+	vmulps (%r8, %rax, 4), %zmm4, %zmm14
+	vmulps %zmm5, %zmm13, %zmm13
+	vptestmd %zmm6, %zmm13, %k1
+	vmulps %zmm13, %zmm13, %zmm13{%k1}{z}
+	vaddps %zmm13, %zmm14, %zmm13
+	vmovups %zmm13, (%r8, %rax, 4)
+	vpmovzxwd (%rdx, %rax, 2), %zmm14
+	vpslld $0x10, %zmm14, %zmm14
+	vpmovzxwd (%rbx, %rax, 2), %zmm15
+	vpslld $0x10, %zmm15, %zmm15
+	vpsrad $0x10, %zmm15, %zmm15
+	vpaddd %zmm15, %zmm14, %zmm14
+	vmulps %zmm8, %zmm12, %zmm12
+	vsqrtps %zmm13, %zmm13
+	vaddps %zmm7, %zmm13, %zmm13
+	vdivps %zmm13, %zmm12, %zmm12
+	vmulps %zmm1, %zmm14, %zmm13
+	vaddps %zmm13, %zmm12, %zmm12
+	vsubps %zmm12, %zmm14, %zmm12
+	vpaddd %zmm9, %zmm12, %zmm13
+	vcmpps $0x00, %zmm12, %zmm12, %k1
+	vmovaps %zmm12, %zmm14
 	vmovaps %zmm13, %zmm14{%k1}
-	vpermw %zmm14, %zmm0, %zmm13
-	vmovups %ymm13, (%rbx, %rax, 2)
+	vpermw %zmm14, %zmm0, %zmm14
+	vmovups %ymm14, (%rdx, %rax, 2)
+	vandps %zmm10, %zmm13, %zmm13
+	vpsubd %zmm13, %zmm12, %zmm12
+	vpslld $0x10, %zmm12, %zmm12{%k1}{z}
+	vpermw %zmm12, %zmm0, %zmm12
+	vmovups %ymm12, (%rbx, %rax, 2)
 	addq $16, %rax
 	cmpq %r9, %rax
 	jl L(usualloop)
@@ -170,46 +168,44 @@ L(usualloopend):
 	bzhil %ecx, %r9d, %r9d
 	kmovw %r9d, %k1
 	vmovups (%rdi, %rax, 4), %zmm0{%k1}{z}
-	vpmovzxwd (%rsi, %rax, 2), %zmm13{%k1}{z}
-	vpslld $0x10, %zmm13, %zmm13
-	vptestmd %zmm3, %zmm13, %k2
-	vaddps %zmm12, %zmm13, %zmm3{%k2}{z}
-	vsubps %zmm0, %zmm3, %zmm12
-	vmulps %zmm4, %zmm12, %zmm4
-	vaddps %zmm4, %zmm0, %zmm0
+	vpmovzxwd (%rsi, %rax, 2), %zmm12{%k1}{z}
+	vpslld $0x10, %zmm12, %zmm12
+	vptestmd %zmm2, %zmm12, %k2
+	vaddps %zmm11, %zmm12, %zmm2{%k2}{z}
+	vsubps %zmm0, %zmm2, %zmm11
+	vmulps %zmm3, %zmm11, %zmm3
+	vaddps %zmm3, %zmm0, %zmm0
 	vmovups %zmm0, (%rdi, %rax, 4){%k1}
-	vmovups (%r8, %rax, 4), %zmm4{%k1}{z}
-	vmulps %zmm5, %zmm4, %zmm4
-	vmulps %zmm6, %zmm3, %zmm3
-	vptestmd %zmm7, %zmm3, %k2
-	vmulps %zmm3, %zmm3, %zmm3{%k2}{z}
-	vaddps %zmm3, %zmm4, %zmm3
-	vmovups %zmm3, (%r8, %rax, 4){%k1}
-	vpmovzxwd (%rdx, %rax, 2), %zmm4{%k1}{z}
+	vmovups (%r8, %rax, 4), %zmm3{%k1}{z}
+	vmulps %zmm4, %zmm3, %zmm3
+	vmulps %zmm5, %zmm2, %zmm2
+	vptestmd %zmm6, %zmm2, %k2
+	vmulps %zmm2, %zmm2, %zmm2{%k2}{z}
+	vaddps %zmm2, %zmm3, %zmm2
+	vmovups %zmm2, (%r8, %rax, 4){%k1}
+	vpmovzxwd (%rdx, %rax, 2), %zmm3{%k1}{z}
+	vpslld $0x10, %zmm3, %zmm3
+	vpmovzxwd (%rbx, %rax, 2), %zmm4{%k1}{z}
 	vpslld $0x10, %zmm4, %zmm4
-	vpmovzxwd (%rbx, %rax, 2), %zmm5{%k1}{z}
-	vpslld $0x10, %zmm5, %zmm5
-	vpsrad $0x10, %zmm5, %zmm5
-	vpaddd %zmm5, %zmm4, %zmm4
-	vmulps %zmm9, %zmm0, %zmm0
-	vsqrtps %zmm3, %zmm3
-	vaddps %zmm8, %zmm3, %zmm3
-	vdivps %zmm3, %zmm0, %zmm0
-	vmulps %zmm1, %zmm4, %zmm1
+	vpsrad $0x10, %zmm4, %zmm4
+	vpaddd %zmm4, %zmm3, %zmm3
+	vmulps %zmm8, %zmm0, %zmm0
+	vsqrtps %zmm2, %zmm2
+	vaddps %zmm7, %zmm2, %zmm2
+	vdivps %zmm2, %zmm0, %zmm0
+	vmulps %zmm1, %zmm3, %zmm1
 	vaddps %zmm1, %zmm0, %zmm0
-	vsubps %zmm0, %zmm4, %zmm0
-	vpaddd %zmm10, %zmm0, %zmm1
+	vsubps %zmm0, %zmm3, %zmm0
+	vpaddd %zmm9, %zmm0, %zmm1
 	vcmpps $0x00, %zmm0, %zmm0, %k2
-	vmovaps %zmm0, %zmm3
-	vmovaps %zmm1, %zmm3{%k2}
-	vpsrld $0x10, %zmm3, %zmm3
-	vpmovdw %zmm3, (%rdx, %rax, 2){%k1}
-	vandps %zmm11, %zmm1, %zmm1
+	vmovaps %zmm0, %zmm2
+	vmovaps %zmm1, %zmm2{%k2}
+	vpsrld $0x10, %zmm2, %zmm2
+	vpmovdw %zmm2, (%rdx, %rax, 2){%k1}
+	vandps %zmm10, %zmm1, %zmm1
 	vpsubd %zmm1, %zmm0, %zmm0
-	vpslld $0x10, %zmm0, %zmm0
-	vmovaps %zmm2, %zmm1
-	vmovaps %zmm0, %zmm1{%k2}
-	vpsrld $0x10, %zmm1, %zmm0
+	vpslld $0x10, %zmm0, %zmm0{%k2}{z}
+	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rbx, %rax, 2){%k1}
 
 L(usualdone):
@@ -254,7 +250,7 @@ L(asked):
 	vbroadcastss 4(%rax), %zmm14
 	vcmpps $0x00, %zmm4, %zmm14, %k1
 	vcmpps $0x11, %zmm6, %zmm4, %k2
-	vbroadcastss L(word80000000)+0(%rip), %zmm15
+	vbroadcastss L(word80000000)+0(%rip), %zmm4
 	xorq %rax, %rax
 	movq %rcx, %r9
 	andq $-16, %r9
@@ -267,56 +263,54 @@ L(loop):
 	prefetcht0 1024(%rsi, %rax, 2)
 	prefetcht0 2048(%rdi, %rax, 4)
 	prefetcht0 2048(%r8, %rax, 4)
-	vmovups (%rdi, %rax, 4), %zmm16
-	vpmovzxwd (%rsi, %rax, 2), %zmm17
-	vpslld $0x10, %zmm17, %zmm17
-	vptestmd %zmm3, %zmm17, %k3
-	vaddps %zmm15, %zmm17, %zmm17{%k3}{z}
-	vmulps %zmm1, %zmm17, %zmm17
-	vpmovzxwd (%rdx, %rax, 2), %zmm18
-	vpslld $0x10, %zmm18, %zmm18
-	vpmovzxwd (%rbx, %rax, 2), %zmm19
-	vpslld $0x10, %zmm19, %zmm19
-	vpsrad $0x10, %zmm19, %zmm19
-	vpaddd %zmm19, %zmm18, %zmm18
-	vmulps %zmm14, %zmm18, %zmm19
-	vaddps %zmm19, %zmm17, %zmm19
-	vmovaps %zmm19, %zmm19
-	vmovaps %zmm17, %zmm19{%k1}
-	vptestmd %zmm5, %zmm19, %k3
-	vaddps %zmm15, %zmm19, %zmm17{%k3}{z}
-	vmovaps %zmm17, %zmm19
-	vmovaps %zmm16, %zmm19{%k2}
-	vsubps %zmm16, %zmm17, %zmm16
-	vmulps %zmm6, %zmm16, %zmm16
-	vaddps %zmm16, %zmm19, %zmm16
-	vmovups %zmm16, (%rdi, %rax, 4)
-	vmulps (%r8, %rax, 4), %zmm7, %zmm19
-	vmulps %zmm8, %zmm17, %zmm17
-	vptestmd %zmm9, %zmm17, %k3
-	vmulps %zmm17, %zmm17, %zmm17{%k3}{z}
-	vaddps %zmm17, %zmm19, %zmm17
-	vmovups %zmm17, (%r8, %rax, 4)
-	vmulps %zmm11, %zmm16, %zmm16
-	vsqrtps %zmm17, %zmm17
-	vaddps %zmm10, %zmm17, %zmm17
-	vdivps %zmm17, %zmm16, %zmm16
-	vmulps %zmm2, %zmm18, %zmm17
-	vaddps %zmm17, %zmm16, %zmm16
-	vsubps %zmm16, %zmm18, %zmm16
-	vpaddd %zmm12, %zmm16, %zmm17
-	vcmpps $0x00, %zmm16, %zmm16, %k3
-	vmovaps %zmm16, %zmm18
-	vmovaps %zmm17, %zmm18{%k3}
-	vpermw %zmm18, %zmm0, %zmm18
-	vmovups %ymm18, (%rdx, %rax, 2)
-	vandps %zmm13, %zmm17, %zmm17
-	vpsubd %zmm17, %zmm16, %zmm16
+	vmovups (%rdi, %rax, 4), %zmm15
+	vpmovzxwd (%rsi, %rax, 2), %zmm16
 	vpslld $0x10, %zmm16, %zmm16
-	vmovaps %zmm4, %zmm17
+	vptestmd %zmm3, %zmm16, %k3
+	vaddps %zmm4, %zmm16, %zmm16{%k3}{z}
+	vmulps %zmm1, %zmm16, %zmm16
+	vpmovzxwd (%rdx, %rax, 2), %zmm17
+	vpslld $0x10, %zmm17, %zmm17
+	vpmovzxwd (%rbx, %rax, 2), %zmm18
+	vpslld $0x10, %zmm18, %zmm18
+	vpsrad $0x10, %zmm18, %zmm18
+	vpaddd %zmm18, %zmm17, %zmm17
+	vmulps %zmm14, %zmm17, %zmm18
+	vaddps %zmm18, %zmm16, %zmm18
+	vmovaps %zmm18, %zmm18
+	vmovaps %zmm16, %zmm18{%k1}
+	vptestmd %zmm5, %zmm18, %k3
+	vaddps %zmm4, %zmm18, %zmm16{%k3}{z}
+	vmovaps %zmm16, %zmm18
+	vmovaps %zmm15, %zmm18{%k2}
+	vsubps %zmm15, %zmm16, %zmm15
+	vmulps %zmm6, %zmm15, %zmm15
+	vaddps %zmm15, %zmm18, %zmm15
+	vmovups %zmm15, (%rdi, %rax, 4)
+	vmulps (%r8, %rax, 4), %zmm7, %zmm18
+	vmulps %zmm8, %zmm16, %zmm16
+	vptestmd %zmm9, %zmm16, %k3
+	vmulps %zmm16, %zmm16, %zmm16{%k3}{z}
+	vaddps %zmm16, %zmm18, %zmm16
+	vmovups %zmm16, (%r8, %rax, 4)
+	vmulps %zmm11, %zmm15, %zmm15
+	vsqrtps %zmm16, %zmm16
+	vaddps %zmm10, %zmm16, %zmm16
+	vdivps %zmm16, %zmm15, %zmm15
+	vmulps %zmm2, %zmm17, %zmm16
+	vaddps %zmm16, %zmm15, %zmm15
+	vsubps %zmm15, %zmm17, %zmm15
+	vpaddd %zmm12, %zmm15, %zmm16
+	vcmpps $0x00, %zmm15, %zmm15, %k3
+	vmovaps %zmm15, %zmm17
 	vmovaps %zmm16, %zmm17{%k3}
-	vpermw %zmm17, %zmm0, %zmm16
-	vmovups %ymm16, (%rbx, %rax, 2)
+	vpermw %zmm17, %zmm0, %zmm17
+	vmovups %ymm17, (%rdx, %rax, 2)
+	vandps %zmm13, %zmm16, %zmm16
+	vpsubd %zmm16, %zmm15, %zmm15
+	vpslld $0x10, %zmm15, %zmm15{%k3}{z}
+	vpermw %zmm15, %zmm0, %zmm15
+	vmovups %ymm15, (%rbx, %rax, 2)
 	addq $16, %rax
 	cmpq %r9, %rax
 	jl L(loop)
@@ -328,35 +322,35 @@ L(loopend):
 	bzhil %ecx, %r9d, %r9d
 	kmovw %r9d, %k3
 	vmovups (%rdi, %rax, 4), %zmm0{%k3}{z}
-	vpmovzxwd (%rsi, %rax, 2), %zmm16{%k3}{z}
-	vpslld $0x10, %zmm16, %zmm16
-	vptestmd %zmm3, %zmm16, %k4
-	vaddps %zmm15, %zmm16, %zmm3{%k4}{z}
+	vpmovzxwd (%rsi, %rax, 2), %zmm15{%k3}{z}
+	vpslld $0x10, %zmm15, %zmm15
+	vptestmd %zmm3, %zmm15, %k4
+	vaddps %zmm4, %zmm15, %zmm3{%k4}{z}
 	vmulps %zmm1, %zmm3, %zmm1
 	vpmovzxwd (%rdx, %rax, 2), %zmm3{%k3}{z}
 	vpslld $0x10, %zmm3, %zmm3
-	vpmovzxwd (%rbx, %rax, 2), %zmm16{%k3}{z}
-	vpslld $0x10, %zmm16, %zmm16
-	vpsrad $0x10, %zmm16, %zmm16
-	vpaddd %zmm16, %zmm3, %zmm3
+	vpmovzxwd (%rbx, %rax, 2), %zmm15{%k3}{z}
+	vpslld $0x10, %zmm15, %zmm15
+	vpsrad $0x10, %zmm15, %zmm15
+	vpaddd %zmm15, %zmm3, %zmm3
 	vmulps %zmm14, %zmm3, %zmm14
 	vaddps %zmm14, %zmm1, %zmm14
 	vmovaps %zmm14, %zmm14
 	vmovaps %zmm1, %zmm14{%k1}
 	vptestmd %zmm5, %zmm14, %k1
-	vaddps %zmm15, %zmm14, %zmm1{%k1}{z}
-	vmovaps %zmm1, %zmm5
-	vmovaps %zmm0, %zmm5{%k2}
+	vaddps %zmm4, %zmm14, %zmm1{%k1}{z}
+	vmovaps %zmm1, %zmm4
+	vmovaps %zmm0, %zmm4{%k2}
 	vsubps %zmm0, %zmm1, %zmm0
 	vmulps %zmm6, %zmm0, %zmm0
-	vaddps %zmm0, %zmm5, %zmm0
+	vaddps %zmm0, %zmm4, %zmm0
 	vmovups %zmm0, (%rdi, %rax, 4){%k3}
-	vmovups (%r8, %rax, 4), %zmm5{%k3}{z}
-	vmulps %zmm7, %zmm5, %zmm5
+	vmovups (%r8, %rax, 4), %zmm4{%k3}{z}
+	vmulps %zmm7, %zmm4, %zmm4
 	vmulps %zmm8, %zmm1, %zmm1
 	vptestmd %zmm9, %zmm1, %k1
 	vmulps %zmm1, %zmm1, %zmm1{%k1}{z}
-	vaddps %zmm1, %zmm5, %zmm1
+	vaddps %zmm1, %zmm4, %zmm1
 	vmovups %zmm1, (%r8, %rax, 4){%k3}
 	vmulps %zmm11, %zmm0, %zmm0
 	vsqrtps %zmm1, %zmm1
@@ -373,10 +367,8 @@ L(loopend):
 	vpmovdw %zmm2, (%rdx, %rax, 2){%k3}
 	vandps %zmm13, %zmm1, %zmm1
 	vpsubd %zmm1, %zmm0, %zmm0
-	vpslld $0x10, %zmm0, %zmm0
-	vmovaps %zmm4, %zmm1
-	vmovaps %zmm0, %zmm1{%k1}
-	vpsrld $0x10, %zmm1, %zmm0
+	vpslld $0x10, %zmm0, %zmm0{%k1}{z}
+	vpsrld $0x10, %zmm0, %zmm0
 	vpmovdw %zmm0, (%rbx, %rax, 2){%k3}
 
 L(done):

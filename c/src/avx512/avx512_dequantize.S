@@ -69,52 +69,40 @@ L(loop):
 	vandps %zmm3, %zmm8, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm4, %zmm10, %zmm10
+	vpslld $0x18, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k1}
-	vpslld $0x18, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm4, %zmm10, %zmm9{%k1}{z}
 	vmovups %zmm9, (%rsi, %r10, 4)
 	vpsrld $0x08, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm5, %zmm10, %zmm10
+	vpslld $0x10, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k1}
-	vpslld $0x10, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm5, %zmm10, %zmm9{%k1}{z}
 	vmovups %zmm9, (%rdi, %r10, 4)
 	vpsrld $0x10, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm6, %zmm10, %zmm10
+	vpslld $0x08, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k1}
-	vpslld $0x08, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm6, %zmm10, %zmm9{%k1}{z}
 	vmovups %zmm9, (%r8, %r10, 4)
 	vpsrld $0x18, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm7, %zmm10, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k1}
-	vandps %zmm2, %zmm8, %zmm8
-	vorps %zmm8, %zmm9, %zmm8
+	vpternlogd $0xf8, %zmm2, %zmm8, %zmm10
+	vcvtdq2ps %zmm9, %zmm8
+	vcmpps $0x11, %zmm8, %zmm0, %k1
+	vmulps %zmm7, %zmm10, %zmm8{%k1}{z}
 	vmovups %zmm8, (%r9, %r10, 4)
 	addq $16, %r10
 	cmpq %r11, %r10
@@ -130,52 +118,40 @@ L(loopend):
 	vandps %zmm3, %zmm8, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm4, %zmm10, %zmm10
+	vpslld $0x18, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k2}
-	vpslld $0x18, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm4, %zmm10, %zmm9{%k2}{z}
 	vmovups %zmm9, (%rsi, %r10, 4){%k1}
 	vpsrld $0x08, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm5, %zmm10, %zmm10
+	vpslld $0x10, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k2}
-	vpslld $0x10, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm5, %zmm10, %zmm9{%k2}{z}
 	vmovups %zmm9, (%rdi, %r10, 4){%k1}
 	vpsrld $0x10, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm6, %zmm10, %zmm10
+	vpslld $0x08, %zmm8, %zmm11
+	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
 	vcvtdq2ps %zmm9, %zmm9
 	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k2}
-	vpslld $0x08, %zmm8, %zmm10
-	vandps %zmm2, %zmm10, %zmm10
-	vorps %zmm10, %zmm9, %zmm9
+	vmulps %zmm6, %zmm10, %zmm9{%k2}{z}
 	vmovups %zmm9, (%r8, %r10, 4){%k1}
 	vpsrld $0x18, %zmm8, %zmm9
 	vandps %zmm3, %zmm9, %zmm9
 	vpaddd %zmm1, %zmm9, %zmm10
 	vpslld $0x14, %zmm10, %zmm10
-	vmulps %zmm7, %zmm10, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmovaps %zmm0, %zmm9
-	vmovaps %zmm10, %zmm9{%k2}
-	vandps %zmm2, %zmm8, %zmm8
-	vorps %zmm8, %zmm9, %zmm8
+	vpternlogd $0xf8, %zmm2, %zmm8, %zmm10
+	vcvtdq2ps %zmm9, %zmm8
+	vcmpps $0x11, %zmm8, %zmm0, %k2
+	vmulps %zmm7, %zmm10, %zmm8{%k2}{z}
 	vmovups %zmm8, (%r9, %r10, 4){%k1}
 
 L(done):

@@ -8,7 +8,7 @@
  *
  * list     y, x
  *
- * Requires: AVX, AVX512DQ, AVX512F, BMI2
+ * Requires: AVX, AVX512F, BMI2
  * Saves: rbx, rsp
  */
 #include "../asm.h"
@@ -145,9 +145,8 @@ L(loop):
 	vaddps %zmm17, %zmm17, %zmm17
 	vpslld $0x17, %zmm18, %zmm18
 	vmulps %zmm18, %zmm17, %zmm17
-	vandps %zmm15, %zmm16, %zmm16
-	vorps %zmm16, %zmm17, %zmm16
-	vmovups %zmm16, (%rbx, %rdi, 4)
+	vpternlogd $0xf8, %zmm15, %zmm16, %zmm17
+	vmovups %zmm17, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -196,9 +195,8 @@ L(loopend):
 	vaddps %zmm17, %zmm17, %zmm17
 	vpslld $0x17, %zmm18, %zmm18
 	vmulps %zmm18, %zmm17, %zmm17
-	vandps %zmm15, %zmm16, %zmm16
-	vorps %zmm16, %zmm17, %zmm16
-	vmovups %zmm16, (%rbx, %rdi, 4){%k1}
+	vpternlogd $0xf8, %zmm15, %zmm16, %zmm17
+	vmovups %zmm17, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

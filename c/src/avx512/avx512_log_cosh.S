@@ -223,20 +223,18 @@ L(loop):
 	vaddps %zmm20, %zmm20, %zmm20
 	vpslld $0x17, %zmm21, %zmm21
 	vmulps %zmm21, %zmm20, %zmm20
-	vandps %zmm2, %zmm19, %zmm19
-	vorps %zmm19, %zmm20, %zmm19
-	vxorps %zmm2, %zmm19, %zmm20
+	vpternlogd $0xf8, %zmm2, %zmm19, %zmm20
+	vxorps %zmm2, %zmm20, %zmm19
 	vbroadcastss L(word40000000)+0(%rip), %zmm21
-	vaddps %zmm21, %zmm19, %zmm21
-	vdivps %zmm21, %zmm20, %zmm20
-	vandps %zmm2, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vmulps %zmm9, %zmm17, %zmm17
+	vaddps %zmm21, %zmm20, %zmm21
+	vdivps %zmm21, %zmm19, %zmm19
+	vpternlogd $0xf8, %zmm2, %zmm17, %zmm19
+	vmulps %zmm9, %zmm19, %zmm17
 	vmovups %zmm17, (%rsi, %r10, 4)
-	vmulps %zmm19, %zmm19, %zmm17
-	vbroadcastss L(word3e800000)+0(%rip), %zmm20
-	vmulps %zmm20, %zmm17, %zmm17
-	vaddps %zmm0, %zmm19, %zmm19
+	vmulps %zmm20, %zmm20, %zmm17
+	vbroadcastss L(word3e800000)+0(%rip), %zmm19
+	vmulps %zmm19, %zmm17, %zmm17
+	vaddps %zmm0, %zmm20, %zmm19
 	vdivps %zmm19, %zmm17, %zmm17
 	vcmpps $0x11, %zmm1, %zmm18, %k1
 	vmovaps %zmm19, %zmm19
@@ -380,20 +378,18 @@ L(loopend):
 	vaddps %zmm20, %zmm20, %zmm20
 	vpslld $0x17, %zmm21, %zmm21
 	vmulps %zmm21, %zmm20, %zmm20
-	vandps %zmm2, %zmm19, %zmm19
-	vorps %zmm19, %zmm20, %zmm19
-	vxorps %zmm2, %zmm19, %zmm20
+	vpternlogd $0xf8, %zmm2, %zmm19, %zmm20
+	vxorps %zmm2, %zmm20, %zmm19
 	vbroadcastss L(word40000000)+0(%rip), %zmm21
-	vaddps %zmm21, %zmm19, %zmm21
-	vdivps %zmm21, %zmm20, %zmm20
-	vandps %zmm2, %zmm17, %zmm17
-	vorps %zmm17, %zmm20, %zmm17
-	vmulps %zmm9, %zmm17, %zmm17
+	vaddps %zmm21, %zmm20, %zmm21
+	vdivps %zmm21, %zmm19, %zmm19
+	vpternlogd $0xf8, %zmm2, %zmm17, %zmm19
+	vmulps %zmm9, %zmm19, %zmm17
 	vmovups %zmm17, (%rsi, %r10, 4){%k1}
-	vmulps %zmm19, %zmm19, %zmm17
-	vbroadcastss L(word3e800000)+0(%rip), %zmm20
-	vmulps %zmm20, %zmm17, %zmm17
-	vaddps %zmm0, %zmm19, %zmm19
+	vmulps %zmm20, %zmm20, %zmm17
+	vbroadcastss L(word3e800000)+0(%rip), %zmm19
+	vmulps %zmm19, %zmm17, %zmm17
+	vaddps %zmm0, %zmm20, %zmm19
 	vdivps %zmm19, %zmm17, %zmm17
 	vcmpps $0x11, %zmm1, %zmm18, %k2
 	vmovaps %zmm19, %zmm19

@@ -57,11 +57,11 @@ L(word7fffffff):
 	vbroadcastss 40(%rax), %zmm6
 	vbroadcastss L(word3f800000)+0(%rip), %zmm7
 	vbroadcastss L(word00000000)+0(%rip), %zmm8
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm9
-	vbroadcastss (%rax), %zmm10
-	vbroadcastss 4(%rax), %zmm11
-	vbroadcastss 8(%rax), %zmm12
-	vbroadcastss 12(%rax), %zmm13
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
+	vbroadcastss (%rax), %zmm9
+	vbroadcastss 4(%rax), %zmm10
+	vbroadcastss 8(%rax), %zmm11
+	vbroadcastss 12(%rax), %zmm12
 	leaq -216(%rdx), %rax
 
 L(entry):
@@ -82,12 +82,30 @@ L(entry):
 	jge L(loopend)
 
 L(loop):
-	vmovups (%rsi, %r14, 4), %zmm14
-	vandps %zmm9, %zmm14, %zmm15
+	vmovups (%rsi, %r14, 4), %zmm13
+	vandps %zmm8, %zmm13, %zmm14
+	vmulps %zmm9, %zmm14, %zmm14
+	vminps %zmm7, %zmm14, %zmm15
+	vmaxps %zmm0, %zmm15, %zmm15
+	vpmulld (%r10, %r14, 4), %zmm4, %zmm16
+	vpaddd %zmm5, %zmm16, %zmm16
+	vpmulld %zmm6, %zmm16, %zmm16
+	vpsrld $0x0c, %zmm16, %zmm16
+	vpaddd %zmm16, %zmm15, %zmm15
+	vpsrld $0x14, %zmm15, %zmm15
+	vpsubd %zmm2, %zmm15, %zmm15
+	vandps %zmm3, %zmm13, %zmm13
+	vpsrld $0x18, %zmm13, %zmm13
+	vcvtdq2ps %zmm16, %zmm16
+	vmulps %zmm1, %zmm16, %zmm16
+	vcmpps $0x11, %zmm14, %zmm16, %k1
+	vorps %zmm13, %zmm15, %zmm13{%k1}{z}
+	vmovups (%rdi, %r14, 4), %zmm14
+	vandps %zmm8, %zmm14, %zmm15
 	vmulps %zmm10, %zmm15, %zmm15
 	vminps %zmm7, %zmm15, %zmm16
 	vmaxps %zmm0, %zmm16, %zmm16
-	vpmulld (%r10, %r14, 4), %zmm4, %zmm17
+	vpmulld (%r11, %r14, 4), %zmm4, %zmm17
 	vpaddd %zmm5, %zmm17, %zmm17
 	vpmulld %zmm6, %zmm17, %zmm17
 	vpsrld $0x0c, %zmm17, %zmm17
@@ -96,79 +114,53 @@ L(loop):
 	vpsubd %zmm2, %zmm16, %zmm16
 	vandps %zmm3, %zmm14, %zmm14
 	vpsrld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm16, %zmm14
-	vcvtdq2ps %zmm17, %zmm16
-	vmulps %zmm1, %zmm16, %zmm16
-	vcmpps $0x11, %zmm15, %zmm16, %k1
-	vmovaps %zmm8, %zmm15
-	vmovaps %zmm14, %zmm15{%k1}
-	vmovups (%rdi, %r14, 4), %zmm14
-	vandps %zmm9, %zmm14, %zmm16
-	vmulps %zmm11, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vpmulld (%r11, %r14, 4), %zmm4, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
+	vcvtdq2ps %zmm17, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm15, %zmm17, %k1
+	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
+	vpslld $0x08, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups (%r8, %r14, 4), %zmm14
+	vandps %zmm8, %zmm14, %zmm15
+	vmulps %zmm11, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vpmulld (%r12, %r14, 4), %zmm4, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
 	vandps %zmm3, %zmm14, %zmm14
 	vpsrld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm17, %zmm14
-	vcvtdq2ps %zmm18, %zmm17
+	vcvtdq2ps %zmm17, %zmm17
 	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k1
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm14, %zmm16{%k1}
-	vpslld $0x08, %zmm16, %zmm14
-	vorps %zmm14, %zmm15, %zmm14
-	vmovups (%r8, %r14, 4), %zmm15
-	vandps %zmm9, %zmm15, %zmm16
-	vmulps %zmm12, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vpmulld (%r12, %r14, 4), %zmm4, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
-	vandps %zmm3, %zmm15, %zmm15
-	vpsrld $0x18, %zmm15, %zmm15
-	vorps %zmm15, %zmm17, %zmm15
-	vcvtdq2ps %zmm18, %zmm17
+	vcmpps $0x11, %zmm15, %zmm17, %k1
+	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
+	vpslld $0x10, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups (%r9, %r14, 4), %zmm14
+	vandps %zmm8, %zmm14, %zmm15
+	vmulps %zmm12, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vpmulld (%r13, %r14, 4), %zmm4, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vcvtdq2ps %zmm17, %zmm17
 	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k1
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm15, %zmm16{%k1}
-	vpslld $0x10, %zmm16, %zmm15
-	vorps %zmm15, %zmm14, %zmm14
-	vmovups (%r9, %r14, 4), %zmm15
-	vandps %zmm9, %zmm15, %zmm16
-	vmulps %zmm13, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vpmulld (%r13, %r14, 4), %zmm4, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
-	vandps %zmm3, %zmm15, %zmm15
-	vpsrld $0x18, %zmm15, %zmm15
-	vorps %zmm15, %zmm17, %zmm15
-	vcvtdq2ps %zmm18, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k1
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm15, %zmm16{%k1}
-	vpslld $0x18, %zmm16, %zmm15
-	vorps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, (%rbx, %r14, 4)
+	vcmpps $0x11, %zmm15, %zmm17, %k1
+	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
+	vpslld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, (%rbx, %r14, 4)
 	addq $16, %r14
 	cmpq %r15, %r14
 	jl L(loop)
@@ -179,12 +171,31 @@ L(loopend):
 	movl $0x0000ffff, %r15d
 	bzhil %eax, %r15d, %r15d
 	kmovw %r15d, %k1
-	vmovups (%rsi, %r14, 4), %zmm14{%k1}{z}
-	vandps %zmm9, %zmm14, %zmm15
+	vmovups (%rsi, %r14, 4), %zmm13{%k1}{z}
+	vandps %zmm8, %zmm13, %zmm14
+	vmulps %zmm9, %zmm14, %zmm14
+	vminps %zmm7, %zmm14, %zmm15
+	vmaxps %zmm0, %zmm15, %zmm15
+	vmovups (%r10, %r14, 4), %zmm16{%k1}{z}
+	vpmulld %zmm4, %zmm16, %zmm16
+	vpaddd %zmm5, %zmm16, %zmm16
+	vpmulld %zmm6, %zmm16, %zmm16
+	vpsrld $0x0c, %zmm16, %zmm16
+	vpaddd %zmm16, %zmm15, %zmm15
+	vpsrld $0x14, %zmm15, %zmm15
+	vpsubd %zmm2, %zmm15, %zmm15
+	vandps %zmm3, %zmm13, %zmm13
+	vpsrld $0x18, %zmm13, %zmm13
+	vcvtdq2ps %zmm16, %zmm16
+	vmulps %zmm1, %zmm16, %zmm16
+	vcmpps $0x11, %zmm14, %zmm16, %k2
+	vorps %zmm13, %zmm15, %zmm13{%k2}{z}
+	vmovups (%rdi, %r14, 4), %zmm14{%k1}{z}
+	vandps %zmm8, %zmm14, %zmm15
 	vmulps %zmm10, %zmm15, %zmm15
 	vminps %zmm7, %zmm15, %zmm16
 	vmaxps %zmm0, %zmm16, %zmm16
-	vmovups (%r10, %r14, 4), %zmm17{%k1}{z}
+	vmovups (%r11, %r14, 4), %zmm17{%k1}{z}
 	vpmulld %zmm4, %zmm17, %zmm17
 	vpaddd %zmm5, %zmm17, %zmm17
 	vpmulld %zmm6, %zmm17, %zmm17
@@ -194,82 +205,55 @@ L(loopend):
 	vpsubd %zmm2, %zmm16, %zmm16
 	vandps %zmm3, %zmm14, %zmm14
 	vpsrld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm16, %zmm14
-	vcvtdq2ps %zmm17, %zmm16
-	vmulps %zmm1, %zmm16, %zmm16
-	vcmpps $0x11, %zmm15, %zmm16, %k2
-	vmovaps %zmm8, %zmm15
-	vmovaps %zmm14, %zmm15{%k2}
-	vmovups (%rdi, %r14, 4), %zmm14{%k1}{z}
-	vandps %zmm9, %zmm14, %zmm16
-	vmulps %zmm11, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vmovups (%r11, %r14, 4), %zmm18{%k1}{z}
-	vpmulld %zmm4, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
+	vcvtdq2ps %zmm17, %zmm17
+	vmulps %zmm1, %zmm17, %zmm17
+	vcmpps $0x11, %zmm15, %zmm17, %k2
+	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
+	vpslld $0x08, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups (%r8, %r14, 4), %zmm14{%k1}{z}
+	vandps %zmm8, %zmm14, %zmm15
+	vmulps %zmm11, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vmovups (%r12, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
 	vandps %zmm3, %zmm14, %zmm14
 	vpsrld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm17, %zmm14
-	vcvtdq2ps %zmm18, %zmm17
+	vcvtdq2ps %zmm17, %zmm17
 	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k2
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm14, %zmm16{%k2}
-	vpslld $0x08, %zmm16, %zmm14
-	vorps %zmm14, %zmm15, %zmm14
-	vmovups (%r8, %r14, 4), %zmm15{%k1}{z}
-	vandps %zmm9, %zmm15, %zmm16
-	vmulps %zmm12, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vmovups (%r12, %r14, 4), %zmm18{%k1}{z}
-	vpmulld %zmm4, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
-	vandps %zmm3, %zmm15, %zmm15
-	vpsrld $0x18, %zmm15, %zmm15
-	vorps %zmm15, %zmm17, %zmm15
-	vcvtdq2ps %zmm18, %zmm17
+	vcmpps $0x11, %zmm15, %zmm17, %k2
+	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
+	vpslld $0x10, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups (%r9, %r14, 4), %zmm14{%k1}{z}
+	vandps %zmm8, %zmm14, %zmm15
+	vmulps %zmm12, %zmm15, %zmm15
+	vminps %zmm7, %zmm15, %zmm16
+	vmaxps %zmm0, %zmm16, %zmm16
+	vmovups (%r13, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpaddd %zmm5, %zmm17, %zmm17
+	vpmulld %zmm6, %zmm17, %zmm17
+	vpsrld $0x0c, %zmm17, %zmm17
+	vpaddd %zmm17, %zmm16, %zmm16
+	vpsrld $0x14, %zmm16, %zmm16
+	vpsubd %zmm2, %zmm16, %zmm16
+	vandps %zmm3, %zmm14, %zmm14
+	vpsrld $0x18, %zmm14, %zmm14
+	vcvtdq2ps %zmm17, %zmm17
 	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k2
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm15, %zmm16{%k2}
-	vpslld $0x10, %zmm16, %zmm15
-	vorps %zmm15, %zmm14, %zmm14
-	vmovups (%r9, %r14, 4), %zmm15{%k1}{z}
-	vandps %zmm9, %zmm15, %zmm16
-	vmulps %zmm13, %zmm16, %zmm16
-	vminps %zmm7, %zmm16, %zmm17
-	vmaxps %zmm0, %zmm17, %zmm17
-	vmovups (%r13, %r14, 4), %zmm18{%k1}{z}
-	vpmulld %zmm4, %zmm18, %zmm18
-	vpaddd %zmm5, %zmm18, %zmm18
-	vpmulld %zmm6, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsrld $0x14, %zmm17, %zmm17
-	vpsubd %zmm2, %zmm17, %zmm17
-	vandps %zmm3, %zmm15, %zmm15
-	vpsrld $0x18, %zmm15, %zmm15
-	vorps %zmm15, %zmm17, %zmm15
-	vcvtdq2ps %zmm18, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm17, %k2
-	vmovaps %zmm8, %zmm16
-	vmovaps %zmm15, %zmm16{%k2}
-	vpslld $0x18, %zmm16, %zmm15
-	vorps %zmm15, %zmm14, %zmm14
-	vmovups %zmm14, (%rbx, %r14, 4){%k1}
+	vcmpps $0x11, %zmm15, %zmm17, %k2
+	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
+	vpslld $0x18, %zmm14, %zmm14
+	vorps %zmm14, %zmm13, %zmm13
+	vmovups %zmm13, (%rbx, %r14, 4){%k1}
 
 L(done):
 	addq $216, %rcx

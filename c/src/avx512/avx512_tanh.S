@@ -138,9 +138,8 @@ L(loop):
 	vaddps %zmm15, %zmm16, %zmm15
 	vfnmadd213ps %zmm15, %zmm17, %zmm14
 	vfmadd213ps %zmm17, %zmm21, %zmm14
-	vandps %zmm2, %zmm13, %zmm13
-	vorps %zmm13, %zmm14, %zmm13
-	vmovups %zmm13, (%rbx, %rdi, 4)
+	vpternlogd $0xf8, %zmm2, %zmm13, %zmm14
+	vmovups %zmm14, (%rbx, %rdi, 4)
 	addq $16, %rdi
 	cmpq %r8, %rdi
 	jl L(loop)
@@ -194,9 +193,8 @@ L(loopend):
 	vaddps %zmm15, %zmm16, %zmm15
 	vfnmadd213ps %zmm15, %zmm17, %zmm14
 	vfmadd213ps %zmm17, %zmm21, %zmm14
-	vandps %zmm2, %zmm13, %zmm13
-	vorps %zmm13, %zmm14, %zmm13
-	vmovups %zmm13, (%rbx, %rdi, 4){%k1}
+	vpternlogd $0xf8, %zmm2, %zmm13, %zmm14
+	vmovups %zmm14, (%rbx, %rdi, 4){%k1}
 
 L(done):
 	addq $48, %rax

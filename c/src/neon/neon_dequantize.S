@@ -11,7 +11,7 @@
  * scalars  scale0, scale1, scale2, scale3, bias, signs
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, d11, d12, d13, sp
+ * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -23,19 +23,22 @@ VECTORS:
 	.long 0xff, 0xff, 0xff, 0xff
 
 	BEGIN(neon_dequantize)
-	sub sp, sp, #80
-	.cfi_def_cfa_offset 80
+	sub sp, sp, #96
+	.cfi_def_cfa_offset 96
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
-	.cfi_offset d8, -48
-	.cfi_offset d9, -40
-	.cfi_offset d10, -32
-	.cfi_offset d11, -24
-	.cfi_offset d12, -16
-	.cfi_offset d13, -8
+	stp d14, d15, [sp, #80]
+	.cfi_offset d8, -64
+	.cfi_offset d9, -56
+	.cfi_offset d10, -48
+	.cfi_offset d11, -40
+	.cfi_offset d12, -32
+	.cfi_offset d13, -24
+	.cfi_offset d14, -16
+	.cfi_offset d15, -8
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -81,6 +84,12 @@ L(main):
 	add v13.4s, v11.4s, v1.4s
 	shl v12.4s, v12.4s, #20
 	shl v13.4s, v13.4s, #20
+	shl v14.4s, v8.4s, #24
+	shl v15.4s, v9.4s, #24
+	and v14.16b, v14.16b, v2.16b
+	and v15.16b, v15.16b, v2.16b
+	orr v12.16b, v12.16b, v14.16b
+	orr v13.16b, v13.16b, v15.16b
 	fmul v12.4s, v12.4s, v4.4s
 	fmul v13.4s, v13.4s, v4.4s
 	scvtf v10.4s, v10.4s
@@ -89,12 +98,6 @@ L(main):
 	fcmgt v11.4s, v11.4s, v0.4s
 	bsl v10.16b, v12.16b, v0.16b
 	bsl v11.16b, v13.16b, v0.16b
-	shl v12.4s, v8.4s, #24
-	shl v13.4s, v9.4s, #24
-	and v12.16b, v12.16b, v2.16b
-	and v13.16b, v13.16b, v2.16b
-	orr v10.16b, v10.16b, v12.16b
-	orr v11.16b, v11.16b, v13.16b
 	stp q10, q11, [x4], #32
 	ushr v10.4s, v8.4s, #8
 	ushr v11.4s, v9.4s, #8
@@ -104,6 +107,12 @@ L(main):
 	add v13.4s, v11.4s, v1.4s
 	shl v12.4s, v12.4s, #20
 	shl v13.4s, v13.4s, #20
+	shl v14.4s, v8.4s, #16
+	shl v15.4s, v9.4s, #16
+	and v14.16b, v14.16b, v2.16b
+	and v15.16b, v15.16b, v2.16b
+	orr v12.16b, v12.16b, v14.16b
+	orr v13.16b, v13.16b, v15.16b
 	fmul v12.4s, v12.4s, v5.4s
 	fmul v13.4s, v13.4s, v5.4s
 	scvtf v10.4s, v10.4s
@@ -112,12 +121,6 @@ L(main):
 	fcmgt v11.4s, v11.4s, v0.4s
 	bsl v10.16b, v12.16b, v0.16b
 	bsl v11.16b, v13.16b, v0.16b
-	shl v12.4s, v8.4s, #16
-	shl v13.4s, v9.4s, #16
-	and v12.16b, v12.16b, v2.16b
-	and v13.16b, v13.16b, v2.16b
-	orr v10.16b, v10.16b, v12.16b
-	orr v11.16b, v11.16b, v13.16b
 	stp q10, q11, [x5], #32
 	ushr v10.4s, v8.4s, #16
 	ushr v11.4s, v9.4s, #16
@@ -127,6 +130,12 @@ L(main):
 	add v13.4s, v11.4s, v1.4s
 	shl v12.4s, v12.4s, #20
 	shl v13.4s, v13.4s, #20
+	shl v14.4s, v8.4s, #8
+	shl v15.4s, v9.4s, #8
+	and v14.16b, v14.16b, v2.16b
+	and v15.16b, v15.16b, v2.16b
+	orr v12.16b, v12.16b, v14.16b
+	orr v13.16b, v13.16b, v15.16b
 	fmul v12.4s, v12.4s, v6.4s
 	fmul v13.4s, v13.4s, v6.4s
 	scvtf v10.4s, v10.4s
@@ -135,12 +144,6 @@ L(main):
 	fcmgt v11.4s, v11.4s, v0.4s
 	bsl v10.16b, v12.16b, v0.16b
 	bsl v11.16b, v13.16b, v0.16b
-	shl v12.4s, v8.4s, #8
-	shl v13.4s, v9.4s, #8
-	and v12.16b, v12.16b, v2.16b
-	and v13.16b, v13.16b, v2.16b
-	orr v10.16b, v10.16b, v12.16b
-	orr v11.16b, v11.16b, v13.16b
 	stp q10, q11, [x6], #32
 	ushr v10.4s, v8.4s, #24
 	ushr v11.4s, v9.4s, #24
@@ -150,19 +153,19 @@ L(main):
 	add v13.4s, v11.4s, v1.4s
 	shl v12.4s, v12.4s, #20
 	shl v13.4s, v13.4s, #20
-	fmul v12.4s, v12.4s, v7.4s
-	fmul v13.4s, v13.4s, v7.4s
+	and v8.16b, v8.16b, v2.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v8.16b, v12.16b, v8.16b
+	orr v9.16b, v13.16b, v9.16b
+	fmul v8.4s, v8.4s, v7.4s
+	fmul v9.4s, v9.4s, v7.4s
 	scvtf v10.4s, v10.4s
 	scvtf v11.4s, v11.4s
 	fcmgt v10.4s, v10.4s, v0.4s
 	fcmgt v11.4s, v11.4s, v0.4s
-	bsl v10.16b, v12.16b, v0.16b
-	bsl v11.16b, v13.16b, v0.16b
-	and v8.16b, v8.16b, v2.16b
-	and v9.16b, v9.16b, v2.16b
-	orr v8.16b, v10.16b, v8.16b
-	orr v9.16b, v11.16b, v9.16b
-	stp q8, q9, [x7], #32
+	bsl v10.16b, v8.16b, v0.16b
+	bsl v11.16b, v9.16b, v0.16b
+	stp q10, q11, [x7], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -176,49 +179,49 @@ L(loop):
 	and v9.16b, v8.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #24
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v4.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #24
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str q9, [x4], #16
 	ushr v9.4s, v8.4s, #8
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #16
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v5.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #16
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str q9, [x5], #16
 	ushr v9.4s, v8.4s, #16
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #8
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v6.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #8
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str q9, [x6], #16
 	ushr v9.4s, v8.4s, #24
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
-	fmul v10.4s, v10.4s, v7.4s
+	and v8.16b, v8.16b, v2.16b
+	orr v8.16b, v10.16b, v8.16b
+	fmul v8.4s, v8.4s, v7.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
-	and v8.16b, v8.16b, v2.16b
-	orr v8.16b, v9.16b, v8.16b
-	str q8, [x7], #16
+	bsl v9.16b, v8.16b, v0.16b
+	str q9, [x7], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -232,49 +235,49 @@ L(single):
 	and v9.16b, v8.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #24
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v4.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #24
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str s9, [x4], #4
 	ushr v9.4s, v8.4s, #8
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #16
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v5.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #16
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str s9, [x5], #4
 	ushr v9.4s, v8.4s, #16
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
+	shl v11.4s, v8.4s, #8
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v10.16b, v11.16b
 	fmul v10.4s, v10.4s, v6.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
 	bsl v9.16b, v10.16b, v0.16b
-	shl v10.4s, v8.4s, #8
-	and v10.16b, v10.16b, v2.16b
-	orr v9.16b, v9.16b, v10.16b
 	str s9, [x6], #4
 	ushr v9.4s, v8.4s, #24
 	and v9.16b, v9.16b, v3.16b
 	add v10.4s, v9.4s, v1.4s
 	shl v10.4s, v10.4s, #20
-	fmul v10.4s, v10.4s, v7.4s
+	and v8.16b, v8.16b, v2.16b
+	orr v8.16b, v10.16b, v8.16b
+	fmul v8.4s, v8.4s, v7.4s
 	scvtf v9.4s, v9.4s
 	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
-	and v8.16b, v8.16b, v2.16b
-	orr v8.16b, v9.16b, v8.16b
-	str s8, [x7], #4
+	bsl v9.16b, v8.16b, v0.16b
+	str s9, [x7], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
@@ -288,7 +291,8 @@ L(end):
 	ldp d8, d9, [sp, #32]
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
-	add sp, sp, #80
+	ldp d14, d15, [sp, #80]
+	add sp, sp, #96
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9
@@ -296,6 +300,8 @@ L(end):
 	.cfi_restore d11
 	.cfi_restore d12
 	.cfi_restore d13
+	.cfi_restore d14
+	.cfi_restore d15
 	ret
 	.cfi_restore_state
 	END(neon_dequantize)

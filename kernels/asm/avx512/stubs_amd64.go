@@ -248,6 +248,17 @@ func AdamSplitBF16(h, r, g []fallback.BF16, m, v []float32, c *fallback.AdamSpli
 //go:noescape
 func AdamStateBF16(p []float32, g, m, v []fallback.BF16, h []float32, c *fallback.AdamStateBF16Scalars)
 
+// AdamStateFloat8 is
+//
+//	m ← lerp(number(mq·up)·ms, x, weight1), signed
+//	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	ms ← max |m|, row by row
+//	vs ← max v, row by row
+//
+//go:noescape
+func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamStateFloat8Scalars)
+
 // Adamax is
 //
 //	m ← lerp(m, x, weight1)
@@ -703,6 +714,16 @@ func Quantize(list [][]float32, c *fallback.QuantizeScalars)
 //go:noescape
 func QuantizeBF16(q []fallback.BF16, x, h []float32, c *fallback.QuantizeBF16Scalars)
 
+// QuantizePair is
+//
+//	r = h·factor + add
+//	a, b = the code of m·mi as Quantize makes it, signed, with a part of 1; of v·vi, a square's, with 2⁸
+//	mq ← mq / 2⁸ + a·2²⁴, one row after the other
+//	vq ← vq / 2⁸ + b·2²⁴, one row after the other
+//
+//go:noescape
+func QuantizePair(mq, vq, m, v, h, mi, vi []float32, c *fallback.QuantizePairScalars)
+
 // RAdam is
 //
 //	m ← lerp(m, x, weight1)
@@ -776,6 +797,13 @@ func RowExp(e, x, most, sum, w []float32)
 //
 //go:noescape
 func RowMax(most, x, w []float32)
+
+// RowMost is
+//
+//	most ← max |x|, row by row
+//
+//go:noescape
+func RowMost(most, x, w []float32)
 
 // RowScale is
 //

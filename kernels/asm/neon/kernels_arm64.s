@@ -12042,6 +12042,682 @@ singleend:
 end:
 	RET
 
+DATA constantsOfAdamStateFloat8<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfAdamStateFloat8<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfAdamStateFloat8<>+16(SB)/8, $0x3790000037900000
+DATA constantsOfAdamStateFloat8<>+24(SB)/8, $0x3790000037900000
+DATA constantsOfAdamStateFloat8<>+32(SB)/8, $0x2f9000002f900000
+DATA constantsOfAdamStateFloat8<>+40(SB)/8, $0x2f9000002f900000
+DATA constantsOfAdamStateFloat8<>+48(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateFloat8<>+56(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateFloat8<>+64(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateFloat8<>+72(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateFloat8<>+80(SB)/8, $0x87f0000087f00000
+DATA constantsOfAdamStateFloat8<>+88(SB)/8, $0x87f0000087f00000
+DATA constantsOfAdamStateFloat8<>+96(SB)/8, $0x0ff000000ff00000
+DATA constantsOfAdamStateFloat8<>+104(SB)/8, $0x0ff000000ff00000
+GLOBL constantsOfAdamStateFloat8<>(SB), RODATA|NOPTR, $112
+
+//	m ← lerp(number(mq·up)·ms, x, weight1), signed
+//	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	ms ← max |m|, row by row
+//	vs ← max v, row by row
+//
+// func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *[11]float32)
+// Requires: ASIMD
+TEXT ·AdamStateFloat8(SB), NOSPLIT, $64-224
+	MOVD $constantsOfAdamStateFloat8<>(SB), R0
+	MOVD $locals-64(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+216(FP), R2
+	MOVD mq_len+176(FP), R3
+	MOVD p_base+0(FP), R4
+	MOVD g_base+24(FP), R5
+	MOVD m_base+48(FP), R6
+	MOVD v_base+72(FP), R7
+	MOVD ms_base+96(FP), R8
+	MOVD vs_base+120(FP), R9
+	MOVD up_base+144(FP), R10
+	MOVD mq_base+168(FP), R11
+	MOVD vq_base+192(FP), R12
+	MOVWU 0(R2), R13
+	CMPW $0x3f800000, R13
+	BNE general
+	MOVWU 4(R2), R13
+	CMPW $0x0, R13
+	BNE general
+	MOVWU 20(R2), R13
+	CMPW $0x0, R13
+	BLE general
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVS 8(R2), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 12(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 48(R0), F5
+	VEOR(v5, v4, v4)
+	FMOVQ 64(R0), F5
+	VAND(v5, v4, v4)
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVS 20(R2), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 24(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 28(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 32(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 48(R0), F11
+	VEOR(v11, v10, v10)
+	FMOVQ 64(R0), F11
+	VAND(v11, v10, v10)
+	FMOVS 36(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 40(R2), F12
+	VDUP V12.S[0], V12.S4
+	MOVD ms_len+104(FP), R0
+	MOVD $0, R1
+	SUB $1, R0, R0
+	CMP R0, R1
+	BGT usualrows1end
+
+usualrows1:
+	ADD R1<<2, R8, R2
+	FMOVS 0(R2), F13
+	VDUP V13.S[0], V13.S4
+	ADD R1<<2, R9, R2
+	FMOVS 0(R2), F14
+	VDUP V14.S[0], V14.S4
+	ADD R1<<2, R10, R2
+	FMOVS 0(R2), F15
+	VDUP V15.S[0], V15.S4
+	VEOR(v16, v16, v16)
+	VEOR(v17, v17, v17)
+	MOVD R3, R2
+	MOVD R4, R13
+	MOVD R5, R14
+	MOVD R6, R15
+	MOVD R7, R16
+	MOVD R11, R17
+	MOVD R12, R19
+	SUBS $8, R2, R2
+	BLT usualrows1mainend
+
+usualrows1main:
+	FLDPQ.P 32(R13), (F18, F19)
+	FLDPQ.P 32(R17), (F20, F21)
+	VMUL(v15, v20, v20)
+	VMUL(v15, v21, v21)
+	VSSHR(4, v20, v20)
+	VSSHR(4, v21, v21)
+	VAND(v5, v20, v20)
+	VAND(v5, v21, v21)
+	VADD(v1, v20, v20)
+	VADD(v1, v21, v21)
+	VFMUL(v13, v20, v22)
+	VFMUL(v13, v21, v23)
+	VFABS(v20, v20)
+	VFABS(v21, v21)
+	VFCMGT(v1, v20, v20)
+	VFCMGT(v1, v21, v21)
+	VBSL(v0, v22, v20)
+	VBSL(v0, v23, v21)
+	FLDPQ.P 32(R14), (F22, F23)
+	VCMTST(v4, v22, v24)
+	VAND(v22, v24, v22)
+	VCMTST(v4, v23, v24)
+	VAND(v23, v24, v23)
+	VFSUB(v20, v22, v24)
+	VFSUB(v21, v23, v25)
+	VFMUL(v7, v24, v24)
+	VFMUL(v7, v25, v25)
+	VFADD(v24, v20, v20)
+	VFADD(v25, v21, v21)
+	VFMUL(v12, v20, v24)
+	VFMUL(v12, v21, v25)
+	FLDPQ.P 32(R19), (F26, F27)
+	VMUL(v15, v26, v26)
+	VMUL(v15, v27, v27)
+	VUSHR(4, v26, v26)
+	VUSHR(4, v27, v27)
+	VAND(v6, v26, v26)
+	VAND(v6, v27, v27)
+	VADD(v2, v26, v26)
+	VADD(v2, v27, v27)
+	VFMUL(v14, v26, v28)
+	VFMUL(v14, v27, v29)
+	VFCMGT(v2, v26, v26)
+	VFCMGT(v2, v27, v27)
+	VBSL(v0, v28, v26)
+	VBSL(v0, v29, v27)
+	VFMUL(v8, v26, v26)
+	VFMUL(v8, v27, v27)
+	VFMUL(v9, v22, v22)
+	VFMUL(v9, v23, v23)
+	VCMTST(v10, v22, v28)
+	VAND(v22, v28, v22)
+	VCMTST(v10, v23, v28)
+	VAND(v23, v28, v23)
+	VFMUL(v22, v22, v22)
+	VFMUL(v23, v23, v23)
+	VFADD(v22, v26, v22)
+	VFADD(v23, v27, v23)
+	VFSQRT(v22, v26)
+	VFSQRT(v23, v27)
+	VFADD(v11, v26, v26)
+	VFADD(v11, v27, v27)
+	VFDIV(v26, v24, v24)
+	VFDIV(v27, v25, v25)
+	VFMUL(v3, v18, v26)
+	VFMUL(v3, v19, v27)
+	VFADD(v26, v24, v24)
+	VFADD(v27, v25, v25)
+	VFSUB(v24, v18, v18)
+	VFSUB(v25, v19, v19)
+	FSTPQ (F18, F19), -32(R13)
+	FSTPQ.P (F20, F21), 32(R15)
+	FSTPQ.P (F22, F23), 32(R16)
+	VFABS(v20, v18)
+	VFABS(v21, v19)
+	VFCMGT(v16, v18, v20)
+	VBIT(v20, v18, v16)
+	VFCMGT(v16, v19, v18)
+	VBIT(v18, v19, v16)
+	VFCMGT(v17, v22, v18)
+	VBIT(v18, v22, v17)
+	VFCMGT(v17, v23, v18)
+	VBIT(v18, v23, v17)
+	SUBS $8, R2, R2
+	BGE usualrows1main
+
+usualrows1mainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualrows1loopend
+
+usualrows1loop:
+	FMOVQ.P 16(R13), F18
+	FMOVQ.P 16(R17), F19
+	VMUL(v15, v19, v19)
+	VSSHR(4, v19, v19)
+	VAND(v5, v19, v19)
+	VADD(v1, v19, v19)
+	VFMUL(v13, v19, v20)
+	VFABS(v19, v19)
+	VFCMGT(v1, v19, v19)
+	VBSL(v0, v20, v19)
+	FMOVQ.P 16(R14), F20
+	VCMTST(v4, v20, v21)
+	VAND(v20, v21, v20)
+	VFSUB(v19, v20, v21)
+	VFMUL(v7, v21, v21)
+	VFADD(v21, v19, v19)
+	VFMUL(v12, v19, v21)
+	FMOVQ.P 16(R19), F22
+	VMUL(v15, v22, v22)
+	VUSHR(4, v22, v22)
+	VAND(v6, v22, v22)
+	VADD(v2, v22, v22)
+	VFMUL(v14, v22, v23)
+	VFCMGT(v2, v22, v22)
+	VBSL(v0, v23, v22)
+	VFMUL(v8, v22, v22)
+	VFMUL(v9, v20, v20)
+	VCMTST(v10, v20, v23)
+	VAND(v20, v23, v20)
+	VFMUL(v20, v20, v20)
+	VFADD(v20, v22, v20)
+	VFSQRT(v20, v22)
+	VFADD(v11, v22, v22)
+	VFDIV(v22, v21, v21)
+	VFMUL(v3, v18, v22)
+	VFADD(v22, v21, v21)
+	VFSUB(v21, v18, v18)
+	FMOVQ F18, -16(R13)
+	FMOVQ.P F19, 16(R15)
+	FMOVQ.P F20, 16(R16)
+	VFABS(v19, v18)
+	VFCMGT(v16, v18, v19)
+	VBIT(v19, v18, v16)
+	VFCMGT(v17, v20, v18)
+	VBIT(v18, v20, v17)
+	SUBS $4, R2, R2
+	BGE usualrows1loop
+
+usualrows1loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualrows1singleend
+
+usualrows1single:
+	FMOVS.P 4(R13), F18
+	FMOVS.P 4(R17), F19
+	VMUL(v15, v19, v19)
+	VSSHR(4, v19, v19)
+	VAND(v5, v19, v19)
+	VADD(v1, v19, v19)
+	VFMUL(v13, v19, v20)
+	VFABS(v19, v19)
+	VFCMGT(v1, v19, v19)
+	VBSL(v0, v20, v19)
+	FMOVS.P 4(R14), F20
+	VCMTST(v4, v20, v21)
+	VAND(v20, v21, v20)
+	VFSUB(v19, v20, v21)
+	VFMUL(v7, v21, v21)
+	VFADD(v21, v19, v19)
+	VFMUL(v12, v19, v21)
+	FMOVS.P 4(R19), F22
+	VMUL(v15, v22, v22)
+	VUSHR(4, v22, v22)
+	VAND(v6, v22, v22)
+	VADD(v2, v22, v22)
+	VFMUL(v14, v22, v23)
+	VFCMGT(v2, v22, v22)
+	VBSL(v0, v23, v22)
+	VFMUL(v8, v22, v22)
+	VFMUL(v9, v20, v20)
+	VCMTST(v10, v20, v23)
+	VAND(v20, v23, v20)
+	VFMUL(v20, v20, v20)
+	VFADD(v20, v22, v20)
+	VFSQRT(v20, v22)
+	VFADD(v11, v22, v22)
+	VFDIV(v22, v21, v21)
+	VFMUL(v3, v18, v22)
+	VFADD(v22, v21, v21)
+	VFSUB(v21, v18, v18)
+	FMOVS F18, -4(R13)
+	FMOVS.P F19, 4(R15)
+	FMOVS.P F20, 4(R16)
+	VFABS(v19, v18)
+	FMOVS F18, R20
+	FMOVS R20, F18
+	VFCMGT(v16, v18, v19)
+	VBIT(v19, v18, v16)
+	FMOVS F20, R20
+	FMOVS R20, F18
+	VFCMGT(v17, v18, v19)
+	VBIT(v19, v18, v17)
+	SUBS $1, R2, R2
+	BGE usualrows1single
+
+usualrows1singleend:
+	VEXT $8, V16.B16, V16.B16, V13.B16
+	VFCMGT(v13, v16, v14)
+	VBIF(v14, v13, v16)
+	VEXT $4, V16.B16, V16.B16, V13.B16
+	VFCMGT(v13, v16, v14)
+	VBIF(v14, v13, v16)
+	ADD R1<<2, R8, R2
+	FMOVS F16, 0(R2)
+	VEXT $8, V17.B16, V17.B16, V13.B16
+	VFCMGT(v13, v17, v14)
+	VBIF(v14, v13, v17)
+	VEXT $4, V17.B16, V17.B16, V13.B16
+	VFCMGT(v13, v17, v14)
+	VBIF(v14, v13, v17)
+	ADD R1<<2, R9, R2
+	FMOVS F17, 0(R2)
+	ADD R3<<2, R4, R4
+	ADD R3<<2, R5, R5
+	ADD R3<<2, R6, R6
+	ADD R3<<2, R7, R7
+	ADD $1, R1, R1
+	CMP R0, R1
+	BLE usualrows1
+
+usualrows1end:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R13
+	MOVWU 4(R2), R14
+	CMPW $0x0, R14
+	BNE asked
+	MOVWU 20(R2), R14
+	CMPW $0x0, R14
+	BLE asked
+	MOVD $8, R13
+
+asked:
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVS 0(R2), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 8(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 16(R2), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 12(R2), F6
+	VDUP V6.S[0], V6.S4
+	VAND(v6, v5, v5)
+	FMOVQ 48(R0), F6
+	VEOR(v6, v5, v5)
+	FMOVQ 64(R0), F6
+	VAND(v6, v5, v5)
+	FMOVS 12(R2), F6
+	VDUP V6.S[0], V6.S4
+	FMOVQ 48(R0), F7
+	VEOR(v7, v6, v6)
+	FMOVQ 64(R0), F7
+	VAND(v7, v6, v6)
+	FMOVQ 80(R0), F7
+	FMOVQ 96(R0), F8
+	FMOVS 20(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 24(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 28(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 32(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ 48(R0), F13
+	VEOR(v13, v12, v12)
+	FMOVQ 64(R0), F13
+	VAND(v13, v12, v12)
+	FMOVS 36(R2), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 40(R2), F14
+	VDUP V14.S[0], V14.S4
+	FMOVS 4(R2), F15
+	VDUP V15.S[0], V15.S4
+	FMOVQ F15, 0(R1)
+	FMOVS 4(R2), F15
+	VDUP V15.S[0], V15.S4
+	VFCMEQ(v0, v15, v15)
+	FMOVQ F15, 16(R1)
+	VFCMGT(v0, v9, v15)
+	FMOVQ F15, 32(R1)
+	MOVD ms_len+104(FP), R0
+	MOVD $0, R2
+	SUB $1, R0, R0
+	CMP R0, R2
+	BGT rows1end
+
+rows1:
+	ADD R2<<2, R8, R14
+	FMOVS 0(R14), F15
+	VDUP V15.S[0], V15.S4
+	ADD R2<<2, R9, R14
+	FMOVS 0(R14), F16
+	VDUP V16.S[0], V16.S4
+	ADD R2<<2, R10, R14
+	FMOVS 0(R14), F17
+	VDUP V17.S[0], V17.S4
+	VEOR(v18, v18, v18)
+	VEOR(v19, v19, v19)
+	MOVD R3, R14
+	MOVD R4, R15
+	MOVD R5, R16
+	MOVD R6, R17
+	MOVD R7, R19
+	MOVD R11, R20
+	MOVD R12, R21
+	SUBS R13, R14, R14
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 32(R15), (F20, F21)
+	FLDPQ.P 32(R20), (F22, F23)
+	VMUL(v17, v22, v22)
+	VMUL(v17, v23, v23)
+	VSSHR(4, v22, v22)
+	VSSHR(4, v23, v23)
+	VAND(v7, v22, v22)
+	VAND(v7, v23, v23)
+	VADD(v1, v22, v22)
+	VADD(v1, v23, v23)
+	VFMUL(v15, v22, v24)
+	VFMUL(v15, v23, v25)
+	VFABS(v22, v22)
+	VFABS(v23, v23)
+	VFCMGT(v1, v22, v22)
+	VFCMGT(v1, v23, v23)
+	VBSL(v0, v24, v22)
+	VBSL(v0, v25, v23)
+	FLDPQ.P 32(R16), (F24, F25)
+	VCMTST(v5, v24, v26)
+	VAND(v24, v26, v24)
+	VCMTST(v5, v25, v26)
+	VAND(v25, v26, v25)
+	VFMUL(v3, v24, v24)
+	VFMUL(v3, v25, v25)
+	VCMTST(v6, v24, v26)
+	VAND(v24, v26, v24)
+	VCMTST(v6, v25, v26)
+	VAND(v25, v26, v25)
+	VFSUB(v22, v24, v26)
+	VFSUB(v23, v25, v27)
+	VFMUL(v9, v26, v26)
+	VFMUL(v9, v27, v27)
+	VFADD(v26, v22, v22)
+	VFADD(v27, v23, v23)
+	VFMUL(v14, v22, v26)
+	VFMUL(v14, v23, v27)
+	FLDPQ.P 32(R21), (F28, F29)
+	VMUL(v17, v28, v28)
+	VMUL(v17, v29, v29)
+	VUSHR(4, v28, v28)
+	VUSHR(4, v29, v29)
+	VAND(v8, v28, v28)
+	VAND(v8, v29, v29)
+	VADD(v2, v28, v28)
+	VADD(v2, v29, v29)
+	VFMUL(v16, v28, v30)
+	VFMUL(v16, v29, v31)
+	VFCMGT(v2, v28, v28)
+	VFCMGT(v2, v29, v29)
+	VBSL(v0, v30, v28)
+	VBSL(v0, v31, v29)
+	VFMUL(v10, v28, v28)
+	VFMUL(v10, v29, v29)
+	VFMUL(v11, v24, v24)
+	VFMUL(v11, v25, v25)
+	VCMTST(v12, v24, v30)
+	VAND(v24, v30, v24)
+	VCMTST(v12, v25, v30)
+	VAND(v25, v30, v25)
+	VFMUL(v24, v24, v24)
+	VFMUL(v25, v25, v25)
+	VFADD(v24, v28, v24)
+	VFADD(v25, v29, v25)
+	VFSQRT(v24, v28)
+	VFSQRT(v25, v29)
+	VFADD(v13, v28, v28)
+	VFADD(v13, v29, v29)
+	VFDIV(v28, v26, v26)
+	VFDIV(v29, v27, v27)
+	VFMUL(v4, v20, v28)
+	VFMUL(v4, v21, v29)
+	VFADD(v28, v26, v26)
+	VFADD(v29, v27, v27)
+	VFSUB(v26, v20, v20)
+	VFSUB(v27, v21, v21)
+	FSTPQ (F20, F21), -32(R15)
+	FSTPQ.P (F22, F23), 32(R17)
+	FSTPQ.P (F24, F25), 32(R19)
+	VFABS(v22, v20)
+	VFABS(v23, v21)
+	VFCMGT(v18, v20, v22)
+	VBIT(v22, v20, v18)
+	VFCMGT(v18, v21, v20)
+	VBIT(v20, v21, v18)
+	VFCMGT(v19, v24, v20)
+	VBIT(v20, v24, v19)
+	VFCMGT(v19, v25, v20)
+	VBIT(v20, v25, v19)
+	SUBS $8, R14, R14
+	BGE rows1main
+
+rows1mainend:
+	ADD R13, R14, R14
+	SUBS $4, R14, R14
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R15), F20
+	FMOVQ.P 16(R20), F21
+	VMUL(v17, v21, v21)
+	VSSHR(4, v21, v21)
+	VAND(v7, v21, v21)
+	VADD(v1, v21, v21)
+	VFMUL(v15, v21, v22)
+	VFABS(v21, v21)
+	VFCMGT(v1, v21, v21)
+	VBSL(v0, v22, v21)
+	FMOVQ.P 16(R16), F22
+	VCMTST(v5, v22, v23)
+	VAND(v22, v23, v22)
+	VFMUL(v3, v22, v22)
+	FMOVQ 0(R1), F23
+	VFMUL(v23, v20, v23)
+	VFADD(v23, v22, v23)
+	FMOVQ 16(R1), F24
+	VBSL(v23, v22, v24)
+	VCMTST(v6, v24, v22)
+	VAND(v24, v22, v22)
+	FMOVQ 32(R1), F23
+	VBSL(v22, v21, v23)
+	VFSUB(v21, v22, v21)
+	VFMUL(v9, v21, v21)
+	VFADD(v21, v23, v21)
+	VFMUL(v14, v21, v23)
+	FMOVQ.P 16(R21), F24
+	VMUL(v17, v24, v24)
+	VUSHR(4, v24, v24)
+	VAND(v8, v24, v24)
+	VADD(v2, v24, v24)
+	VFMUL(v16, v24, v25)
+	VFCMGT(v2, v24, v24)
+	VBSL(v0, v25, v24)
+	VFMUL(v10, v24, v24)
+	VFMUL(v11, v22, v22)
+	VCMTST(v12, v22, v25)
+	VAND(v22, v25, v22)
+	VFMUL(v22, v22, v22)
+	VFADD(v22, v24, v22)
+	VFSQRT(v22, v24)
+	VFADD(v13, v24, v24)
+	VFDIV(v24, v23, v23)
+	VFMUL(v4, v20, v24)
+	VFADD(v24, v23, v23)
+	VFSUB(v23, v20, v20)
+	FMOVQ F20, -16(R15)
+	FMOVQ.P F21, 16(R17)
+	FMOVQ.P F22, 16(R19)
+	VFABS(v21, v20)
+	VFCMGT(v18, v20, v21)
+	VBIT(v21, v20, v18)
+	VFCMGT(v19, v22, v20)
+	VBIT(v20, v22, v19)
+	SUBS $4, R14, R14
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R14, R14
+	SUBS $1, R14, R14
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R15), F20
+	FMOVS.P 4(R20), F21
+	VMUL(v17, v21, v21)
+	VSSHR(4, v21, v21)
+	VAND(v7, v21, v21)
+	VADD(v1, v21, v21)
+	VFMUL(v15, v21, v22)
+	VFABS(v21, v21)
+	VFCMGT(v1, v21, v21)
+	VBSL(v0, v22, v21)
+	FMOVS.P 4(R16), F22
+	VCMTST(v5, v22, v23)
+	VAND(v22, v23, v22)
+	VFMUL(v3, v22, v22)
+	FMOVQ 0(R1), F23
+	VFMUL(v23, v20, v23)
+	VFADD(v23, v22, v23)
+	FMOVQ 16(R1), F24
+	VBSL(v23, v22, v24)
+	VCMTST(v6, v24, v22)
+	VAND(v24, v22, v22)
+	FMOVQ 32(R1), F23
+	VBSL(v22, v21, v23)
+	VFSUB(v21, v22, v21)
+	VFMUL(v9, v21, v21)
+	VFADD(v21, v23, v21)
+	VFMUL(v14, v21, v23)
+	FMOVS.P 4(R21), F24
+	VMUL(v17, v24, v24)
+	VUSHR(4, v24, v24)
+	VAND(v8, v24, v24)
+	VADD(v2, v24, v24)
+	VFMUL(v16, v24, v25)
+	VFCMGT(v2, v24, v24)
+	VBSL(v0, v25, v24)
+	VFMUL(v10, v24, v24)
+	VFMUL(v11, v22, v22)
+	VCMTST(v12, v22, v25)
+	VAND(v22, v25, v22)
+	VFMUL(v22, v22, v22)
+	VFADD(v22, v24, v22)
+	VFSQRT(v22, v24)
+	VFADD(v13, v24, v24)
+	VFDIV(v24, v23, v23)
+	VFMUL(v4, v20, v24)
+	VFADD(v24, v23, v23)
+	VFSUB(v23, v20, v20)
+	FMOVS F20, -4(R15)
+	FMOVS.P F21, 4(R17)
+	FMOVS.P F22, 4(R19)
+	VFABS(v21, v20)
+	FMOVS F20, R22
+	FMOVS R22, F20
+	VFCMGT(v18, v20, v21)
+	VBIT(v21, v20, v18)
+	FMOVS F22, R22
+	FMOVS R22, F20
+	VFCMGT(v19, v20, v21)
+	VBIT(v21, v20, v19)
+	SUBS $1, R14, R14
+	BGE rows1single
+
+rows1singleend:
+	VEXT $8, V18.B16, V18.B16, V15.B16
+	VFCMGT(v15, v18, v16)
+	VBIF(v16, v15, v18)
+	VEXT $4, V18.B16, V18.B16, V15.B16
+	VFCMGT(v15, v18, v16)
+	VBIF(v16, v15, v18)
+	ADD R2<<2, R8, R14
+	FMOVS F18, 0(R14)
+	VEXT $8, V19.B16, V19.B16, V15.B16
+	VFCMGT(v15, v19, v16)
+	VBIF(v16, v15, v19)
+	VEXT $4, V19.B16, V19.B16, V15.B16
+	VFCMGT(v15, v19, v16)
+	VBIF(v16, v15, v19)
+	ADD R2<<2, R9, R14
+	FMOVS F19, 0(R14)
+	ADD R3<<2, R4, R4
+	ADD R3<<2, R5, R5
+	ADD R3<<2, R6, R6
+	ADD R3<<2, R7, R7
+	ADD $1, R2, R2
+	CMP R0, R2
+	BLE rows1
+
+rows1end:
+
+end:
+	RET
+
 DATA constantsOfAdamax<>+0(SB)/8, $0xffffffffffffffff
 DATA constantsOfAdamax<>+8(SB)/8, $0xffffffffffffffff
 DATA constantsOfAdamax<>+16(SB)/8, $0x7fffffff7fffffff
@@ -17728,6 +18404,12 @@ main:
 	VADD(v1, v11, v13)
 	VSHL(20, v12, v12)
 	VSHL(20, v13, v13)
+	VSHL(24, v8, v14)
+	VSHL(24, v9, v15)
+	VAND(v2, v14, v14)
+	VAND(v2, v15, v15)
+	VORR(v14, v12, v12)
+	VORR(v15, v13, v13)
 	VFMUL(v4, v12, v12)
 	VFMUL(v4, v13, v13)
 	VSCVTF(v10, v10)
@@ -17736,12 +18418,6 @@ main:
 	VFCMGT(v0, v11, v11)
 	VBSL(v0, v12, v10)
 	VBSL(v0, v13, v11)
-	VSHL(24, v8, v12)
-	VSHL(24, v9, v13)
-	VAND(v2, v12, v12)
-	VAND(v2, v13, v13)
-	VORR(v12, v10, v10)
-	VORR(v13, v11, v11)
 	FSTPQ.P (F10, F11), 32(R4)
 	VUSHR(8, v8, v10)
 	VUSHR(8, v9, v11)
@@ -17751,6 +18427,12 @@ main:
 	VADD(v1, v11, v13)
 	VSHL(20, v12, v12)
 	VSHL(20, v13, v13)
+	VSHL(16, v8, v14)
+	VSHL(16, v9, v15)
+	VAND(v2, v14, v14)
+	VAND(v2, v15, v15)
+	VORR(v14, v12, v12)
+	VORR(v15, v13, v13)
 	VFMUL(v5, v12, v12)
 	VFMUL(v5, v13, v13)
 	VSCVTF(v10, v10)
@@ -17759,12 +18441,6 @@ main:
 	VFCMGT(v0, v11, v11)
 	VBSL(v0, v12, v10)
 	VBSL(v0, v13, v11)
-	VSHL(16, v8, v12)
-	VSHL(16, v9, v13)
-	VAND(v2, v12, v12)
-	VAND(v2, v13, v13)
-	VORR(v12, v10, v10)
-	VORR(v13, v11, v11)
 	FSTPQ.P (F10, F11), 32(R5)
 	VUSHR(16, v8, v10)
 	VUSHR(16, v9, v11)
@@ -17774,6 +18450,12 @@ main:
 	VADD(v1, v11, v13)
 	VSHL(20, v12, v12)
 	VSHL(20, v13, v13)
+	VSHL(8, v8, v14)
+	VSHL(8, v9, v15)
+	VAND(v2, v14, v14)
+	VAND(v2, v15, v15)
+	VORR(v14, v12, v12)
+	VORR(v15, v13, v13)
 	VFMUL(v6, v12, v12)
 	VFMUL(v6, v13, v13)
 	VSCVTF(v10, v10)
@@ -17782,12 +18464,6 @@ main:
 	VFCMGT(v0, v11, v11)
 	VBSL(v0, v12, v10)
 	VBSL(v0, v13, v11)
-	VSHL(8, v8, v12)
-	VSHL(8, v9, v13)
-	VAND(v2, v12, v12)
-	VAND(v2, v13, v13)
-	VORR(v12, v10, v10)
-	VORR(v13, v11, v11)
 	FSTPQ.P (F10, F11), 32(R6)
 	VUSHR(24, v8, v10)
 	VUSHR(24, v9, v11)
@@ -17797,19 +18473,19 @@ main:
 	VADD(v1, v11, v13)
 	VSHL(20, v12, v12)
 	VSHL(20, v13, v13)
-	VFMUL(v7, v12, v12)
-	VFMUL(v7, v13, v13)
+	VAND(v2, v8, v8)
+	VAND(v2, v9, v9)
+	VORR(v8, v12, v8)
+	VORR(v9, v13, v9)
+	VFMUL(v7, v8, v8)
+	VFMUL(v7, v9, v9)
 	VSCVTF(v10, v10)
 	VSCVTF(v11, v11)
 	VFCMGT(v0, v10, v10)
 	VFCMGT(v0, v11, v11)
-	VBSL(v0, v12, v10)
-	VBSL(v0, v13, v11)
-	VAND(v2, v8, v8)
-	VAND(v2, v9, v9)
-	VORR(v8, v10, v8)
-	VORR(v9, v11, v9)
-	FSTPQ.P (F8, F9), 32(R7)
+	VBSL(v0, v8, v10)
+	VBSL(v0, v9, v11)
+	FSTPQ.P (F10, F11), 32(R7)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -17823,49 +18499,49 @@ loop:
 	VAND(v3, v8, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(24, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v4, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(24, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVQ.P F9, 16(R4)
 	VUSHR(8, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(16, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v5, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(16, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVQ.P F9, 16(R5)
 	VUSHR(16, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(8, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v6, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(8, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVQ.P F9, 16(R6)
 	VUSHR(24, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
-	VFMUL(v7, v10, v10)
+	VAND(v2, v8, v8)
+	VORR(v8, v10, v8)
+	VFMUL(v7, v8, v8)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
-	VAND(v2, v8, v8)
-	VORR(v8, v9, v8)
-	FMOVQ.P F8, 16(R7)
+	VBSL(v0, v8, v9)
+	FMOVQ.P F9, 16(R7)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -17879,49 +18555,49 @@ single:
 	VAND(v3, v8, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(24, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v4, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(24, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVS.P F9, 4(R4)
 	VUSHR(8, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(16, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v5, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(16, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVS.P F9, 4(R5)
 	VUSHR(16, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
+	VSHL(8, v8, v11)
+	VAND(v2, v11, v11)
+	VORR(v11, v10, v10)
 	VFMUL(v6, v10, v10)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
 	VBSL(v0, v10, v9)
-	VSHL(8, v8, v10)
-	VAND(v2, v10, v10)
-	VORR(v10, v9, v9)
 	FMOVS.P F9, 4(R6)
 	VUSHR(24, v8, v9)
 	VAND(v3, v9, v9)
 	VADD(v1, v9, v10)
 	VSHL(20, v10, v10)
-	VFMUL(v7, v10, v10)
+	VAND(v2, v8, v8)
+	VORR(v8, v10, v8)
+	VFMUL(v7, v8, v8)
 	VSCVTF(v9, v9)
 	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
-	VAND(v2, v8, v8)
-	VORR(v8, v9, v8)
-	FMOVS.P F8, 4(R7)
+	VBSL(v0, v8, v9)
+	FMOVS.P F9, 4(R7)
 	SUBS $1, R0, R0
 	BGE single
 
@@ -30403,6 +31079,821 @@ singleend:
 end:
 	RET
 
+DATA constantsOfQuantizePair<>+0(SB)/8, $0x0000000000000000
+DATA constantsOfQuantizePair<>+8(SB)/8, $0x0000000000000000
+DATA constantsOfQuantizePair<>+16(SB)/8, $0x3f8000003f800000
+DATA constantsOfQuantizePair<>+24(SB)/8, $0x3f8000003f800000
+DATA constantsOfQuantizePair<>+32(SB)/8, $0xff000000ff000000
+DATA constantsOfQuantizePair<>+40(SB)/8, $0xff000000ff000000
+DATA constantsOfQuantizePair<>+48(SB)/8, $0x37a0000037a00000
+DATA constantsOfQuantizePair<>+56(SB)/8, $0x37a0000037a00000
+DATA constantsOfQuantizePair<>+64(SB)/8, $0x3790000037900000
+DATA constantsOfQuantizePair<>+72(SB)/8, $0x3790000037900000
+DATA constantsOfQuantizePair<>+80(SB)/8, $0x8000000080000000
+DATA constantsOfQuantizePair<>+88(SB)/8, $0x8000000080000000
+DATA constantsOfQuantizePair<>+96(SB)/8, $0x2da000002da00000
+DATA constantsOfQuantizePair<>+104(SB)/8, $0x2da000002da00000
+DATA constantsOfQuantizePair<>+112(SB)/8, $0x000fffff000fffff
+DATA constantsOfQuantizePair<>+120(SB)/8, $0x000fffff000fffff
+DATA constantsOfQuantizePair<>+128(SB)/8, $0x2fa000002fa00000
+DATA constantsOfQuantizePair<>+136(SB)/8, $0x2fa000002fa00000
+DATA constantsOfQuantizePair<>+144(SB)/8, $0x2f9000002f900000
+DATA constantsOfQuantizePair<>+152(SB)/8, $0x2f9000002f900000
+GLOBL constantsOfQuantizePair<>(SB), RODATA|NOPTR, $160
+
+//	r = h·factor + add
+//	a, b = the code of m·mi as Quantize makes it, signed, with a part of 1; of v·vi, a square's, with 2⁸
+//	mq ← mq / 2⁸ + a·2²⁴, one row after the other
+//	vq ← vq / 2⁸ + b·2²⁴, one row after the other
+//
+// func QuantizePair(mq, vq, m, v, h, mi, vi []float32, c *[2]float32)
+// Requires: ASIMD
+TEXT ·QuantizePair(SB), NOSPLIT, $0-176
+	MOVD $constantsOfQuantizePair<>(SB), R0
+	MOVD c+168(FP), R1
+	MOVD mq_len+8(FP), R2
+	MOVD mq_base+0(FP), R3
+	MOVD vq_base+24(FP), R4
+	MOVD m_base+48(FP), R5
+	MOVD v_base+72(FP), R6
+	MOVD h_base+96(FP), R7
+	MOVD mi_base+120(FP), R8
+	MOVD vi_base+144(FP), R9
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	FMOVS 0(R1), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 4(R1), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 48(R0), F5
+	FMOVQ 64(R0), F6
+	FMOVQ 80(R0), F7
+	FMOVQ 96(R0), F8
+	FMOVQ 112(R0), F9
+	FMOVQ 128(R0), F10
+	FMOVQ 144(R0), F11
+	MOVD mi_len+128(FP), R0
+	MOVD $0, R1
+	MOVD R0, R10
+	SUB $3, R10, R10
+	CMP R10, R1
+	BGT rows3end
+
+rows3:
+	ADD R1<<2, R8, R11
+	FMOVS 0(R11), F12
+	VDUP V12.S[0], V12.S4
+	ADD R1<<2, R9, R11
+	FMOVS 0(R11), F13
+	VDUP V13.S[0], V13.S4
+	ADD R1<<2, R8, R11
+	FMOVS 4(R11), F14
+	VDUP V14.S[0], V14.S4
+	ADD R1<<2, R9, R11
+	FMOVS 4(R11), F15
+	VDUP V15.S[0], V15.S4
+	ADD R1<<2, R8, R11
+	FMOVS 8(R11), F16
+	VDUP V16.S[0], V16.S4
+	ADD R1<<2, R9, R11
+	FMOVS 8(R11), F17
+	VDUP V17.S[0], V17.S4
+	ADD R2<<2, R5, R11
+	ADD R2<<2, R6, R12
+	ADD R2<<2, R7, R13
+	ADD R2<<2, R11, R14
+	ADD R2<<2, R12, R15
+	ADD R2<<2, R13, R16
+	MOVD R2, R17
+	MOVD R3, R19
+	MOVD R4, R20
+	MOVD R14, R21
+	MOVD R15, R22
+	MOVD R16, R23
+	SUBS $8, R17, R17
+	BLT rows3mainend
+
+rows3main:
+	FLDPQ.P 32(R19), (F18, F19)
+	VUSHR(8, v18, v18)
+	VUSHR(8, v19, v19)
+	FLDPQ.P 32(R5), (F20, F21)
+	VFABS(v20, v22)
+	VFABS(v21, v23)
+	VFMUL(v12, v22, v22)
+	VFMUL(v12, v23, v23)
+	VFCMGT(v22, v1, v24)
+	VBSL(v1, v22, v24)
+	VFCMGT(v23, v1, v25)
+	VBSL(v1, v23, v25)
+	VFCMGT(v5, v24, v26)
+	VBSL(v5, v24, v26)
+	VFCMGT(v5, v25, v24)
+	VBSL(v5, v25, v24)
+	FLDPQ.P 32(R7), (F25, F27)
+	VMUL(v3, v25, v25)
+	VMUL(v3, v27, v27)
+	VADD(v4, v25, v25)
+	VADD(v4, v27, v27)
+	VUSHR(12, v25, v28)
+	VUSHR(12, v27, v29)
+	VADD(v28, v26, v26)
+	VADD(v29, v24, v24)
+	VSUB(v6, v26, v26)
+	VSUB(v6, v24, v24)
+	VSHL(4, v26, v26)
+	VSHL(4, v24, v24)
+	VAND(v7, v20, v20)
+	VAND(v7, v21, v21)
+	VORR(v20, v26, v20)
+	VORR(v21, v24, v21)
+	VSCVTF(v28, v24)
+	VSCVTF(v29, v26)
+	VFMUL(v8, v24, v24)
+	VFMUL(v8, v26, v26)
+	VFCMGT(v24, v22, v22)
+	VFCMGT(v26, v23, v23)
+	VBSL(v0, v20, v22)
+	VBSL(v0, v21, v23)
+	VAND(v2, v22, v20)
+	VAND(v2, v23, v21)
+	VORR(v20, v18, v18)
+	VORR(v21, v19, v19)
+	FLDPQ.P 32(R20), (F20, F21)
+	VUSHR(8, v20, v20)
+	VUSHR(8, v21, v21)
+	FLDPQ.P 32(R6), (F22, F23)
+	VFMUL(v13, v22, v22)
+	VFMUL(v13, v23, v23)
+	VFCMGT(v22, v1, v24)
+	VBSL(v1, v22, v24)
+	VFCMGT(v23, v1, v26)
+	VBSL(v1, v23, v26)
+	VFCMGT(v10, v24, v28)
+	VBSL(v10, v24, v28)
+	VFCMGT(v10, v26, v24)
+	VBSL(v10, v26, v24)
+	VUSHR(4, v25, v25)
+	VUSHR(4, v27, v26)
+	VAND(v9, v25, v25)
+	VAND(v9, v26, v26)
+	VADD(v25, v28, v25)
+	VADD(v26, v24, v24)
+	VSUB(v11, v25, v25)
+	VSUB(v11, v24, v24)
+	VSHL(4, v25, v25)
+	VSHL(4, v24, v24)
+	VFCMGT(v0, v22, v22)
+	VFCMGT(v0, v23, v23)
+	VBSL(v0, v25, v22)
+	VBSL(v0, v24, v23)
+	VAND(v2, v22, v22)
+	VAND(v2, v23, v23)
+	VORR(v22, v20, v20)
+	VORR(v23, v21, v21)
+	VUSHR(8, v18, v18)
+	VUSHR(8, v19, v19)
+	FLDPQ.P 32(R11), (F22, F23)
+	VFABS(v22, v24)
+	VFABS(v23, v25)
+	VFMUL(v14, v24, v24)
+	VFMUL(v14, v25, v25)
+	VFCMGT(v24, v1, v26)
+	VBSL(v1, v24, v26)
+	VFCMGT(v25, v1, v27)
+	VBSL(v1, v25, v27)
+	VFCMGT(v5, v26, v28)
+	VBSL(v5, v26, v28)
+	VFCMGT(v5, v27, v26)
+	VBSL(v5, v27, v26)
+	FLDPQ.P 32(R13), (F27, F29)
+	VMUL(v3, v27, v27)
+	VMUL(v3, v29, v29)
+	VADD(v4, v27, v27)
+	VADD(v4, v29, v29)
+	VUSHR(12, v27, v30)
+	VUSHR(12, v29, v31)
+	VADD(v30, v28, v28)
+	VADD(v31, v26, v26)
+	VSUB(v6, v28, v28)
+	VSUB(v6, v26, v26)
+	VSHL(4, v28, v28)
+	VSHL(4, v26, v26)
+	VAND(v7, v22, v22)
+	VAND(v7, v23, v23)
+	VORR(v22, v28, v22)
+	VORR(v23, v26, v23)
+	VSCVTF(v30, v26)
+	VSCVTF(v31, v28)
+	VFMUL(v8, v26, v26)
+	VFMUL(v8, v28, v28)
+	VFCMGT(v26, v24, v24)
+	VFCMGT(v28, v25, v25)
+	VBSL(v0, v22, v24)
+	VBSL(v0, v23, v25)
+	VAND(v2, v24, v22)
+	VAND(v2, v25, v23)
+	VORR(v22, v18, v18)
+	VORR(v23, v19, v19)
+	VUSHR(8, v20, v20)
+	VUSHR(8, v21, v21)
+	FLDPQ.P 32(R12), (F22, F23)
+	VFMUL(v15, v22, v22)
+	VFMUL(v15, v23, v23)
+	VFCMGT(v22, v1, v24)
+	VBSL(v1, v22, v24)
+	VFCMGT(v23, v1, v25)
+	VBSL(v1, v23, v25)
+	VFCMGT(v10, v24, v26)
+	VBSL(v10, v24, v26)
+	VFCMGT(v10, v25, v24)
+	VBSL(v10, v25, v24)
+	VUSHR(4, v27, v25)
+	VUSHR(4, v29, v27)
+	VAND(v9, v25, v25)
+	VAND(v9, v27, v27)
+	VADD(v25, v26, v25)
+	VADD(v27, v24, v24)
+	VSUB(v11, v25, v25)
+	VSUB(v11, v24, v24)
+	VSHL(4, v25, v25)
+	VSHL(4, v24, v24)
+	VFCMGT(v0, v22, v22)
+	VFCMGT(v0, v23, v23)
+	VBSL(v0, v25, v22)
+	VBSL(v0, v24, v23)
+	VAND(v2, v22, v22)
+	VAND(v2, v23, v23)
+	VORR(v22, v20, v20)
+	VORR(v23, v21, v21)
+	VUSHR(8, v18, v18)
+	VUSHR(8, v19, v19)
+	FLDPQ.P 32(R21), (F22, F23)
+	VFABS(v22, v24)
+	VFABS(v23, v25)
+	VFMUL(v16, v24, v24)
+	VFMUL(v16, v25, v25)
+	VFCMGT(v24, v1, v26)
+	VBSL(v1, v24, v26)
+	VFCMGT(v25, v1, v27)
+	VBSL(v1, v25, v27)
+	VFCMGT(v5, v26, v28)
+	VBSL(v5, v26, v28)
+	VFCMGT(v5, v27, v26)
+	VBSL(v5, v27, v26)
+	FLDPQ.P 32(R23), (F27, F29)
+	VMUL(v3, v27, v27)
+	VMUL(v3, v29, v29)
+	VADD(v4, v27, v27)
+	VADD(v4, v29, v29)
+	VUSHR(12, v27, v30)
+	VUSHR(12, v29, v31)
+	VADD(v30, v28, v28)
+	VADD(v31, v26, v26)
+	VSUB(v6, v28, v28)
+	VSUB(v6, v26, v26)
+	VSHL(4, v28, v28)
+	VSHL(4, v26, v26)
+	VAND(v7, v22, v22)
+	VAND(v7, v23, v23)
+	VORR(v22, v28, v22)
+	VORR(v23, v26, v23)
+	VSCVTF(v30, v26)
+	VSCVTF(v31, v28)
+	VFMUL(v8, v26, v26)
+	VFMUL(v8, v28, v28)
+	VFCMGT(v26, v24, v24)
+	VFCMGT(v28, v25, v25)
+	VBSL(v0, v22, v24)
+	VBSL(v0, v23, v25)
+	VAND(v2, v24, v22)
+	VAND(v2, v25, v23)
+	VORR(v22, v18, v18)
+	VORR(v23, v19, v19)
+	FSTPQ (F18, F19), -32(R19)
+	VUSHR(8, v20, v18)
+	VUSHR(8, v21, v19)
+	FLDPQ.P 32(R22), (F20, F21)
+	VFMUL(v17, v20, v20)
+	VFMUL(v17, v21, v21)
+	VFCMGT(v20, v1, v22)
+	VBSL(v1, v20, v22)
+	VFCMGT(v21, v1, v23)
+	VBSL(v1, v21, v23)
+	VFCMGT(v10, v22, v24)
+	VBSL(v10, v22, v24)
+	VFCMGT(v10, v23, v22)
+	VBSL(v10, v23, v22)
+	VUSHR(4, v27, v23)
+	VUSHR(4, v29, v25)
+	VAND(v9, v23, v23)
+	VAND(v9, v25, v25)
+	VADD(v23, v24, v23)
+	VADD(v25, v22, v22)
+	VSUB(v11, v23, v23)
+	VSUB(v11, v22, v22)
+	VSHL(4, v23, v23)
+	VSHL(4, v22, v22)
+	VFCMGT(v0, v20, v20)
+	VFCMGT(v0, v21, v21)
+	VBSL(v0, v23, v20)
+	VBSL(v0, v22, v21)
+	VAND(v2, v20, v20)
+	VAND(v2, v21, v21)
+	VORR(v20, v18, v18)
+	VORR(v21, v19, v19)
+	FSTPQ (F18, F19), -32(R20)
+	SUBS $8, R17, R17
+	BGE rows3main
+
+rows3mainend:
+	ADD $8, R17, R17
+	SUBS $4, R17, R17
+	BLT rows3loopend
+
+rows3loop:
+	FMOVQ.P 16(R19), F18
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R5), F19
+	VFABS(v19, v20)
+	VFMUL(v12, v20, v20)
+	VFCMGT(v20, v1, v21)
+	VBSL(v1, v20, v21)
+	VFCMGT(v5, v21, v22)
+	VBSL(v5, v21, v22)
+	FMOVQ.P 16(R7), F21
+	VMUL(v3, v21, v21)
+	VADD(v4, v21, v21)
+	VUSHR(12, v21, v23)
+	VADD(v23, v22, v22)
+	VSUB(v6, v22, v22)
+	VSHL(4, v22, v22)
+	VAND(v7, v19, v19)
+	VORR(v19, v22, v19)
+	VSCVTF(v23, v22)
+	VFMUL(v8, v22, v22)
+	VFCMGT(v22, v20, v20)
+	VBSL(v0, v19, v20)
+	VAND(v2, v20, v19)
+	VORR(v19, v18, v18)
+	FMOVQ.P 16(R20), F19
+	VUSHR(8, v19, v19)
+	FMOVQ.P 16(R6), F20
+	VFMUL(v13, v20, v20)
+	VFCMGT(v20, v1, v22)
+	VBSL(v1, v20, v22)
+	VFCMGT(v10, v22, v23)
+	VBSL(v10, v22, v23)
+	VUSHR(4, v21, v21)
+	VAND(v9, v21, v21)
+	VADD(v21, v23, v21)
+	VSUB(v11, v21, v21)
+	VSHL(4, v21, v21)
+	VFCMGT(v0, v20, v20)
+	VBSL(v0, v21, v20)
+	VAND(v2, v20, v20)
+	VORR(v20, v19, v19)
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R11), F20
+	VFABS(v20, v21)
+	VFMUL(v14, v21, v21)
+	VFCMGT(v21, v1, v22)
+	VBSL(v1, v21, v22)
+	VFCMGT(v5, v22, v23)
+	VBSL(v5, v22, v23)
+	FMOVQ.P 16(R13), F22
+	VMUL(v3, v22, v22)
+	VADD(v4, v22, v22)
+	VUSHR(12, v22, v24)
+	VADD(v24, v23, v23)
+	VSUB(v6, v23, v23)
+	VSHL(4, v23, v23)
+	VAND(v7, v20, v20)
+	VORR(v20, v23, v20)
+	VSCVTF(v24, v23)
+	VFMUL(v8, v23, v23)
+	VFCMGT(v23, v21, v21)
+	VBSL(v0, v20, v21)
+	VAND(v2, v21, v20)
+	VORR(v20, v18, v18)
+	VUSHR(8, v19, v19)
+	FMOVQ.P 16(R12), F20
+	VFMUL(v15, v20, v20)
+	VFCMGT(v20, v1, v21)
+	VBSL(v1, v20, v21)
+	VFCMGT(v10, v21, v23)
+	VBSL(v10, v21, v23)
+	VUSHR(4, v22, v21)
+	VAND(v9, v21, v21)
+	VADD(v21, v23, v21)
+	VSUB(v11, v21, v21)
+	VSHL(4, v21, v21)
+	VFCMGT(v0, v20, v20)
+	VBSL(v0, v21, v20)
+	VAND(v2, v20, v20)
+	VORR(v20, v19, v19)
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R21), F20
+	VFABS(v20, v21)
+	VFMUL(v16, v21, v21)
+	VFCMGT(v21, v1, v22)
+	VBSL(v1, v21, v22)
+	VFCMGT(v5, v22, v23)
+	VBSL(v5, v22, v23)
+	FMOVQ.P 16(R23), F22
+	VMUL(v3, v22, v22)
+	VADD(v4, v22, v22)
+	VUSHR(12, v22, v24)
+	VADD(v24, v23, v23)
+	VSUB(v6, v23, v23)
+	VSHL(4, v23, v23)
+	VAND(v7, v20, v20)
+	VORR(v20, v23, v20)
+	VSCVTF(v24, v23)
+	VFMUL(v8, v23, v23)
+	VFCMGT(v23, v21, v21)
+	VBSL(v0, v20, v21)
+	VAND(v2, v21, v20)
+	VORR(v20, v18, v18)
+	FMOVQ F18, -16(R19)
+	VUSHR(8, v19, v18)
+	FMOVQ.P 16(R22), F19
+	VFMUL(v17, v19, v19)
+	VFCMGT(v19, v1, v20)
+	VBSL(v1, v19, v20)
+	VFCMGT(v10, v20, v21)
+	VBSL(v10, v20, v21)
+	VUSHR(4, v22, v20)
+	VAND(v9, v20, v20)
+	VADD(v20, v21, v20)
+	VSUB(v11, v20, v20)
+	VSHL(4, v20, v20)
+	VFCMGT(v0, v19, v19)
+	VBSL(v0, v20, v19)
+	VAND(v2, v19, v19)
+	VORR(v19, v18, v18)
+	FMOVQ F18, -16(R20)
+	SUBS $4, R17, R17
+	BGE rows3loop
+
+rows3loopend:
+	ADD $4, R17, R17
+	SUBS $1, R17, R17
+	BLT rows3singleend
+
+rows3single:
+	FMOVS.P 4(R19), F18
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R5), F19
+	VFABS(v19, v20)
+	VFMUL(v12, v20, v20)
+	VFCMGT(v20, v1, v21)
+	VBSL(v1, v20, v21)
+	VFCMGT(v5, v21, v22)
+	VBSL(v5, v21, v22)
+	FMOVS.P 4(R7), F21
+	VMUL(v3, v21, v21)
+	VADD(v4, v21, v21)
+	VUSHR(12, v21, v23)
+	VADD(v23, v22, v22)
+	VSUB(v6, v22, v22)
+	VSHL(4, v22, v22)
+	VAND(v7, v19, v19)
+	VORR(v19, v22, v19)
+	VSCVTF(v23, v22)
+	VFMUL(v8, v22, v22)
+	VFCMGT(v22, v20, v20)
+	VBSL(v0, v19, v20)
+	VAND(v2, v20, v19)
+	VORR(v19, v18, v18)
+	FMOVS.P 4(R20), F19
+	VUSHR(8, v19, v19)
+	FMOVS.P 4(R6), F20
+	VFMUL(v13, v20, v20)
+	VFCMGT(v20, v1, v22)
+	VBSL(v1, v20, v22)
+	VFCMGT(v10, v22, v23)
+	VBSL(v10, v22, v23)
+	VUSHR(4, v21, v21)
+	VAND(v9, v21, v21)
+	VADD(v21, v23, v21)
+	VSUB(v11, v21, v21)
+	VSHL(4, v21, v21)
+	VFCMGT(v0, v20, v20)
+	VBSL(v0, v21, v20)
+	VAND(v2, v20, v20)
+	VORR(v20, v19, v19)
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R11), F20
+	VFABS(v20, v21)
+	VFMUL(v14, v21, v21)
+	VFCMGT(v21, v1, v22)
+	VBSL(v1, v21, v22)
+	VFCMGT(v5, v22, v23)
+	VBSL(v5, v22, v23)
+	FMOVS.P 4(R13), F22
+	VMUL(v3, v22, v22)
+	VADD(v4, v22, v22)
+	VUSHR(12, v22, v24)
+	VADD(v24, v23, v23)
+	VSUB(v6, v23, v23)
+	VSHL(4, v23, v23)
+	VAND(v7, v20, v20)
+	VORR(v20, v23, v20)
+	VSCVTF(v24, v23)
+	VFMUL(v8, v23, v23)
+	VFCMGT(v23, v21, v21)
+	VBSL(v0, v20, v21)
+	VAND(v2, v21, v20)
+	VORR(v20, v18, v18)
+	VUSHR(8, v19, v19)
+	FMOVS.P 4(R12), F20
+	VFMUL(v15, v20, v20)
+	VFCMGT(v20, v1, v21)
+	VBSL(v1, v20, v21)
+	VFCMGT(v10, v21, v23)
+	VBSL(v10, v21, v23)
+	VUSHR(4, v22, v21)
+	VAND(v9, v21, v21)
+	VADD(v21, v23, v21)
+	VSUB(v11, v21, v21)
+	VSHL(4, v21, v21)
+	VFCMGT(v0, v20, v20)
+	VBSL(v0, v21, v20)
+	VAND(v2, v20, v20)
+	VORR(v20, v19, v19)
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R21), F20
+	VFABS(v20, v21)
+	VFMUL(v16, v21, v21)
+	VFCMGT(v21, v1, v22)
+	VBSL(v1, v21, v22)
+	VFCMGT(v5, v22, v23)
+	VBSL(v5, v22, v23)
+	FMOVS.P 4(R23), F22
+	VMUL(v3, v22, v22)
+	VADD(v4, v22, v22)
+	VUSHR(12, v22, v24)
+	VADD(v24, v23, v23)
+	VSUB(v6, v23, v23)
+	VSHL(4, v23, v23)
+	VAND(v7, v20, v20)
+	VORR(v20, v23, v20)
+	VSCVTF(v24, v23)
+	VFMUL(v8, v23, v23)
+	VFCMGT(v23, v21, v21)
+	VBSL(v0, v20, v21)
+	VAND(v2, v21, v20)
+	VORR(v20, v18, v18)
+	FMOVS F18, -4(R19)
+	VUSHR(8, v19, v18)
+	FMOVS.P 4(R22), F19
+	VFMUL(v17, v19, v19)
+	VFCMGT(v19, v1, v20)
+	VBSL(v1, v19, v20)
+	VFCMGT(v10, v20, v21)
+	VBSL(v10, v20, v21)
+	VUSHR(4, v22, v20)
+	VAND(v9, v20, v20)
+	VADD(v20, v21, v20)
+	VSUB(v11, v20, v20)
+	VSHL(4, v20, v20)
+	VFCMGT(v0, v19, v19)
+	VBSL(v0, v20, v19)
+	VAND(v2, v19, v19)
+	VORR(v19, v18, v18)
+	FMOVS F18, -4(R20)
+	SUBS $1, R17, R17
+	BGE rows3single
+
+rows3singleend:
+	ADD R2<<2, R14, R5
+	ADD R2<<2, R15, R6
+	ADD R2<<2, R16, R7
+	ADD $3, R1, R1
+	CMP R10, R1
+	BLE rows3
+
+rows3end:
+	SUB $1, R0, R0
+	CMP R0, R1
+	BGT rows1end
+
+rows1:
+	ADD R1<<2, R8, R10
+	FMOVS 0(R10), F12
+	VDUP V12.S[0], V12.S4
+	ADD R1<<2, R9, R10
+	FMOVS 0(R10), F13
+	VDUP V13.S[0], V13.S4
+	MOVD R2, R10
+	MOVD R3, R11
+	MOVD R4, R12
+	MOVD R5, R13
+	MOVD R6, R14
+	MOVD R7, R15
+	SUBS $8, R10, R10
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 32(R11), (F14, F15)
+	VUSHR(8, v14, v14)
+	VUSHR(8, v15, v15)
+	FLDPQ.P 32(R13), (F16, F17)
+	VFABS(v16, v18)
+	VFABS(v17, v19)
+	VFMUL(v12, v18, v18)
+	VFMUL(v12, v19, v19)
+	VFCMGT(v18, v1, v20)
+	VBSL(v1, v18, v20)
+	VFCMGT(v19, v1, v21)
+	VBSL(v1, v19, v21)
+	VFCMGT(v5, v20, v22)
+	VBSL(v5, v20, v22)
+	VFCMGT(v5, v21, v20)
+	VBSL(v5, v21, v20)
+	FLDPQ.P 32(R15), (F21, F23)
+	VMUL(v3, v21, v21)
+	VMUL(v3, v23, v23)
+	VADD(v4, v21, v21)
+	VADD(v4, v23, v23)
+	VUSHR(12, v21, v24)
+	VUSHR(12, v23, v25)
+	VADD(v24, v22, v22)
+	VADD(v25, v20, v20)
+	VSUB(v6, v22, v22)
+	VSUB(v6, v20, v20)
+	VSHL(4, v22, v22)
+	VSHL(4, v20, v20)
+	VAND(v7, v16, v16)
+	VAND(v7, v17, v17)
+	VORR(v16, v22, v16)
+	VORR(v17, v20, v17)
+	VSCVTF(v24, v20)
+	VSCVTF(v25, v22)
+	VFMUL(v8, v20, v20)
+	VFMUL(v8, v22, v22)
+	VFCMGT(v20, v18, v18)
+	VFCMGT(v22, v19, v19)
+	VBSL(v0, v16, v18)
+	VBSL(v0, v17, v19)
+	VAND(v2, v18, v16)
+	VAND(v2, v19, v17)
+	VORR(v16, v14, v14)
+	VORR(v17, v15, v15)
+	FSTPQ (F14, F15), -32(R11)
+	FLDPQ.P 32(R12), (F14, F15)
+	VUSHR(8, v14, v14)
+	VUSHR(8, v15, v15)
+	FLDPQ.P 32(R14), (F16, F17)
+	VFMUL(v13, v16, v16)
+	VFMUL(v13, v17, v17)
+	VFCMGT(v16, v1, v18)
+	VBSL(v1, v16, v18)
+	VFCMGT(v17, v1, v19)
+	VBSL(v1, v17, v19)
+	VFCMGT(v10, v18, v20)
+	VBSL(v10, v18, v20)
+	VFCMGT(v10, v19, v18)
+	VBSL(v10, v19, v18)
+	VUSHR(4, v21, v19)
+	VUSHR(4, v23, v21)
+	VAND(v9, v19, v19)
+	VAND(v9, v21, v21)
+	VADD(v19, v20, v19)
+	VADD(v21, v18, v18)
+	VSUB(v11, v19, v19)
+	VSUB(v11, v18, v18)
+	VSHL(4, v19, v19)
+	VSHL(4, v18, v18)
+	VFCMGT(v0, v16, v16)
+	VFCMGT(v0, v17, v17)
+	VBSL(v0, v19, v16)
+	VBSL(v0, v18, v17)
+	VAND(v2, v16, v16)
+	VAND(v2, v17, v17)
+	VORR(v16, v14, v14)
+	VORR(v17, v15, v15)
+	FSTPQ (F14, F15), -32(R12)
+	SUBS $8, R10, R10
+	BGE rows1main
+
+rows1mainend:
+	ADD $8, R10, R10
+	SUBS $4, R10, R10
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R11), F14
+	VUSHR(8, v14, v14)
+	FMOVQ.P 16(R13), F15
+	VFABS(v15, v16)
+	VFMUL(v12, v16, v16)
+	VFCMGT(v16, v1, v17)
+	VBSL(v1, v16, v17)
+	VFCMGT(v5, v17, v18)
+	VBSL(v5, v17, v18)
+	FMOVQ.P 16(R15), F17
+	VMUL(v3, v17, v17)
+	VADD(v4, v17, v17)
+	VUSHR(12, v17, v19)
+	VADD(v19, v18, v18)
+	VSUB(v6, v18, v18)
+	VSHL(4, v18, v18)
+	VAND(v7, v15, v15)
+	VORR(v15, v18, v15)
+	VSCVTF(v19, v18)
+	VFMUL(v8, v18, v18)
+	VFCMGT(v18, v16, v16)
+	VBSL(v0, v15, v16)
+	VAND(v2, v16, v15)
+	VORR(v15, v14, v14)
+	FMOVQ F14, -16(R11)
+	FMOVQ.P 16(R12), F14
+	VUSHR(8, v14, v14)
+	FMOVQ.P 16(R14), F15
+	VFMUL(v13, v15, v15)
+	VFCMGT(v15, v1, v16)
+	VBSL(v1, v15, v16)
+	VFCMGT(v10, v16, v18)
+	VBSL(v10, v16, v18)
+	VUSHR(4, v17, v16)
+	VAND(v9, v16, v16)
+	VADD(v16, v18, v16)
+	VSUB(v11, v16, v16)
+	VSHL(4, v16, v16)
+	VFCMGT(v0, v15, v15)
+	VBSL(v0, v16, v15)
+	VAND(v2, v15, v15)
+	VORR(v15, v14, v14)
+	FMOVQ F14, -16(R12)
+	SUBS $4, R10, R10
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R10, R10
+	SUBS $1, R10, R10
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R11), F14
+	VUSHR(8, v14, v14)
+	FMOVS.P 4(R13), F15
+	VFABS(v15, v16)
+	VFMUL(v12, v16, v16)
+	VFCMGT(v16, v1, v17)
+	VBSL(v1, v16, v17)
+	VFCMGT(v5, v17, v18)
+	VBSL(v5, v17, v18)
+	FMOVS.P 4(R15), F17
+	VMUL(v3, v17, v17)
+	VADD(v4, v17, v17)
+	VUSHR(12, v17, v19)
+	VADD(v19, v18, v18)
+	VSUB(v6, v18, v18)
+	VSHL(4, v18, v18)
+	VAND(v7, v15, v15)
+	VORR(v15, v18, v15)
+	VSCVTF(v19, v18)
+	VFMUL(v8, v18, v18)
+	VFCMGT(v18, v16, v16)
+	VBSL(v0, v15, v16)
+	VAND(v2, v16, v15)
+	VORR(v15, v14, v14)
+	FMOVS F14, -4(R11)
+	FMOVS.P 4(R12), F14
+	VUSHR(8, v14, v14)
+	FMOVS.P 4(R14), F15
+	VFMUL(v13, v15, v15)
+	VFCMGT(v15, v1, v16)
+	VBSL(v1, v15, v16)
+	VFCMGT(v10, v16, v18)
+	VBSL(v10, v16, v18)
+	VUSHR(4, v17, v16)
+	VAND(v9, v16, v16)
+	VADD(v16, v18, v16)
+	VSUB(v11, v16, v16)
+	VSHL(4, v16, v16)
+	VFCMGT(v0, v15, v15)
+	VBSL(v0, v16, v15)
+	VAND(v2, v15, v15)
+	VORR(v15, v14, v14)
+	FMOVS F14, -4(R12)
+	SUBS $1, R10, R10
+	BGE rows1single
+
+rows1singleend:
+	ADD R2<<2, R5, R5
+	ADD R2<<2, R6, R6
+	ADD R2<<2, R7, R7
+	ADD $1, R1, R1
+	CMP R0, R1
+	BLE rows1
+
+rows1end:
+	RET
+
 DATA constantsOfRAdam<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfRAdam<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfRAdam<>+16(SB)/8, $0xffffffffffffffff
@@ -34457,6 +35948,268 @@ rows1singleend:
 	ADD R2<<2, R4, R4
 	ADD $1, R7, R7
 	CMP R6, R7
+	BLE rows1
+
+rows1end:
+	RET
+
+//	most ← max |x|, row by row
+//
+// func RowMost(most, x, w []float32)
+// Requires: ASIMD
+TEXT ·RowMost(SB), NOSPLIT, $0-72
+	MOVD w_len+56(FP), R0
+	MOVD most_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD w_base+48(FP), R3
+	MOVD most_len+8(FP), R4
+	MOVD $0, R5
+	MOVD R4, R6
+	SUB $4, R6, R6
+	CMP R6, R5
+	BGT rows4end
+
+rows4:
+	ADD R0<<2, R2, R7
+	ADD R0<<2, R7, R8
+	ADD R0<<2, R8, R9
+	VEOR(v0, v0, v0)
+	VEOR(v1, v1, v1)
+	VEOR(v2, v2, v2)
+	VEOR(v3, v3, v3)
+	MOVD R0, R10
+	MOVD R3, R11
+	MOVD R9, R11
+	SUBS $16, R10, R10
+	BLT rows4mainend
+
+rows4main:
+	FLDPQ.P 64(R2), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v0, v4, v6)
+	VBIT(v6, v4, v0)
+	VFCMGT(v0, v5, v4)
+	VBIT(v4, v5, v0)
+	FLDPQ.P 64(R7), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v1, v4, v6)
+	VBIT(v6, v4, v1)
+	VFCMGT(v1, v5, v4)
+	VBIT(v4, v5, v1)
+	FLDPQ.P 64(R8), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v2, v4, v6)
+	VBIT(v6, v4, v2)
+	VFCMGT(v2, v5, v4)
+	VBIT(v4, v5, v2)
+	FLDPQ.P 64(R11), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v3, v4, v6)
+	VBIT(v6, v4, v3)
+	VFCMGT(v3, v5, v4)
+	VBIT(v4, v5, v3)
+	FLDPQ -32(R2), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v0, v4, v6)
+	VBIT(v6, v4, v0)
+	VFCMGT(v0, v5, v4)
+	VBIT(v4, v5, v0)
+	FLDPQ -32(R7), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v1, v4, v6)
+	VBIT(v6, v4, v1)
+	VFCMGT(v1, v5, v4)
+	VBIT(v4, v5, v1)
+	FLDPQ -32(R8), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v2, v4, v6)
+	VBIT(v6, v4, v2)
+	VFCMGT(v2, v5, v4)
+	VBIT(v4, v5, v2)
+	FLDPQ -32(R11), (F4, F5)
+	VFABS(v4, v4)
+	VFABS(v5, v5)
+	VFCMGT(v3, v4, v6)
+	VBIT(v6, v4, v3)
+	VFCMGT(v3, v5, v4)
+	VBIT(v4, v5, v3)
+	SUBS $16, R10, R10
+	BGE rows4main
+
+rows4mainend:
+	ADD $16, R10, R10
+	SUBS $4, R10, R10
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R2), F4
+	VFABS(v4, v4)
+	VFCMGT(v0, v4, v5)
+	VBIT(v5, v4, v0)
+	FMOVQ.P 16(R7), F4
+	VFABS(v4, v4)
+	VFCMGT(v1, v4, v5)
+	VBIT(v5, v4, v1)
+	FMOVQ.P 16(R8), F4
+	VFABS(v4, v4)
+	VFCMGT(v2, v4, v5)
+	VBIT(v5, v4, v2)
+	FMOVQ.P 16(R11), F4
+	VFABS(v4, v4)
+	VFCMGT(v3, v4, v5)
+	VBIT(v5, v4, v3)
+	SUBS $4, R10, R10
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R10, R10
+	SUBS $1, R10, R10
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R2), F4
+	VFABS(v4, v4)
+	FMOVS F4, R12
+	FMOVS R12, F4
+	VFCMGT(v0, v4, v5)
+	VBIT(v5, v4, v0)
+	FMOVS.P 4(R7), F4
+	VFABS(v4, v4)
+	FMOVS F4, R12
+	FMOVS R12, F4
+	VFCMGT(v1, v4, v5)
+	VBIT(v5, v4, v1)
+	FMOVS.P 4(R8), F4
+	VFABS(v4, v4)
+	FMOVS F4, R12
+	FMOVS R12, F4
+	VFCMGT(v2, v4, v5)
+	VBIT(v5, v4, v2)
+	FMOVS.P 4(R11), F4
+	VFABS(v4, v4)
+	FMOVS F4, R12
+	FMOVS R12, F4
+	VFCMGT(v3, v4, v5)
+	VBIT(v5, v4, v3)
+	SUBS $1, R10, R10
+	BGE rows4single
+
+rows4singleend:
+	VEXT $8, V0.B16, V0.B16, V4.B16
+	VFCMGT(v4, v0, v5)
+	VBIF(v5, v4, v0)
+	VEXT $4, V0.B16, V0.B16, V4.B16
+	VFCMGT(v4, v0, v5)
+	VBIF(v5, v4, v0)
+	ADD R5<<2, R1, R2
+	FMOVS F0, 0(R2)
+	VEXT $8, V1.B16, V1.B16, V0.B16
+	VFCMGT(v0, v1, v4)
+	VBIF(v4, v0, v1)
+	VEXT $4, V1.B16, V1.B16, V0.B16
+	VFCMGT(v0, v1, v4)
+	VBIF(v4, v0, v1)
+	ADD R5<<2, R1, R2
+	FMOVS F1, 4(R2)
+	VEXT $8, V2.B16, V2.B16, V0.B16
+	VFCMGT(v0, v2, v1)
+	VBIF(v1, v0, v2)
+	VEXT $4, V2.B16, V2.B16, V0.B16
+	VFCMGT(v0, v2, v1)
+	VBIF(v1, v0, v2)
+	ADD R5<<2, R1, R2
+	FMOVS F2, 8(R2)
+	VEXT $8, V3.B16, V3.B16, V0.B16
+	VFCMGT(v0, v3, v1)
+	VBIF(v1, v0, v3)
+	VEXT $4, V3.B16, V3.B16, V0.B16
+	VFCMGT(v0, v3, v1)
+	VBIF(v1, v0, v3)
+	ADD R5<<2, R1, R2
+	FMOVS F3, 12(R2)
+	ADD R0<<2, R9, R2
+	ADD $4, R5, R5
+	CMP R6, R5
+	BLE rows4
+
+rows4end:
+	SUB $1, R4, R4
+	CMP R4, R5
+	BGT rows1end
+
+rows1:
+	VEOR(v0, v0, v0)
+	MOVD R0, R6
+	MOVD R2, R7
+	MOVD R3, R8
+	SUBS $16, R6, R6
+	BLT rows1mainend
+
+rows1main:
+	FLDPQ.P 64(R7), (F1, F2)
+	VFABS(v1, v1)
+	VFABS(v2, v2)
+	VFCMGT(v0, v1, v3)
+	VBIT(v3, v1, v0)
+	VFCMGT(v0, v2, v1)
+	VBIT(v1, v2, v0)
+	FLDPQ -32(R7), (F1, F2)
+	VFABS(v1, v1)
+	VFABS(v2, v2)
+	VFCMGT(v0, v1, v3)
+	VBIT(v3, v1, v0)
+	VFCMGT(v0, v2, v1)
+	VBIT(v1, v2, v0)
+	SUBS $16, R6, R6
+	BGE rows1main
+
+rows1mainend:
+	ADD $16, R6, R6
+	SUBS $4, R6, R6
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R7), F1
+	VFABS(v1, v1)
+	VFCMGT(v0, v1, v2)
+	VBIT(v2, v1, v0)
+	SUBS $4, R6, R6
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R6, R6
+	SUBS $1, R6, R6
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R7), F1
+	VFABS(v1, v1)
+	FMOVS F1, R8
+	FMOVS R8, F1
+	VFCMGT(v0, v1, v2)
+	VBIT(v2, v1, v0)
+	SUBS $1, R6, R6
+	BGE rows1single
+
+rows1singleend:
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	VFCMGT(v1, v0, v2)
+	VBIF(v2, v1, v0)
+	VEXT $4, V0.B16, V0.B16, V1.B16
+	VFCMGT(v1, v0, v2)
+	VBIF(v2, v1, v0)
+	ADD R5<<2, R1, R6
+	FMOVS F0, 0(R6)
+	ADD R0<<2, R2, R2
+	ADD $1, R5, R5
+	CMP R4, R5
 	BLE rows1
 
 rows1end:
