@@ -35,7 +35,7 @@ def with_grad(*values: float) -> Parameter:
 @pytest.mark.parametrize(("torchs", "ours"), runs.PAIRS)
 def test_signatures(torchs: Any, ours: Any) -> None:
     expected = list(inspect.signature(torchs).parameters.values())
-    apart = ("cautious_", "state_")
+    apart = ("cautious_", "state_", "bf16_")
     mine = [p for p in inspect.signature(ours).parameters.values() if not p.name.startswith(apart)]
     for name in ("split_master", "master_weights"):
         masters = mine.pop(-2)

@@ -198,7 +198,6 @@ ARGUMENTS = {
     "block_wise": False,
     "is_paged": True,
     "block_size": 2048,
-    "bf16_stochastic_round": True,
 }
 
 

@@ -321,6 +321,8 @@ _eval = _function("lockstep_optimizer_eval", c_int, _P, _P, POINTER(_Error))
 _train = _function("lockstep_optimizer_train", c_int, _P, _P, POINTER(_Error))
 _step_shards = _function("lockstep_optimizer_step_shards", c_int, _P, _P, _P, c_size_t, _P, POINTER(_Error))
 _step_split = _function("lockstep_optimizer_step_split", c_int, _P, _P, _P, _P, _P, POINTER(_Error))
+_step_bf16 = _function("lockstep_optimizer_step_bf16", c_int, _P, _P, _P, _P, POINTER(_Error))
+_set_rounding = _function("lockstep_optimizer_set_rounding", c_int, _P, c_uint64, POINTER(_Error))
 _set_zero_grads = _function("lockstep_optimizer_set_zero_grads", c_int, _P, c_int, POINTER(_Error))
 _set_grad_elements = _function("lockstep_optimizer_set_grad_elements", c_int, _P, _P, POINTER(_Error))
 _set_copies = _function("lockstep_optimizer_set_copies", c_int, _P, _P, _P, POINTER(_Error))
@@ -907,6 +909,15 @@ class Optimizer:
         """Takes a step over all tensors, of which params has the halves of 16 bits, and rests what these lack."""
         handle = None if pool is None else pool.handle
         self._check(_step_split(self._handle, params, rests, grads, handle, self._error_ref))
+
+    def step_bf16(self, params: Pointers, grads: Pointers, pool: Pool | None = None) -> None:
+        """Takes a step over all tensors, of which params are bfloat16 alone."""
+        handle = None if pool is None else pool.handle
+        self._check(_step_bf16(self._handle, params, grads, handle, self._error_ref))
+
+    def set_rounding(self, seed: int) -> None:
+        """Sets the seed by which step_bf16 rounds."""
+        self._check(_set_rounding(self._handle, seed, self._error_ref))
 
     def step_rows(self, params: int, columns: int, rows: Rows, grads: int, pool: Pool | None = None) -> None:
         """Takes a step on some rows alone of the only tensor, of which these are addresses."""

@@ -103,16 +103,29 @@ class Optimizer:
     two. Rules of several passes over parameters are refused, as by step_rows, and so are step_rows, step_shards,
     copies, adaptive_clip and centralize. Both are parameters: state_dict has neither.
 
+    With ``rounding``, a seed from 0 to 2⁶⁴-1, parameters take 2 bytes: bfloat16 alone, of which steps make float32
+    block by block and which they round at random, so that parameters go as far as they should on average, where to
+    nearest most would stay as they are. How follows from the seed, the array's place, its step and the element: the
+    same bits as in Go and C. What is refused with rests is refused, and so are swap_average, eval and train. The seed
+    is not in state_dict.
+
     Any thread may use it, one at a time: others wait. It can be copied and pickled, with its parameters.
     """
 
-    def __init__(self, params: Params, rule: Rule, *, threads: int = 1, rests: Rests | None = None) -> None:
+    def __init__(
+        self, params: Params, rule: Rule, *, threads: int = 1, rests: Rests | None = None, rounding: int | None = None
+    ) -> None:
         """Makes an optimizer of one rule; large steps are shared by so many threads, of which the caller's is one."""
-        self._make([(_named(params, "params"), rule)], threads, rests)
+        self._make([(_named(params, "params"), rule)], threads, rests, rounding)
 
     @classmethod
     def of_groups(
-        cls, groups: Sequence[tuple[Params, Rule]], *, threads: int = 1, rests: Rests | None = None
+        cls,
+        groups: Sequence[tuple[Params, Rule]],
+        *,
+        threads: int = 1,
+        rests: Rests | None = None,
+        rounding: int | None = None,
     ) -> Optimizer:
         """Makes an optimizer of arrays with several rules, or with several learning rates of one.
 
@@ -123,10 +136,19 @@ class Optimizer:
         for params, rule in groups:
             named.append((_named(params, "params", first), rule))
             first += len(named[-1][0])
-        self._make(named, threads, rests)
+        self._make(named, threads, rests, rounding)
         return self
 
-    def _make(self, groups: Sequence[tuple[Mapping[str, Any], Rule]], threads: int, rests: Rests | None = None) -> None:
+    def _make(
+        self,
+        groups: Sequence[tuple[Mapping[str, Any], Rule]],
+        threads: int,
+        rests: Rests | None,
+        rounding: int | None,
+    ) -> None:
+        if rests is not None and rounding is not None:
+            raise ArgumentError("rests and rounding are given, want one of them: rests are what is rounded away")
+        self.rounding = None if rounding is None else c.checked_seed(rounding, "rounding")
         arrays = [(name, array) for params, _ in groups for name, array in params.items()]
         self.params: Mapping[str, Any] = dict(arrays)
         if len(self.params) < len(arrays):
@@ -155,6 +177,10 @@ class Optimizer:
         if self.rests is not None:  # refused here, not by the first step
             none = c.pointers(0)
             c.Optimizer(self._rules, []).step_split(none, none, none)
+        if self.rounding is not None:
+            none = c.pointers(0)
+            c.Optimizer(self._rules, []).step_bf16(none, none)
+            self._optimizer.set_rounding(self.rounding)
         self._group_of = [t.group for t in tensors]
         self._labels = [_item("grads", name) for name, _ in arrays]
         self._names = [tuple(params) for params, _ in groups]
@@ -181,17 +207,20 @@ class Optimizer:
 
     def _address(self, array: Any, label: str) -> int:
         """Where parameters are."""
-        if self.rests is None:
+        if self.rests is None and self.rounding is None:
             return address(array, label, writable=True)
         return bfloat16_address(array, label, getattr(array, "shape", ()), writable=True)
 
     def _check_floats(self, what: str) -> None:
-        if self.rests is not None:
-            raise ArgumentError(f"{what} with rests, want parameters of float32")
+        if self.rests is not None or self.rounding is not None:
+            of = "rests" if self.rounding is None else "rounding"
+            raise ArgumentError(f"{what} with {of}, want parameters of float32")
 
     @contextmanager
     def _as_floats(self) -> Iterator[c.Pointers]:
         """Parameters as float32, for what reads and writes them so."""
+        if self.rounding is not None:
+            raise ArgumentError("parameters are of bfloat16 alone, want float32, or rests, to exchange them and back")
         if self.rests is None:
             yield self._params
             return
@@ -530,7 +559,9 @@ class Optimizer:
             self._point(in_order)
             observed, self._observed = self._observed, []
             try:
-                if self.rests is None:
+                if self.rounding is not None:
+                    self._optimizer.step_bf16(self._params, self._grads, self._pool)
+                elif self.rests is None:
                     self._optimizer.step(self._params, self._grads, self._pool)
                 else:
                     self._optimizer.step_split(self._params, self._rests, self._grads, self._pool)
@@ -894,10 +925,12 @@ class Optimizer:
         groups = [({name: self.params[name] for name in group.names}, group.rule) for group in self.groups]
         threads = 1 if self._pool is None else self._pool.threads
         state = {"groups": groups, "threads": threads, "table": self._table, "state": self.state_dict()}
-        return {**state, "copies": dict(self._copies), "rests": self.rests}
+        return {**state, "copies": dict(self._copies), "rests": self.rests, "rounding": self.rounding}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._make(state["groups"], state["threads"], state.get("rests"))  # which older pickles lack
+        self._make(
+            state["groups"], state["threads"], state.get("rests"), state.get("rounding")
+        )  # which older pickles lack
         self.table = state["table"]
         self.load_state_dict(state["state"])
         self.copies = state.get("copies", {})  # which older pickles lack

@@ -39,6 +39,7 @@ class Lion(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -102,6 +103,7 @@ class AdaBelief(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -526,6 +528,7 @@ class ADOPT(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -563,6 +566,7 @@ class AdEMAMix(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -600,6 +604,7 @@ class SimplifiedAdEMAMix(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -634,6 +639,7 @@ class LaProp(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -713,6 +719,7 @@ class Yogi(LockstepOptimizer):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -745,6 +752,7 @@ class SignSGD(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -780,6 +788,7 @@ class AddSign(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -812,6 +821,7 @@ class PowerSign(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -846,6 +856,8 @@ class FTRL(LockstepOptimizer):
         maximize: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -875,6 +887,8 @@ class AdagradDA(LockstepOptimizer):
         maximize: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 

@@ -1,9 +1,8 @@
 """Optimizers with state of 8 bits under the names, and with the arguments, of bitsandbytes and torchao.
 
 Arguments are those of bitsandbytes 0.50, in its order, then by name those that earlier versions and torchao have beside
-them, then this package's. Of the former min_8bit_size, percentile_clipping, block_wise, is_paged, args, block_size and
-bf16_stochastic_round can only be what they are by default, and optim_bits 8 or 32, which change nothing:
-UnsupportedError refuses others.
+them, then this package's. Of the former min_8bit_size, percentile_clipping, block_wise, is_paged, args and block_size
+can only be what they are by default, and optim_bits 8 or 32, which change nothing: UnsupportedError refuses others.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ _ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
     "block_wise": (True,),
     "is_paged": (False,),
     "block_size": (256,),
-    "bf16_stochastic_round": (False,),
 }
 
 
@@ -249,6 +247,7 @@ class SGD8bit(EightBits, SGD):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -291,6 +290,7 @@ class RMSprop8bit(EightBits, RMSprop):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -326,6 +326,7 @@ class Adagrad8bit(EightBits, Adagrad):
         maximize: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())
@@ -358,6 +359,7 @@ class Lion8bit(EightBits, Lion):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_seed: int = 0,
     ) -> None:
         self._construct(locals())

@@ -33,6 +33,12 @@ from ._tensors import (
     refusal,
 )
 
+_WAYS = ("master_weights", "split_master", "bf16_stochastic_round")
+"""How parameters of 16 bits are trained: the latter two are for bfloat16 alone."""
+
+_OWN = ("fallback", *_WAYS, "state_dtype", "state_seed")
+"""Arguments that are no options of groups."""
+
 
 class LockstepOptimizer(base.Optimizer):
     """An optimizer of torch whose steps are Lockstep's.
@@ -54,6 +60,12 @@ class LockstepOptimizer(base.Optimizer):
     them as "master". What somebody else writes to a parameter keeps its rest, less than half of its last bit, so that
     parameters and state can be loaded in any order. All else is as with master_weights. Nothing is left to torch then,
     and a DTensor is refused.
+
+    The same classes take ``bf16_stochastic_round``, as torchao's do, for parameters that are all bfloat16 and nothing
+    else: 2 bytes. A step makes float32 of them block by block, and rounds what they have become at random, so that they
+    go as far as they should on average; to nearest most would stay as they are. How follows from ``state_seed``, the
+    parameter's place among all, its step and the element in memory: a run that goes on from a ``state_dict`` with the
+    same seed is the same to the bit. Nothing is left to torch then, and a DTensor is refused.
 
     All classes take ``master_weights``. With it parameters may be bfloat16 or float16: what is trained is a float32
     copy of each, the state "master", which begins as the parameter in its first step. Gradients of 16 bits are read as
@@ -81,8 +93,11 @@ class LockstepOptimizer(base.Optimizer):
     state_dtype: StateType = torch.float32
     """How the elements of state are kept: torch.float32, torch.bfloat16 or "float8". See the class."""
 
+    bf16_stochastic_round: bool = False
+    """Whether parameters of bfloat16 are trained as such, rounded at random: see the class."""
+
     state_seed: int = 0
-    """By what state of fewer bits is rounded, from 0 to 2⁶⁴-1."""
+    """By what state of fewer bits and parameters are rounded, from 0 to 2⁶⁴-1."""
 
     fallback: bool = False
     """Whether parameters and options that this package does not have are left to torch, instead of refused."""
@@ -109,13 +124,15 @@ class LockstepOptimizer(base.Optimizer):
 
     def _construct(self, arguments: dict[str, Any]) -> None:
         """Takes over the arguments of a constructor: torch's own checks them if there is one."""
-        own = ("self", "params", "fallback", "master_weights", "split_master", "state_dtype", "state_seed", "__class__")
+        own = ("self", "params", "__class__", *_OWN)
         options = {name: value for name, value in arguments.items() if name not in own}
         self.fallback = arguments.get("fallback", False)
         self.master_weights = arguments.get("master_weights", False)
         self.split_master = arguments.get("split_master", False)
-        if self.master_weights and self.split_master:
-            raise c.ArgumentError("master_weights and split_master are True, want one of them")
+        self.bf16_stochastic_round = arguments.get("bf16_stochastic_round", False)
+        ways = [name for name in _WAYS if getattr(self, name)]
+        if len(ways) > 1:
+            raise c.ArgumentError(f"{' and '.join(ways)} are True, want one of them")
         self.state_dtype = arguments.get("state_dtype", torch.float32)
         self.state_seed = c.checked_seed(arguments.get("state_seed", 0), "state_seed")
         self.state_number = number_of(self.state_dtype)
@@ -134,8 +151,8 @@ class LockstepOptimizer(base.Optimizer):
                 raise UnsupportedError(f"{option} is True, want False: a step here is no part of a graph")
         rule = self._rule(group)
         c.Optimizer([rule], [])
-        if self.split_master:
-            _check_splits(rule)
+        if self.split_master or self.bf16_stochastic_round:
+            _check_splits(rule, self._of_bfloat16())
         if self.state_number != FLOAT32 and rule.slots and not packable(rule):
             raise UnsupportedError(f"state_dtype is {self.state_dtype!r}, want torch.float32 with these options")
         return rule
@@ -164,7 +181,16 @@ class LockstepOptimizer(base.Optimizer):
 
     def leaves_to_torch(self, group: Mapping[str, Any]) -> bool:
         """Whether what cannot be stepped here is left to torch's class, which knows no caution."""
-        return self.fallback and not is_cautious(group) and self.state_number == FLOAT32 and not self.split_master
+        is_plain = self.state_number == FLOAT32 and not self._of_bfloat16()
+        return self.fallback and not is_cautious(group) and is_plain
+
+    def _of_halves(self) -> bool:
+        """Whether parameters may be of 16 bits."""
+        return any(getattr(self, name) for name in _WAYS)
+
+    def _of_bfloat16(self) -> str:
+        """The option by which all parameters must be bfloat16, or nothing."""
+        return next((name for name in _WAYS[1:] if getattr(self, name)), "")
 
     def refusal_of(self, param: Tensor, group: Mapping[str, Any]) -> str | None:
         """Why a parameter cannot be stepped with the options of a group, or None if it can."""
@@ -172,21 +198,20 @@ class LockstepOptimizer(base.Optimizer):
             return "is sharded, want it whole: cautious_update counts in whole tensors"
         if self.state_number != FLOAT32 and is_distributed(param):
             return f"is a {type(param).__name__}, want a plain tensor with state_dtype {self.state_dtype!r}"
-        if self.split_master and is_distributed(param):
-            return f"is a {type(param).__name__}, want a plain tensor with split_master"
-        if self.split_master and param.dtype is not torch.bfloat16:
-            return f"is {param.dtype}, want torch.bfloat16 with split_master: others are for an optimizer of their own"
+        if (way := self._of_bfloat16()) and is_distributed(param):
+            return f"is a {type(param).__name__}, want a plain tensor with {way}"
+        if way and param.dtype is not torch.bfloat16:
+            return f"is {param.dtype}, want torch.bfloat16 with {way}: others are for an optimizer of their own"
         return self._refusal(param)
 
     def _refusal(self, param: Tensor) -> str | None:
         """Why a parameter cannot be stepped with any options, or None if it can."""
         if self._needs_whole_tensors and is_sharded(param):
             return f"is sharded, want it whole: {type(self).__name__} looks at whole tensors"
-        return param_refusal(param, self.master_weights or self.split_master)
+        return param_refusal(param, self._of_halves())
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("fallback", "master_weights", "split_master", "state_dtype", "state_seed", "state_number")
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in (*_OWN, "state_number")}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads a state, as torch does, but for that of masters, which stays float32, and bytes, which stay such.
@@ -203,7 +228,7 @@ class LockstepOptimizer(base.Optimizer):
         self._load_state_dict(state_dict)
 
     def _load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if not (self.master_weights or self.split_master) and self.state_number == FLOAT32:
+        if not self._of_halves() and self.state_number == FLOAT32:
             super().load_state_dict(state_dict)
             return
         handle = self.register_load_state_dict_pre_hook(_hold_state)
@@ -392,7 +417,7 @@ class LockstepOptimizer(base.Optimizer):
             state.setdefault(MASTER, e.param.detach().float())
         if e.has_rest and "step" in state:  # of an optimizer that has none
             state.setdefault(REST, torch.zeros(e.shape.size, dtype=torch.int16))
-        for other, has in ((MASTER, e.has_rest), (REST, e.has_master)):
+        for other, has in ((MASTER, e.has_rest or e.is_rounded), (REST, e.has_master or e.is_rounded)):
             if has and other in state:
                 of = "master_weights" if other == MASTER else "split_master"
                 raise UnsupportedError(f"the state of {e.title} has a {other}, want that of an optimizer without {of}")
@@ -411,13 +436,13 @@ class LockstepOptimizer(base.Optimizer):
 
 
 @lru_cache(maxsize=256)
-def _check_splits(rule: c.Rule) -> None:
+def _check_splits(rule: c.Rule, way: str) -> None:
     """Refuses rules whose steps are no single pass over elements, as the library does."""
     none = c.pointers(0)
     try:
         c.Optimizer([rule], []).step_split(none, none, none)
     except c.ArgumentError as e:
-        raise UnsupportedError(f"split_master is True, want False with these options: {e}") from e
+        raise UnsupportedError(f"{way} is True, want False with these options: {e}") from e
 
 
 def _is_bytes(value: Any) -> bool:

@@ -68,19 +68,19 @@ class Entry:
     """A parameter that is stepped here."""
 
     __slots__ = (
-        *("begun", "dtype", "group", "has_gaps", "has_master", "has_rest", "param", "shape", "slots", "steps"),
-        *("storage", "title", "types", "views"),
+        *("begun", "dtype", "group", "has_gaps", "has_master", "has_rest", "is_rounded", "param", "shape", "slots"),
+        *("steps", "storage", "title", "types", "views"),
     )
 
-    def __init__(self, param: Tensor, group: int, title: str, splits: bool) -> None:
+    def __init__(self, param: Tensor, group: int, title: str, splits: bool, rounds: bool) -> None:
         """Looks at a parameter that can be stepped."""
         self.param, self.group, self.title = param, group, title
         part = local(param)
         self.storage = part.untyped_storage()  # which keeps another from being where this one was
         shape = Shape.of(part)
         self.has_gaps = not shape.is_dense()
-        self.dtype, self.has_rest = part.dtype, splits
-        self.has_master = part.dtype in HALVES and not splits
+        self.dtype, self.has_rest, self.is_rounded = part.dtype, splits, rounds
+        self.has_master = part.dtype in HALVES and not splits and not rounds
         self.shape = Shape.of(torch.empty(shape.size, device="meta")) if self.has_gaps else shape
         self.steps, self.begun = 0, False
         self.views: list[Tensor] = []
@@ -141,7 +141,7 @@ class Entry:
         part = local(self.param)
         if tuple(part.shape) != self.shape.size or (not self.has_gaps and part.stride() != self.shape.stride):
             raise StaleError
-        if part.dtype is not self.dtype or param_refusal(self.param, self.has_master or self.has_rest):
+        if part.dtype is not self.dtype or param_refusal(self.param, self.dtype in HALVES):
             raise StaleError
         self.storage = part.untyped_storage()
         return part
@@ -238,7 +238,7 @@ class Plan:
                 title = optimizer._title(k, j)
                 why = group.refusal or optimizer.refusal_of(param, group.group)
                 if why is None:
-                    self.entries.append(Entry(param, k, title, optimizer.split_master))
+                    self.entries.append(Entry(param, k, title, optimizer.split_master, optimizer.bf16_stochastic_round))
                 elif optimizer.leaves_to_torch(group.group):
                     self.foreign.setdefault(k, []).append(param)
                 else:
@@ -311,6 +311,7 @@ class Plan:
         if any(e.has_rest for e in self.entries):
             self._rests = c.pointers(n)
             self._rests[:] = [e.rest.data_ptr() for e in self.entries]
+        self._rounds = any(e.is_rounded for e in self.entries)
         self._elements, self._copies = [c.FLOAT32] * n, [0] * n
         self._versions: list[int] = []
         self._set_elements([element_of(e.param) for e in self.entries])
@@ -322,7 +323,9 @@ class Plan:
         self._places: dict[Tensor, int] | None = None
 
     def _set_types(self, optimizer: LockstepOptimizer) -> None:
-        """Says how state is rounded that is not float32."""
+        """Says how state and parameters are rounded that are not float32."""
+        if self._rounds:
+            self.core.set_rounding(optimizer.state_seed)
         types: dict[str, int] = {}
         for e in self.entries:
             types |= e.types
@@ -552,7 +555,9 @@ class Plan:
         _multiply(foreign, scale)
 
     def _move(self, pool: c.Pool | None) -> None:
-        if self._rests is None:
+        if self._rounds:
+            self.core.step_bf16(self._where, self._grads, pool)
+        elif self._rests is None:
             self.core.step(self._where, self._grads, pool)
         else:
             self.core.step_split(self._where, self._rests, self._grads, pool)

@@ -53,6 +53,7 @@ class Adam(LockstepOptimizer, torch.optim.Adam):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -87,6 +88,7 @@ class AdamW(LockstepOptimizer, torch.optim.AdamW):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -157,6 +159,7 @@ class SGD(LockstepOptimizer, torch.optim.SGD):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -196,6 +199,7 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
         fused: bool | None = None,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -205,7 +209,7 @@ class Adagrad(LockstepOptimizer, torch.optim.Adagrad):
 
     def _widen_sums(self) -> None:
         """Has the state that torch's class makes of the parameters' types be float32."""
-        for group in self.param_groups if self.master_weights or self.split_master else ():
+        for group in self.param_groups if self._of_halves() else ():
             for param in group["params"]:
                 if "sum" in self.state[param]:
                     first = group["initial_accumulator_value"]
@@ -245,6 +249,7 @@ class RMSprop(LockstepOptimizer, torch.optim.RMSprop):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -280,6 +285,8 @@ class Rprop(LockstepOptimizer, torch.optim.Rprop):
         differentiable: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())
@@ -314,6 +321,7 @@ class Adadelta(LockstepOptimizer, torch.optim.Adadelta):
         differentiable: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -350,6 +358,7 @@ class Adamax(LockstepOptimizer, torch.optim.Adamax):
         cautious_update: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -388,6 +397,7 @@ class RAdam(LockstepOptimizer, torch.optim.RAdam):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -429,6 +439,7 @@ class NAdam(NumbersOfSteps, torch.optim.NAdam):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
         fallback: bool = False,
@@ -472,6 +483,8 @@ class ASGD(NumbersOfSteps, torch.optim.ASGD):
         *,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
         fallback: bool = False,
     ) -> None:
         self._construct(locals())

@@ -46,6 +46,7 @@ class Adan(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
         state_dtype: StateType = torch.float32,
         state_seed: int = 0,
     ) -> None:
@@ -98,6 +99,8 @@ class MADGRAD(LockstepOptimizer):
         maximize: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
@@ -297,6 +300,8 @@ class SophiaG(LockstepOptimizer):
         cautious_decay: bool = False,
         master_weights: bool = False,
         split_master: bool = False,
+        bf16_stochastic_round: bool = False,
+        state_seed: int = 0,
     ) -> None:
         self._construct(locals())
 
