@@ -3,9 +3,12 @@ package loss
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -21,6 +24,7 @@ type CosineEmbedding struct {
 	Reduction Reduction // Mean, Sum or None
 	Margin    float64   // from -1 to 1
 	Eps       float64   // at least 0
+	Workers
 }
 
 // Pairs are the buffers of a call: of X, Y and their gradients rows × columns, row-major, of the
@@ -44,6 +48,10 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	limit, err := l.Workers.limit()
+	if err != nil {
+		return 0, err
+	}
 	divisor, scale := 1.0, 1.0
 	if l.Reduction == Mean {
 		divisor = float64(rows)
@@ -51,14 +59,17 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 	if b.Scale != nil {
 		scale = *b.Scale
 	}
-	g := newGrid(columns)
-	p := pair{CosineEmbedding: l, b: b, g: g, k: kernels.Active(), r: roomOf(g), columns: columns, scale: scale / divisor}
-	defer rowRooms.Put(p.r)
-	p.r.targets = fallback.RowTargetsScalars{Keep: 1}
-	buffers.Clear(p.r.most)
+	c := pairCalls.Get().(*pairCall)
+	defer c.end()
+	c.CosineEmbedding, c.b, c.g, c.k = l, b, newGrid(columns), kernels.Active()
+	c.rows, c.columns, c.scale = rows, columns, scale/divisor
+	c.unit = max(1, tune.RowUnit/columns, (rows+tune.RowParts-1)/tune.RowParts)
+	units := (rows + c.unit - 1) / c.unit
+	c.begin(min(limit, units))
+	c.pool.Run(c, units, len(b.X), false)
 	total := 0.0
-	for row := range rows {
-		total += p.eval(row)
+	for _, s := range c.sums[:units] {
+		total += s
 	}
 	return total / divisor, nil
 }
@@ -106,90 +117,132 @@ func (l CosineEmbedding) check(rows int, b *Pairs) error {
 	return nil
 }
 
-// A pair is a call at work.
-type pair struct {
+// A pairCall is a call at work, kept for the next one.
+type pairCall struct {
 	CosineEmbedding
 	b       Pairs
 	g       grid
 	k       kernels.Table
-	r       *rowRoom
+	rows    int
 	columns int
+	unit    int // rows of one
 	scale   float64
+
+	pool  *workers.Pool
+	rooms []*rowRoom // of each worker, nil where it has none yet
+	sums  [tune.RowParts]float64
 }
 
-func (p *pair) of(x []float32, row int) []float32 { return x[row*p.columns:][:p.columns] }
+var pairCalls = sync.Pool{New: func() any { return &pairCall{pool: workers.New(tune.ParallelLen, tune.ApartLen)} }}
+
+// begin is that of other losses.
+func (c *pairCall) begin(workers int) {
+	workers = max(1, workers)
+	c.pool.SetLimit(workers)
+	for len(c.rooms) < workers {
+		c.rooms = append(c.rooms, nil)
+	}
+}
+
+// end keeps nothing alive that is the caller's.
+func (c *pairCall) end() {
+	c.b = Pairs{}
+	for k, r := range c.rooms {
+		if r != nil {
+			rowRooms.Put(r)
+			c.rooms[k] = nil
+		}
+	}
+	pairCalls.Put(c)
+}
+
+// Do is the rows of a unit.
+func (c *pairCall) Do(unit, worker int) {
+	r := c.rooms[worker]
+	if r == nil {
+		r = roomOf(c.g)
+		r.targets = fallback.RowTargetsScalars{Keep: 1}
+		buffers.Clear(r.most)
+		c.rooms[worker] = r
+	}
+	sum := 0.0
+	for row := unit * c.unit; row < min((unit+1)*c.unit, c.rows); row++ {
+		sum += c.eval(r, row)
+	}
+	c.sums[unit] = sum
+}
+
+func (c *pairCall) of(x []float32, row int) []float32 { return x[row*c.columns:][:c.columns] }
 
 // eval is the loss of a pair, and its gradients.
-func (p *pair) eval(row int) float64 {
+func (c *pairCall) eval(r *rowRoom, row int) float64 {
 	weight := 1.0
-	if p.b.Weights != nil {
-		weight = float64(p.b.Weights[row])
+	if c.b.Weights != nil {
+		weight = float64(c.b.Weights[row])
 	}
-	x, y := p.of(p.b.X, row), p.of(p.b.Y, row)
+	x, y := c.of(c.b.X, row), c.of(c.b.Y, row)
 	loss, slope, cosine, product, xx, yy := 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 	if weight != 0 {
-		xx, yy = p.dot(x, x)+p.Eps, p.dot(y, y)+p.Eps
+		xx, yy = c.dot(r, x, x)+c.Eps, c.dot(r, y, y)+c.Eps
 		product = math.Sqrt(xx * yy)
-		cosine = p.dot(x, y) / product
+		cosine = c.dot(r, x, y) / product
 		loss, slope = 1-cosine, -1
-		if p.b.Labels != nil && p.b.Labels[row] < 0 {
-			loss, slope = cosine-p.Margin, 1
+		if c.b.Labels != nil && c.b.Labels[row] < 0 {
+			loss, slope = cosine-c.Margin, 1
 			if loss <= 0 {
 				loss, slope = 0, 0
 			}
 		}
 		loss = float64(loss * weight)
-		slope *= p.scale * weight
+		slope *= c.scale * weight
 	}
-	if p.b.Each != nil {
-		p.b.Each[row] = float32(loss)
+	if c.b.Each != nil {
+		c.b.Each[row] = float32(loss)
 	}
-	if p.b.GradX != nil {
-		p.grad(p.of(p.b.GradX, row), x, y, slope, cosine/xx, product)
+	if c.b.GradX != nil {
+		c.grad(r, c.of(c.b.GradX, row), x, y, slope, cosine/xx, product)
 	}
-	if p.b.GradY != nil {
-		p.grad(p.of(p.b.GradY, row), y, x, slope, cosine/yy, product)
+	if c.b.GradY != nil {
+		c.grad(r, c.of(c.b.GradY, row), y, x, slope, cosine/yy, product)
 	}
 	return loss
 }
 
 // pieces calls do with ranges of cells, and the columns of each.
-func (p *pair) pieces(do func(lo, cells, columns int)) {
-	wide := p.g.wide
-	full := p.columns / wide
+func (c *pairCall) pieces(do func(lo, cells, columns int)) {
+	wide := c.g.wide
+	full := c.columns / wide
 	do(0, full, wide)
-	if rest := p.columns - full*wide; rest > 0 {
+	if rest := c.columns - full*wide; rest > 0 {
 		do(full, 1, rest)
 	}
 }
 
 // dot is the product of two rows.
-func (p *pair) dot(x, y []float32) float64 {
-	r := p.r
-	p.pieces(func(lo, cells, columns int) {
-		from, to := lo*p.g.wide, lo*p.g.wide+cells*columns
-		kernels.RowTargets(p.k, r.weight[lo:][:cells], r.cost[lo:][:cells], x[from:to], y[from:to], r.most[lo:][:cells], r.ones[:columns], &r.targets)
+func (c *pairCall) dot(r *rowRoom, x, y []float32) float64 {
+	c.pieces(func(lo, cells, columns int) {
+		from, to := lo*c.g.wide, lo*c.g.wide+cells*columns
+		kernels.RowTargets(c.k, r.weight[lo:][:cells], r.cost[lo:][:cells], x[from:to], y[from:to], r.most[lo:][:cells], r.ones[:columns], &r.targets)
 	})
 	sum := 0.0
-	for _, c := range r.cost[:p.g.cells()] {
-		sum -= float64(c)
+	for _, x := range r.cost[:c.g.cells()] {
+		sum -= float64(x)
 	}
 	return sum
 }
 
 // grad stores slope·(y/product - x·turn).
-func (p *pair) grad(g, x, y []float32, slope, turn, product float64) {
+func (c *pairCall) grad(r *rowRoom, g, x, y []float32, slope, turn, product float64) {
 	if slope == 0 {
 		buffers.Clear(g)
 		return
 	}
-	r := p.r
-	for c := range p.g.cells() {
-		r.a[c], r.b[c], r.d[c] = float32(-float64(slope*turn)), float32(-slope/product), 0
+	for j := range c.g.cells() {
+		r.a[j], r.b[j], r.d[j] = float32(-float64(slope*turn)), float32(-slope/product), 0
 	}
-	p.pieces(func(lo, cells, columns int) {
-		from, to := lo*p.g.wide, lo*p.g.wide+cells*columns
+	c.pieces(func(lo, cells, columns int) {
+		from, to := lo*c.g.wide, lo*c.g.wide+cells*columns
 		buffers.Copy(g[from:to], x[from:to])
-		kernels.RowTargetsScale(p.k, g[from:to], y[from:to], r.a[lo:][:cells], r.b[lo:][:cells], r.d[lo:][:cells], r.ones[:columns])
+		kernels.RowTargetsScale(c.k, g[from:to], y[from:to], r.a[lo:][:cells], r.b[lo:][:cells], r.d[lo:][:cells], r.ones[:columns])
 	})
 }

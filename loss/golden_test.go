@@ -85,23 +85,23 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 	target := readFloats(t, c.Target)
 	if c.Loss == "GaussianNLL" { // whose means and variances are one file
 		n := len(target)
-		l := GaussianNLL{r, c.Eps, c.Full, s}
+		l := GaussianNLL{Reduction: r, Eps: c.Eps, Full: c.Full, Scaling: s}
 		return l.Eval(pred[:n], target, pred[n:], grad[:n], grad[n:], each[:n])
 	}
 	l := map[string]Loss{
-		"MSE":           MSE{r, s},
-		"MAE":           MAE{r, s},
-		"Huber":         Huber{r, c.Delta, s},
-		"SmoothL1":      SmoothL1{r, c.Beta, s},
-		"LogCosh":       LogCosh{r, s},
-		"SoftMargin":    SoftMargin{r, s},
-		"PoissonNLL":    PoissonNLL{r, !c.Log, c.Eps, c.Full, s},
-		"KLDivergence":  KLDivergence{r, c.Log, s},
-		"Focal":         Focal{r, c.Gamma, c.Alpha, s},
-		"BCE":           BCE{r, clamp, c.Smoothing, s},
+		"MSE":           MSE{Reduction: r, Scaling: s},
+		"MAE":           MAE{Reduction: r, Scaling: s},
+		"Huber":         Huber{Reduction: r, Delta: c.Delta, Scaling: s},
+		"SmoothL1":      SmoothL1{Reduction: r, Beta: c.Beta, Scaling: s},
+		"LogCosh":       LogCosh{Reduction: r, Scaling: s},
+		"SoftMargin":    SoftMargin{Reduction: r, Scaling: s},
+		"PoissonNLL":    PoissonNLL{Reduction: r, Rates: !c.Log, Eps: c.Eps, Full: c.Full, Scaling: s},
+		"KLDivergence":  KLDivergence{Reduction: r, LogTarget: c.Log, Scaling: s},
+		"Focal":         Focal{Reduction: r, Gamma: c.Gamma, Alpha: c.Alpha, Scaling: s},
+		"BCE":           BCE{Reduction: r, Clamp: clamp, Smoothing: c.Smoothing, Scaling: s},
 		"BCEWithLogits": BCEWithLogits{Reduction: r, PosWeight: posWeight(c.PosWeight), Smoothing: c.Smoothing, Scaling: s},
-		"Hinge":         Hinge{r, labels, s},
-		"SquaredHinge":  SquaredHinge{r, labels, s},
+		"Hinge":         Hinge{Reduction: r, Labels: labels, Scaling: s},
+		"SquaredHinge":  SquaredHinge{Reduction: r, Labels: labels, Scaling: s},
 	}[c.Loss]
 	return l.Eval(pred, target, grad, each)
 }

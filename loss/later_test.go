@@ -89,7 +89,7 @@ func signs01(n int, seed uint64) []float32 {
 // gaussian is GaussianNLL with the variance .75 of all elements.
 type gaussian struct{ GaussianNLL }
 
-var variances = slices.Repeat([]float32{.75}, 200_000)
+var variances = slices.Repeat([]float32{.75}, severalLen)
 
 func (l gaussian) Eval(pred, target, grad, each []float32) (float64, error) {
 	return l.GaussianNLL.Eval(pred, target, variances[:len(pred)], grad, nil, each)
@@ -235,7 +235,7 @@ func TestWeights(t *testing.T) {
 			sum += at(i)
 		}
 		for r, divisor := range map[Reduction]float64{Mean: n, Sum: 1, None: 1, BatchMean: rows, WeightedMean: sum} {
-			for name, l := range map[string]Loss{"MSE": MSE{r, s}, "BCE": BCE{r, ClampLog, 0, s}, "Poisson": PoissonNLL{Reduction: r, Scaling: s},
+			for name, l := range map[string]Loss{"MSE": MSE{Reduction: r, Scaling: s}, "BCE": BCE{Reduction: r, Scaling: s}, "Poisson": PoissonNLL{Reduction: r, Scaling: s},
 				"Gaussian": gaussian{GaussianNLL{Reduction: r, Eps: .01, Scaling: s}}} {
 				plain := map[string]Loss{"MSE": MSE{Reduction: None}, "BCE": BCE{Reduction: None}, "Poisson": PoissonNLL{Reduction: None},
 					"Gaussian": gaussian{GaussianNLL{Reduction: None, Eps: .01}}}[name]
@@ -289,27 +289,27 @@ func TestScaledVariance(t *testing.T) {
 func TestNothingToDivideBy(t *testing.T) {
 	x, y, grad := []float32{1, 2}, []float32{3, 4}, []float32{5, 5}
 	zero := Scaling{Weight: []float32{0, 0}}
-	if v := mustEval(t, MSE{WeightedMean, zero}, x, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
+	if v := mustEval(t, MSE{Reduction: WeightedMean, Scaling: zero}, x, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
 		t.Errorf("without weight the mean is %g, its gradient %v", v, grad)
 	}
 	both := Scaling{Weight: []float32{1, -1}}
-	if v := mustEval(t, MSE{WeightedMean, both}, []float32{1, 3}, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
+	if v := mustEval(t, MSE{Reduction: WeightedMean, Scaling: both}, []float32{1, 3}, y, grad, nil); v == v || grad[0] != 0 || grad[1] != 0 {
 		t.Errorf("where weights cancel the mean is %g, its gradient %v", v, grad)
 	}
-	if v := mustEval(t, MSE{Mean, zero}, x, y, grad, nil); v != 0 || grad[0] != 0 {
+	if v := mustEval(t, MSE{Scaling: zero}, x, y, grad, nil); v != 0 || grad[0] != 0 {
 		t.Errorf("without weight the mean by elements is %g, its gradient %v", v, grad)
 	}
 	for _, r := range []Reduction{BatchMean, WeightedMean} {
 		for _, s := range []Scaling{{}, {Weight: []float32{}}, {Rows: 0}} {
-			if v := mustEval(t, MAE{r, s}, nil, nil, nil, nil); v == v {
+			if v := mustEval(t, MAE{Reduction: r, Scaling: s}, nil, nil, nil, nil); v == v {
 				t.Errorf("reduction %d of nothing is %g", r, v)
 			}
 		}
 	}
-	if v := mustEval(t, MAE{BatchMean, Scaling{Rows: 3}}, nil, nil, nil, nil); v != 0 {
+	if v := mustEval(t, MAE{Reduction: BatchMean, Scaling: Scaling{Rows: 3}}, nil, nil, nil, nil); v != 0 {
 		t.Errorf("the mean of rows of nothing is %g", v)
 	}
-	if v := mustEval(t, MSE{Sum, Scaling{GradScale: Weight(0)}}, x, y, grad, nil); v != 8 || grad[0] != 0 {
+	if v := mustEval(t, MSE{Reduction: Sum, Scaling: Scaling{GradScale: Weight(0)}}, x, y, grad, nil); v != 8 || grad[0] != 0 {
 		t.Errorf("with a scale of 0 the value is %g, its gradient %v", v, grad)
 	}
 }

@@ -10,17 +10,19 @@
 //
 // Calls allocate nothing but what they need at first and keep for the next call:
 // a Linear, a CrossEntropy, a RowLoss and a SoftmaxLinear for themselves, the others some 43 KB
-// for each processor, which a garbage collection may take back.
+// for each goroutine at work, which a garbage collection may take back.
 package loss
 
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -58,6 +60,24 @@ type Scaling struct {
 	GradScale *float64
 }
 
+// Workers is how many goroutines at most share a call, which has the same bits for any number of
+// them: 0 stands for runtime.GOMAXPROCS. Predictions of less than 1 MiB are left to one, as are
+// those of less than 2 MiB that do not come soon after others. A panic of a worker, such as
+// debug.SetPanicOnFault asks for, is the caller's once none is at work any more.
+type Workers int
+
+// limit is how many may be at work.
+func (w Workers) limit() (int, error) {
+	const most = 1 << 12
+	switch {
+	case w < 0 || w > most:
+		return 0, &ArgError{"Workers", int(w), fmt.Sprintf("from 0 to %d", most)}
+	case w == 0:
+		return min(runtime.GOMAXPROCS(0), most), nil
+	}
+	return int(w), nil
+}
+
 // A Loss is a loss of predictions, given targets. All losses of this package are but
 // GaussianNLL, which wants variances too.
 type Loss interface {
@@ -82,14 +102,17 @@ type Loss interface {
 type MSE struct {
 	Reduction Reduction
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
 func (l MSE) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.mse.Scale = scale
-		kernels.MSE(p.table, &p.list, &p.mse, &p.sum)
-	})
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, form{run: (*call).mse})
+}
+
+func (c *call) mse(p part) {
+	p.mse.Scale = c.scale
+	kernels.MSE(p.table, &p.list, &p.mse, &p.sum)
 }
 
 // A Clamp says how a cross-entropy keeps the logarithm of 0 finite.
@@ -119,6 +142,7 @@ type BCE struct {
 	// label_smoothing of Keras does.
 	Smoothing float64
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -129,15 +153,24 @@ func (l BCE) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := checkPart("Smoothing", l.Smoothing); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.bce = fallback.BCEScalars{Scale: scale, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}
-		if l.Clamp == ClampProbability {
-			kernels.BCEClip(p.table, &p.list, &p.bce, &p.sum)
-			return
-		}
-		kernels.BCE(p.table, &p.list, &p.bce, &p.sum)
-		spoil(p)
-	})
+	f := form{run: (*call).bce, bce: fallback.BCEScalars{LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}}
+	if l.Clamp == ClampProbability {
+		f.run = (*call).bceClip
+	}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) bce(p part) {
+	p.bce = c.form.bce
+	p.bce.Scale = c.scale
+	kernels.BCE(p.table, &p.list, &p.bce, &p.sum)
+	spoil(p)
+}
+
+func (c *call) bceClip(p part) {
+	p.bce = c.form.bce
+	p.bce.Scale = c.scale
+	kernels.BCEClip(p.table, &p.list, &p.bce, &p.sum)
 }
 
 // spoil makes the gradient NaN where the prediction is no probability. There the
@@ -176,6 +209,7 @@ type BCEWithLogits struct {
 	// Smoothing is that of BCE.
 	Smoothing float64
 	Scaling
+	Workers
 }
 
 // Weight is a number for an option that points to it, such as PosWeight of BCEWithLogits.
@@ -196,10 +230,14 @@ func (l BCEWithLogits) Eval(pred, target, grad, each []float32) (float64, error)
 	if l.PosWeights != nil {
 		return l.evalClasses(pred, target, grad, each)
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: float32(weight), LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}
-		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
-	})
+	f := form{run: (*call).logits, logits: fallback.BCEWithLogitsScalars{Positive: float32(weight), LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) logits(p part) {
+	p.logits = c.form.logits
+	p.logits.Scale = c.scale
+	kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
 }
 
 // evalClasses has a weight for each class: with v = 1-y + weight·y, where y is the target, the loss
@@ -222,23 +260,26 @@ func (l BCEWithLogits) evalClasses(pred, target, grad, each []float32) (float64,
 			return 0, &ArgError{"PosWeights", fmt.Sprintf("%d elements at %p", n, l.PosWeights), "a buffer apart from what is written"}
 		}
 	}
-	keep, shift := float32(1-l.Smoothing), float32(l.Smoothing/2)
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
-		factors, targets := p.scratch[0], p.scratch[1]
-		for i, y := range p.target {
-			y = float32(y*keep) + shift
-			positive := float32(l.PosWeights[(p.at+i)%n] * y)
-			factors[i], targets[i] = (1-y)+positive, y
-			if factors[i] != 0 {
-				targets[i] = positive / factors[i]
-			}
+	f := form{run: (*call).classLogits, inParts: true, posWeights: l.PosWeights,
+		logits: fallback.BCEWithLogitsScalars{Positive: 1, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(l.Smoothing / 2)}}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) classLogits(p part) {
+	factors, targets := p.scratch[0], p.scratch[1]
+	for i, y := range p.target {
+		y = float32(y*c.form.logits.LabelScale) + c.form.logits.LabelShift
+		positive := float32(c.posWeights[(p.at+i)%len(c.posWeights)] * y)
+		factors[i], targets[i] = (1-y)+positive, y
+		if factors[i] != 0 {
+			targets[i] = positive / factors[i]
 		}
-		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: 1, LabelScale: 1}
-		p.list.Set(p.grad, p.each, p.pred, targets)
-		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
-		p.list.Set(p.grad, p.each, factors)
-		kernels.Weigh(p.table, &p.list, &p.sum)
-	})
+	}
+	p.logits = fallback.BCEWithLogitsScalars{Scale: c.scale, Positive: 1, LabelScale: 1}
+	p.list.Set(p.grad, p.each, p.pred, targets)
+	kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
+	p.list.Set(p.grad, p.each, factors)
+	kernels.Weigh(p.table, &p.list, &p.sum)
 }
 
 // Labels says which numbers stand for the two classes of a hinge loss. Keras
@@ -274,6 +315,7 @@ type Hinge struct {
 	Reduction Reduction
 	Labels    Labels
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -281,10 +323,12 @@ func (l Hinge) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.hinge = l.Labels.scalars(scale)
-		kernels.Hinge(p.table, &p.list, &p.hinge, &p.sum)
-	})
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, form{run: (*call).hinge, labels: l.Labels})
+}
+
+func (c *call) hinge(p part) {
+	p.hinge = c.labels.scalars(c.scale)
+	kernels.Hinge(p.table, &p.list, &p.hinge, &p.sum)
 }
 
 // SquaredHinge is max(1 - label·pred, 0)².
@@ -292,6 +336,7 @@ type SquaredHinge struct {
 	Reduction Reduction
 	Labels    Labels
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -299,17 +344,37 @@ func (l SquaredHinge) Eval(pred, target, grad, each []float32) (float64, error) 
 	if err := l.Labels.check("Labels"); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.hinge = l.Labels.scalars(scale)
-		kernels.SquaredHinge(p.table, &p.list, &p.hinge, &p.sum)
-	})
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, form{run: (*call).squaredHinge, labels: l.Labels})
+}
+
+func (c *call) squaredHinge(p part) {
+	p.hinge = c.labels.scalars(c.scale)
+	kernels.SquaredHinge(p.table, &p.list, &p.hinge, &p.sum)
 }
 
 // data are the buffers of a call.
 type data struct {
 	pred, target, grad, each []float32
 	variance, gradVariance   []float32 // of GaussianNLL alone
-	inParts                  bool      // whether a loss wants the room's scratch
+}
+
+// A form is what a loss makes of its options: what is run for each part, and the numbers for it.
+type form struct {
+	run     func(*call, part)
+	inParts bool // whether it wants the room's scratch
+
+	labels     Labels
+	posWeights []float32
+	rates      bool
+	full       bool
+	logTarget  bool
+
+	bce      fallback.BCEScalars
+	logits   fallback.BCEWithLogitsScalars
+	huber    fallback.HuberScalars
+	poisson  fallback.PoissonNLLScalars
+	gaussian fallback.GaussianNLLScalars
+	focal    fallback.FocalScalars
 }
 
 // A part is what a kernel is called with.
@@ -366,42 +431,48 @@ func newRoom() *room {
 	return own
 }
 
+// A call is an evaluation at work, kept for the next one.
+type call struct {
+	form
+	data
+	weight []float32
+	rows   int
+	scale  float32 // of the gradient
+	step   int     // elements of a part
+
+	pool  *workers.Pool
+	table kernels.Table
+	rooms []*room // of each worker, nil where it has none yet
+	block func(c *call, own *room, lo, end int) float64
+	n     int // elements whose blocks are added up
+	first int // block of those at work
+	sums  [tune.LossBlocks]float64
+}
+
+var calls = sync.Pool{New: func() any { return &call{pool: workers.New(tune.ParallelLen, tune.ApartLen)} }}
+
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
-func eval(r Reduction, s *Scaling, d data, run func(scale float32, p part)) (float64, error) {
+func eval(r Reduction, s *Scaling, w Workers, d data, f form) (float64, error) {
 	n := len(d.pred)
 	if err := check(r, s, &d); err != nil {
 		return 0, err
 	}
-	own := rooms.Get().(*room)
-	defer rooms.Put(own)
-	own.table = kernels.Active()
-	step := kernels.MaxLen
-	if d.grad == nil || d.each == nil || d.inParts || s.Weight != nil {
-		step = tune.LossBlock
+	limit, err := w.limit()
+	if err != nil {
+		return 0, err
 	}
-	factor := own.factor(r, s, n)
-	scale := float32(s.gradScale(factor))
-	total := 0.0
-	for block := 0; block < n; block += kernels.MaxLen {
-		clear(own.sum[:])
-		clear(own.weighted[:])
-		end := min(block+kernels.MaxLen, n)
-		for lo := block; lo < end; lo += step {
-			p := own.part(&d, lo, min(lo+step, end))
-			own.list.Set(p.grad, p.each, p.pred, p.target)
-			run(scale, p)
-			if s.Weight != nil {
-				own.weigh(p, s.weights(own.weights, n, lo, len(p.pred)))
-			}
-		}
-		if s.Weight != nil {
-			total += fallback.Total(&own.weighted)
-		} else {
-			total += fallback.Total(&own.sum)
-		}
+	c := calls.Get().(*call)
+	defer c.end()
+	c.form, c.data, c.weight, c.rows = f, d, s.Weight, s.Rows
+	c.table, c.step = kernels.Active(), kernels.MaxLen
+	if d.grad == nil || d.each == nil || f.inParts || s.Weight != nil {
+		c.step = tune.LossBlock
 	}
-	own.list.Forget() // of what is not ours to keep alive
+	c.begin(min(limit, (n+kernels.MaxLen-1)/kernels.MaxLen))
+	factor := c.factor(r, n)
+	c.scale = float32(s.gradScale(factor))
+	total := c.total(n, (*call).losses, false)
 
 	// Where weights of both signs cancel, the sum is not 0.
 	if math.IsInf(factor, 0) {
@@ -410,16 +481,82 @@ func eval(r Reduction, s *Scaling, d data, run func(scale float32, p part)) (flo
 	return total * factor, nil
 }
 
+// begin has a number of workers, at least one. There is a place for the room of any that may
+// come late from an earlier call.
+func (c *call) begin(workers int) {
+	workers = max(1, workers)
+	c.pool.SetLimit(workers)
+	for len(c.rooms) < workers {
+		c.rooms = append(c.rooms, nil)
+	}
+}
+
+// end keeps nothing alive that is the caller's.
+func (c *call) end() {
+	c.form, c.data, c.weight = form{}, data{}, nil
+	for k, own := range c.rooms {
+		if own != nil {
+			own.list.Forget()
+			rooms.Put(own)
+			c.rooms[k] = nil
+		}
+	}
+	calls.Put(c)
+}
+
+// total is the sum of what block has for each block of n elements. more says that another
+// follows.
+func (c *call) total(n int, block func(c *call, own *room, lo, end int) float64, more bool) float64 {
+	c.n, c.block = n, block
+	blocks, total := (n+kernels.MaxLen-1)/kernels.MaxLen, 0.0
+	for c.first = 0; c.first < blocks; c.first += len(c.sums) {
+		units := min(blocks-c.first, len(c.sums))
+		c.pool.Run(c, units, n, more || c.first+units < blocks)
+		for _, s := range c.sums[:units] {
+			total += s
+		}
+	}
+	return total
+}
+
+// Do is a block.
+func (c *call) Do(unit, worker int) {
+	if c.rooms[worker] == nil {
+		c.rooms[worker] = rooms.Get().(*room)
+		c.rooms[worker].table = c.table
+	}
+	lo := (c.first + unit) * kernels.MaxLen
+	c.sums[unit] = c.block(c, c.rooms[worker], lo, min(lo+kernels.MaxLen, c.n))
+}
+
+// losses is what the elements from lo to end cost.
+func (c *call) losses(own *room, lo, end int) float64 {
+	clear(own.sum[:])
+	clear(own.weighted[:])
+	for ; lo < end; lo += c.step {
+		p := own.part(c, lo, min(lo+c.step, end))
+		own.list.Set(p.grad, p.each, p.pred, p.target)
+		c.run(c, p)
+		if c.weight != nil {
+			own.weigh(p, c.weights(own.weights, lo, len(p.pred)))
+		}
+	}
+	if c.weight != nil {
+		return fallback.Total(&own.weighted)
+	}
+	return fallback.Total(&own.sum)
+}
+
 // part is a range of the buffers of a call.
-func (own *room) part(d *data, lo, hi int) part {
+func (own *room) part(c *call, lo, hi int) part {
 	p := part{room: own, at: lo}
-	p.pred, p.target = d.pred[lo:hi], d.target[lo:hi]
-	p.grad, p.each = own.wanted(0, d.grad, lo, hi), own.wanted(1, d.each, lo, hi)
-	if d.inParts {
+	p.pred, p.target = c.pred[lo:hi], c.target[lo:hi]
+	p.grad, p.each = own.wanted(0, c.grad, lo, hi), own.wanted(1, c.each, lo, hi)
+	if c.inParts {
 		p.scratch = [2][]float32{own.scratch[0][:hi-lo], own.scratch[1][:hi-lo]}
 	}
-	if d.variance != nil {
-		p.variance, p.gradVariance = d.variance[lo:hi], own.wanted(2, d.gradVariance, lo, hi)
+	if c.variance != nil {
+		p.variance, p.gradVariance = c.variance[lo:hi], own.wanted(2, c.gradVariance, lo, hi)
 	}
 	return p
 }
@@ -437,15 +574,15 @@ func (own *room) weigh(p part, w []float32) {
 
 // weights are those of the n elements from lo on: a range of Weight, or those of rows in a
 // block.
-func (s *Scaling) weights(block []float32, all, lo, n int) []float32 {
-	if len(s.Weight) == all {
-		return s.Weight[lo : lo+n]
+func (c *call) weights(block []float32, lo, n int) []float32 {
+	if len(c.weight) == len(c.pred) {
+		return c.weight[lo : lo+n]
 	}
-	columns := all / s.Rows
+	columns := len(c.pred) / c.rows
 	for i := 0; i < n; {
 		row := (lo + i) / columns
 		for end := min(n, (row+1)*columns-lo); i < end; i++ {
-			block[i] = s.Weight[row]
+			block[i] = c.weight[row]
 		}
 	}
 	return block[:n]
@@ -460,28 +597,24 @@ func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {
 }
 
 // factor turns the sum of n losses into the reduced one.
-func (own *room) factor(r Reduction, s *Scaling, n int) float64 {
+func (c *call) factor(r Reduction, n int) float64 {
 	switch {
 	case r == BatchMean:
-		return 1 / float64(s.Rows)
-	case r == WeightedMean && s.Weight != nil && n > 0:
-		return 1 / (own.total(s.Weight) * float64(n/len(s.Weight)))
+		return 1 / float64(c.rows)
+	case r == WeightedMean && c.weight != nil && n > 0:
+		return 1 / (c.total(len(c.weight), (*call).weightsOf, true) * float64(n/len(c.weight)))
 	case r == Mean || r == WeightedMean:
 		return 1 / float64(n)
 	}
 	return 1
 }
 
-// total is the sum of x, in the order of losses.
-func (own *room) total(x []float32) float64 {
-	total := 0.0
-	for lo := 0; lo < len(x); lo += kernels.MaxLen {
-		clear(own.sum[:])
-		own.list.Set(x[lo:min(lo+kernels.MaxLen, len(x))])
-		kernels.Sum(own.table, &own.list, &own.sum)
-		total += fallback.Total(&own.sum)
-	}
-	return total
+// weightsOf is the sum of the weights from lo to end.
+func (c *call) weightsOf(own *room, lo, end int) float64 {
+	clear(own.sum[:])
+	own.list.Set(c.weight[lo:end])
+	kernels.Sum(own.table, &own.list, &own.sum)
+	return fallback.Total(&own.sum)
 }
 
 // gradScale is the gradient's factor, 0 where there is nothing to divide by.

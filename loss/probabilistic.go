@@ -13,14 +13,13 @@ import (
 type SoftMargin struct {
 	Reduction Reduction
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
 func (l SoftMargin) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.logits = fallback.BCEWithLogitsScalars{Scale: scale, Positive: 1, LabelScale: .5, LabelShift: .5}
-		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.sum)
-	})
+	f := form{run: (*call).logits, logits: fallback.BCEWithLogitsScalars{Positive: 1, LabelScale: .5, LabelShift: .5}}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
 }
 
 // PoissonNLL is the negative log-likelihood of counts: e^pred - target·pred for predictions
@@ -35,6 +34,7 @@ type PoissonNLL struct {
 	Eps       float64 // at least 0; without Rates it counts for nothing
 	Full      bool    // adds Stirling's approximation of log target!, for targets above 1
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -42,30 +42,38 @@ func (l PoissonNLL) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := checkCoefficient("Eps", l.Eps); err != nil {
 		return 0, err
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
-		p.poisson = fallback.PoissonNLLScalars{Scale: scale, Above: float32(math.Inf(1))}
-		rate, log, logTarget := p.scratch[0], p.pred, p.target
-		if l.Rates {
-			p.poisson.Eps, p.poisson.Divide = float32(l.Eps), 1
-			p.center.Mean = -p.poisson.Eps
-			p.list.Set(p.scratch[0], p.pred)
-			kernels.Center(p.table, &p.list, &p.center)
-			p.call(kernels.Log, p.scratch[1], p.scratch[0])
-			rate, log = p.pred, p.scratch[1]
-		} else {
-			p.call(kernels.Exp, rate, p.pred)
+	f := form{run: (*call).poisson, inParts: true, rates: l.Rates, full: l.Full, poisson: fallback.PoissonNLLScalars{Above: float32(math.Inf(1))}}
+	if l.Rates {
+		f.poisson.Eps, f.poisson.Divide = float32(l.Eps), 1
+	}
+	if l.Full {
+		f.poisson.Above = 1
+	}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) poisson(p part) {
+	p.poisson = c.form.poisson
+	p.poisson.Scale = c.scale
+	rate, log, logTarget := p.scratch[0], p.pred, p.target
+	if c.rates {
+		p.center.Mean = -p.poisson.Eps
+		p.list.Set(p.scratch[0], p.pred)
+		kernels.Center(p.table, &p.list, &p.center)
+		p.call(kernels.Log, p.scratch[1], p.scratch[0])
+		rate, log = p.pred, p.scratch[1]
+	} else {
+		p.call(kernels.Exp, rate, p.pred)
+	}
+	if c.full {
+		logTarget = p.scratch[1]
+		if c.rates {
+			logTarget = p.scratch[0]
 		}
-		if l.Full {
-			p.poisson.Above = 1
-			logTarget = p.scratch[1]
-			if l.Rates {
-				logTarget = p.scratch[0]
-			}
-			p.call(kernels.Log, logTarget, p.target)
-		}
-		p.list.Set(p.grad, p.each, rate, p.target, log, logTarget)
-		kernels.PoissonNLL(p.table, &p.list, &p.poisson, &p.sum)
-	})
+		p.call(kernels.Log, logTarget, p.target)
+	}
+	p.list.Set(p.grad, p.each, rate, p.target, log, logTarget)
+	kernels.PoissonNLL(p.table, &p.list, &p.poisson, &p.sum)
 }
 
 // call stores an elementary function of x in y.
@@ -86,6 +94,7 @@ type GaussianNLL struct {
 	Eps       float64 // more than 0
 	Full      bool    // adds the constant ½log 2π
 	Scaling
+	Workers
 }
 
 // Eval is that of Loss with the variances of the elements, and with their gradient, which is
@@ -107,13 +116,17 @@ func (l GaussianNLL) Eval(pred, target, variance, grad, gradVariance, each []flo
 	if l.Full {
 		constant = float32(math.Log(2*math.Pi) / 2)
 	}
-	d := data{pred: pred, target: target, grad: grad, each: each, variance: variance, gradVariance: gradVariance, inParts: true}
-	return eval(l.Reduction, &l.Scaling, d, func(scale float32, p part) {
-		p.gaussian = fallback.GaussianNLLScalars{Scale: scale, Least: one[0], LogLeast: one[1], Constant: constant}
-		p.call(kernels.Log, p.scratch[0], p.variance)
-		p.list.Set(p.grad, p.gradVariance, p.each, p.pred, p.target, p.variance, p.scratch[0])
-		kernels.GaussianNLL(p.table, &p.list, &p.gaussian, &p.sum)
-	})
+	d := data{pred: pred, target: target, grad: grad, each: each, variance: variance, gradVariance: gradVariance}
+	f := form{run: (*call).gaussian, inParts: true, gaussian: fallback.GaussianNLLScalars{Least: one[0], LogLeast: one[1], Constant: constant}}
+	return eval(l.Reduction, &l.Scaling, l.Workers, d, f)
+}
+
+func (c *call) gaussian(p part) {
+	p.gaussian = c.form.gaussian
+	p.gaussian.Scale = c.scale
+	p.call(kernels.Log, p.scratch[0], p.variance)
+	p.list.Set(p.grad, p.gradVariance, p.each, p.pred, p.target, p.variance, p.scratch[0])
+	kernels.GaussianNLL(p.table, &p.list, &p.gaussian, &p.sum)
 }
 
 // KLDivergence is the divergence of the distribution target from the one of which pred has
@@ -125,22 +138,26 @@ type KLDivergence struct {
 	Reduction Reduction
 	LogTarget bool // targets are logarithms too: e^target·(target - pred)
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
 func (l KLDivergence) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
-		p.kl.Scale = scale
-		probability, log := p.target, p.scratch[0]
-		if l.LogTarget {
-			probability, log = log, probability
-			p.call(kernels.Exp, probability, log)
-		} else {
-			p.call(kernels.Log, log, probability)
-		}
-		p.list.Set(p.grad, p.each, p.pred, probability, log)
-		kernels.KLDivergence(p.table, &p.list, &p.kl, &p.sum)
-	})
+	f := form{run: (*call).kl, inParts: true, logTarget: l.LogTarget}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) kl(p part) {
+	p.kl.Scale = c.scale
+	probability, log := p.target, p.scratch[0]
+	if c.logTarget {
+		probability, log = log, probability
+		p.call(kernels.Exp, probability, log)
+	} else {
+		p.call(kernels.Log, log, probability)
+	}
+	p.list.Set(p.grad, p.each, p.pred, probability, log)
+	kernels.KLDivergence(p.table, &p.list, &p.kl, &p.sum)
 }
 
 // Focal is binary cross-entropy of σ(pred), times a power of the probability that the
@@ -157,6 +174,7 @@ type Focal struct {
 	// ones: see Weight. Nil stands for 1 and 1.
 	Alpha *float64
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -171,13 +189,17 @@ func (l Focal) Eval(pred, target, grad, each []float32) (float64, error) {
 		}
 		yes, no = *l.Alpha, 1-*l.Alpha
 	}
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each, inParts: true}, func(scale float32, p part) {
-		p.logits = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1}
-		p.focal = fallback.FocalScalars{Scale: scale, Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)}
-		kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
-		p.list.Set(p.scratch[0], p.scratch[1], p.pred, p.target)
-		kernels.FocalParts(p.table, &p.list)
-		p.list.Set(p.grad, p.each, p.target, p.scratch[0], p.scratch[1])
-		kernels.Focal(p.table, &p.list, &p.focal, &p.sum)
-	})
+	f := form{run: (*call).focal, inParts: true, focal: fallback.FocalScalars{Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)}}
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
+}
+
+func (c *call) focal(p part) {
+	p.logits = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1}
+	p.focal = c.form.focal
+	p.focal.Scale = c.scale
+	kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
+	p.list.Set(p.scratch[0], p.scratch[1], p.pred, p.target)
+	kernels.FocalParts(p.table, &p.list)
+	p.list.Set(p.grad, p.each, p.target, p.scratch[0], p.scratch[1])
+	kernels.Focal(p.table, &p.list, &p.focal, &p.sum)
 }

@@ -12,11 +12,12 @@ import (
 type MAE struct {
 	Reduction Reduction
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
 func (l MAE) Eval(pred, target, grad, each []float32) (float64, error) {
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, fallback.HuberScalars{Ceiling: 1, Up: 1, Down: 1})
+	return evalHuber(l.Reduction, &l.Scaling, l.Workers, pred, target, grad, each, fallback.HuberScalars{Ceiling: 1, Up: 1, Down: 1})
 }
 
 // Huber is half of the squared error up to a difference of Delta, and beyond it grows with
@@ -26,6 +27,7 @@ type Huber struct {
 	Reduction Reduction
 	Delta     float64 // more than 0
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -33,7 +35,7 @@ func (l Huber) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := checkDelta("Delta", l.Delta); err != nil {
 		return 0, err
 	}
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, huberScalars(float32(l.Delta)))
+	return evalHuber(l.Reduction, &l.Scaling, l.Workers, pred, target, grad, each, huberScalars(float32(l.Delta)))
 }
 
 func checkDelta(arg string, x float64) error {
@@ -54,6 +56,7 @@ type SmoothL1 struct {
 	Reduction Reduction
 	Beta      float64 // 0, or at least 2⁻¹²⁶
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -65,7 +68,7 @@ func (l SmoothL1) Eval(pred, target, grad, each []float32) (float64, error) {
 	if l.Beta > 0 {
 		c.Slope = float32(1 / l.Beta)
 	}
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, c)
+	return evalHuber(l.Reduction, &l.Scaling, l.Workers, pred, target, grad, each, c)
 }
 
 // Quantile is the pinball loss, which the quantile Level of the targets makes least: Level·d
@@ -75,6 +78,7 @@ type Quantile struct {
 	Reduction Reduction
 	Level     float64 // above 0 and below 1
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
@@ -82,7 +86,7 @@ func (l Quantile) Eval(pred, target, grad, each []float32) (float64, error) {
 	if err := checkLevel("Level", l.Level); err != nil {
 		return 0, err
 	}
-	return evalHuber(l.Reduction, &l.Scaling, pred, target, grad, each, quantileScalars(l.Level))
+	return evalHuber(l.Reduction, &l.Scaling, l.Workers, pred, target, grad, each, quantileScalars(l.Level))
 }
 
 func checkLevel(arg string, x float64) error {
@@ -96,12 +100,14 @@ func quantileScalars(level float64) fallback.HuberScalars {
 	return fallback.HuberScalars{Ceiling: 1, Up: float32(1 - level), Down: float32(level)}
 }
 
-func evalHuber(r Reduction, s *Scaling, pred, target, grad, each []float32, c fallback.HuberScalars) (float64, error) {
-	return eval(r, s, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.huber = c
-		p.huber.Scale = scale
-		kernels.Huber(p.table, &p.list, &p.huber, &p.sum)
-	})
+func evalHuber(r Reduction, s *Scaling, w Workers, pred, target, grad, each []float32, c fallback.HuberScalars) (float64, error) {
+	return eval(r, s, w, data{pred: pred, target: target, grad: grad, each: each}, form{run: (*call).huber, huber: c})
+}
+
+func (c *call) huber(p part) {
+	p.huber = c.form.huber
+	p.huber.Scale = c.scale
+	kernels.Huber(p.table, &p.list, &p.huber, &p.sum)
 }
 
 // LogCosh is log(cosh(pred - target)), which is like half of the squared error for small
@@ -110,12 +116,15 @@ func evalHuber(r Reduction, s *Scaling, pred, target, grad, each []float32, c fa
 type LogCosh struct {
 	Reduction Reduction
 	Scaling
+	Workers
 }
 
 // Eval implements Loss.
 func (l LogCosh) Eval(pred, target, grad, each []float32) (float64, error) {
-	return eval(l.Reduction, &l.Scaling, data{pred: pred, target: target, grad: grad, each: each}, func(scale float32, p part) {
-		p.logCosh.Scale = scale
-		kernels.LogCosh(p.table, &p.list, &p.logCosh, &p.sum)
-	})
+	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, form{run: (*call).logCosh})
+}
+
+func (c *call) logCosh(p part) {
+	p.logCosh.Scale = c.scale
+	kernels.LogCosh(p.table, &p.list, &p.logCosh, &p.sum)
 }

@@ -63,7 +63,7 @@ func TestGoldenRows(t *testing.T) {
 		}
 		name := fmt.Sprintf("case %d, %s %s", k, c.Loss, c.Reduction)
 		if c.Loss == "CosineEmbedding" {
-			compareCosine(t, name, CosineEmbedding{reductions[c.Reduction], c.Margin, c.Eps}, b.Logits, data.Targets, c.Value, c.Each, c.Gradient)
+			compareCosine(t, name, CosineEmbedding{Reduction: reductions[c.Reduction], Margin: c.Margin, Eps: c.Eps}, b.Logits, data.Targets, c.Value, c.Each, c.Gradient)
 			continue
 		}
 		o := CrossEntropyOptions{Ignore: Label(TorchIgnore), Smoothing: c.Smoothing}

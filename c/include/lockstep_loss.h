@@ -53,6 +53,7 @@ typedef struct lockstep_predictions {
 
 	const double *grad_scale; /* what the gradient is multiplied by, and the value is not; NULL stands for 1 */
 	double smoothing; /* of binary cross-entropies, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
+	lockstep_pool *pool; /* whose threads share 262144 elements or more, with the same bits; NULL for the calling thread alone */
 } lockstep_predictions;
 
 /* The squared error (pred - target)². The value is of squares in double; the loss of an
@@ -231,6 +232,7 @@ typedef struct lockstep_pairs {
 	lockstep_reduction reduction; /* the mean, the sum, or none */
 	float *grad_x, *grad_y; /* of the value; NULL if they are not wanted */
 	float *each;            /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
+	lockstep_pool *pool;    /* whose threads share 262144 elements or more, with the same bits; NULL for the calling thread alone */
 } lockstep_pairs;
 
 /*

@@ -14,59 +14,72 @@ enum {
 	CELLS = COLUMNS / PIECE
 };
 
+/* Of units that threads share: see crossentropy.c. */
+enum { UNIT = 64 << 10, PARTS = 256 };
+
 /* A call at work, whose rows are cut into cells. */
 typedef struct call {
 	const lockstep_table *table;
 	const lockstep_pairs *b;
 	double margin, eps, scale;
 	size_t wide, full, rest; /* columns of a cell but the last, cells of that width, and columns of the last */
-	float ones[BLOCK], zeros[CELLS], weight[CELLS], cost[CELLS], a[CELLS], d[CELLS];
+	size_t unit;             /* rows of one */
+	double sums[PARTS];
 } call;
 
+/* What is known of a row's cells. */
+typedef struct room {
+	const call *p;
+	float ones[BLOCK], zeros[CELLS], weight[CELLS], cost[CELLS], a[CELLS], d[CELLS];
+} room;
+
 /* Adds up products of cells from one on. */
-static void add_cells(call *p, const float *x, const float *y, size_t cell, size_t cells, size_t columns) {
-	size_t at = cell * p->wide, n = cells * columns;
-	lockstep_buffer list[] = {{p->weight + cell, cells, 0}, {p->cost + cell, cells, 0}, {(float *)x + at, n, 0}, {(float *)y + at, n, 0}, {p->zeros, cells, 0}, {p->ones, columns, 0}};
-	lockstep_kernel_row_targets(p->table, list, 6, &(lockstep_row_targets_scalars){1, 0});
+static void add_cells(room *r, const float *x, const float *y, size_t cell, size_t cells, size_t columns) {
+	size_t at = cell * r->p->wide, n = cells * columns;
+	lockstep_buffer list[] = {{r->weight + cell, cells, 0}, {r->cost + cell, cells, 0}, {(float *)x + at, n, 0}, {(float *)y + at, n, 0}, {r->zeros, cells, 0}, {r->ones, columns, 0}};
+	lockstep_kernel_row_targets(r->p->table, list, 6, &(lockstep_row_targets_scalars){1, 0});
 }
 
-static double dot(call *p, const float *x, const float *y) {
-	add_cells(p, x, y, 0, p->full, p->wide);
-	if (p->rest) add_cells(p, x, y, p->full, 1, p->rest);
+static double dot(room *r, const float *x, const float *y) {
+	const call *p = r->p;
+	add_cells(r, x, y, 0, p->full, p->wide);
+	if (p->rest) add_cells(r, x, y, p->full, 1, p->rest);
 	double sum = 0;
-	for (size_t c = 0; c < p->full + (p->rest > 0); c++) sum -= (double)p->cost[c];
+	for (size_t c = 0; c < p->full + (p->rest > 0); c++) sum -= (double)r->cost[c];
 	return sum;
 }
 
-static void scale_cells(call *p, float *g, const float *y, size_t cell, size_t cells, size_t columns) {
-	size_t at = cell * p->wide, n = cells * columns;
-	lockstep_buffer list[] = {{g + at, n, 0}, {(float *)y + at, n, 0}, {p->a, cells, 0}, {p->d, cells, 0}, {p->zeros, cells, 0}, {p->ones, columns, 0}};
-	lockstep_kernel_row_targets_scale(p->table, list, 6);
+static void scale_cells(room *r, float *g, const float *y, size_t cell, size_t cells, size_t columns) {
+	size_t at = cell * r->p->wide, n = cells * columns;
+	lockstep_buffer list[] = {{g + at, n, 0}, {(float *)y + at, n, 0}, {r->a, cells, 0}, {r->d, cells, 0}, {r->zeros, cells, 0}, {r->ones, columns, 0}};
+	lockstep_kernel_row_targets_scale(r->p->table, list, 6);
 }
 
 /* Stores slope·(y/product - x·turn). */
-static void set_grad(call *p, float *g, const float *x, const float *y, double slope, double turn, double product) {
+static void set_grad(room *r, float *g, const float *x, const float *y, double slope, double turn, double product) {
+	const call *p = r->p;
 	size_t n = p->b->columns;
 	if (slope == 0) {
 		memset(g, 0, n * sizeof *g);
 		return;
 	}
 	memcpy(g, x, n * sizeof *g);
-	for (size_t c = 0; c < p->full + (p->rest > 0); c++) p->a[c] = (float)-(slope * turn), p->d[c] = (float)(-slope / product);
-	scale_cells(p, g, y, 0, p->full, p->wide);
-	if (p->rest) scale_cells(p, g, y, p->full, 1, p->rest);
+	for (size_t c = 0; c < p->full + (p->rest > 0); c++) r->a[c] = (float)-(slope * turn), r->d[c] = (float)(-slope / product);
+	scale_cells(r, g, y, 0, p->full, p->wide);
+	if (p->rest) scale_cells(r, g, y, p->full, 1, p->rest);
 }
 
 /* The loss of a pair, and its gradients. */
-static double pair_loss(call *p, size_t row) {
+static double pair_loss(room *r, size_t row) {
+	const call *p = r->p;
 	const lockstep_pairs *b = p->b;
 	size_t at = row * b->columns;
 	const float *x = b->x + at, *y = b->y + at;
 	double loss = 0, slope = 0, cosine = 0, product = 0, xx = 0, yy = 0, weight = b->weights ? (double)b->weights[row] : 1;
 	if (weight != 0) {
-		xx = dot(p, x, x) + p->eps, yy = dot(p, y, y) + p->eps;
+		xx = dot(r, x, x) + p->eps, yy = dot(r, y, y) + p->eps;
 		product = sqrt(xx * yy);
-		cosine = dot(p, x, y) / product;
+		cosine = dot(r, x, y) / product;
 		loss = 1 - cosine, slope = -1;
 		if (b->labels && b->labels[row] < 0) {
 			loss = cosine - p->margin, slope = 1;
@@ -76,19 +89,34 @@ static double pair_loss(call *p, size_t row) {
 		slope *= p->scale * weight;
 	}
 	if (b->each) b->each[row] = (float)loss;
-	if (b->grad_x) set_grad(p, b->grad_x + at, x, y, slope, cosine / xx, product);
-	if (b->grad_y) set_grad(p, b->grad_y + at, y, x, slope, cosine / yy, product);
+	if (b->grad_x) set_grad(r, b->grad_x + at, x, y, slope, cosine / xx, product);
+	if (b->grad_y) set_grad(r, b->grad_y + at, y, x, slope, cosine / yy, product);
 	return loss;
+}
+
+static void add_unit(void *context, size_t unit) {
+	call *p = context;
+	room r = {.p = p};
+	for (size_t i = 0; i < p->wide; i++) r.ones[i] = 1;
+	size_t row = unit * p->unit, end = p->b->rows - row < p->unit ? p->b->rows : row + p->unit;
+	double sum = 0;
+	for (; row < end; row++) sum += pair_loss(&r, row);
+	p->sums[unit] = sum;
 }
 
 static LOCKSTEP_NOT_INLINED double value_of(const lockstep_table *table, const lockstep_pairs *b, double margin, double eps, double scale) {
 	call p = {.table = table, .b = b, .margin = margin, .eps = eps};
 	double divisor = b->reduction == LOCKSTEP_REDUCE_MEAN ? (double)b->rows : 1, total = 0;
+	if (!b->rows) return total / divisor;
 	p.scale = scale / divisor;
 	p.wide = b->columns > BLOCK ? PIECE : b->columns;
-	if (b->rows) p.full = b->columns / p.wide, p.rest = b->columns % p.wide;
-	for (size_t i = 0; i < p.wide; i++) p.ones[i] = 1;
-	for (size_t row = 0; row < b->rows; row++) total += pair_loss(&p, row);
+	p.full = b->columns / p.wide, p.rest = b->columns % p.wide;
+	p.unit = UNIT / b->columns;
+	if (p.unit < 1) p.unit = 1;
+	if (p.unit < (b->rows + PARTS - 1) / PARTS) p.unit = (b->rows + PARTS - 1) / PARTS;
+	size_t units = (b->rows + p.unit - 1) / p.unit;
+	lockstep_share(b->pool, add_unit, &p, units, b->rows * b->columns);
+	for (size_t k = 0; k < units; k++) total += p.sums[k];
 	return total / divisor;
 }
 

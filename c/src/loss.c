@@ -8,7 +8,8 @@
 
 enum {
 	BLOCK = 64 << 10, /* elements whose losses are added up in one go: another value changes bits */
-	PART = 2 << 10    /* of a block, where an output is not wanted: see LossBlock in Go's internal/tune */
+	PART = 2 << 10,   /* of a block, where an output is not wanted: see LossBlock in Go's internal/tune */
+	BLOCKS = 1 << 10  /* that are shared at a time */
 };
 
 /* A part of the buffers of a call, with scratch that stays in the cache. */
@@ -278,12 +279,12 @@ static void weigh(const loss *l, const part *b, const float *w, double *sum) {
 	lockstep_kernel_weigh(l->table, (lockstep_buffer[]){buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(w, b->n)}, 3, sum);
 }
 
-/* Adds the losses from lo to end to the lanes, a part at a time where an output is not wanted or
- * something is between: these go to memory that stays in the cache, and whose lines no store
- * straddles. The third output that is unwanted is that of a loss with one scratch. */
-static void add_block(const loss *l, size_t lo, size_t end, double *sum) {
+/* What the elements from lo to end cost, a part at a time where an output is not wanted or something
+ * is between: these go to memory that stays in the cache, and whose lines no store straddles. The
+ * third output that is unwanted is that of a loss with one scratch. */
+static LOCKSTEP_NOT_INLINED double block_losses(const loss *l, size_t lo, size_t end) {
 	_Alignas(64) float room[5][PART];
-	double unweighted[LOCKSTEP_LANES] = {0};
+	double sum[LOCKSTEP_LANES] = {0}, unweighted[LOCKSTEP_LANES] = {0};
 	const lockstep_predictions *p = l->p;
 	size_t step = p->grad && p->each && !l->in_parts && !p->weight ? BLOCK : PART;
 	for (; lo < end; lo += step) {
@@ -295,16 +296,39 @@ static void add_block(const loss *l, size_t lo, size_t end, double *sum) {
 		l->run(l, &b, p->weight ? unweighted : sum);
 		if (p->weight) weigh(l, &b, weights_of(p, lo, b.n, room[4]), sum);
 	}
+	return lockstep_total(sum);
 }
 
-/* The sum of weights. */
-static double total_of(const lockstep_table *table, const float *x, size_t n) {
+/* The sum of the weights from lo to end. */
+static double block_weights(const loss *l, size_t lo, size_t end) {
+	double sum[LOCKSTEP_LANES] = {0};
+	lockstep_buffer block = buffer_of(l->p->weight + lo, end - lo);
+	lockstep_kernel_sum(l->table, &block, 1, sum);
+	return lockstep_total(sum);
+}
+
+/* Blocks of n elements that are added up. */
+typedef struct blocks {
+	const loss *l;
+	double (*of)(const loss *l, size_t lo, size_t end);
+	size_t n, first; /* the first block of those at work */
+	double sums[BLOCKS];
+} blocks;
+
+static void add_block(void *context, size_t unit) {
+	blocks *b = context;
+	size_t lo = (b->first + unit) * BLOCK;
+	b->sums[unit] = b->of(b->l, lo, least(lo + BLOCK, b->n));
+}
+
+/* The sum of what there is of each block, in order. */
+static double total_of(const loss *l, double (*of)(const loss *l, size_t lo, size_t end), size_t n) {
+	blocks b = {.l = l, .of = of, .n = n};
 	double total = 0;
-	for (size_t lo = 0; lo < n; lo += BLOCK) {
-		double sum[LOCKSTEP_LANES] = {0};
-		lockstep_buffer block = buffer_of(x + lo, least(BLOCK, n - lo));
-		lockstep_kernel_sum(table, &block, 1, sum);
-		total += lockstep_total(sum);
+	for (size_t count = (n + BLOCK - 1) / BLOCK; b.first < count; b.first += BLOCKS) {
+		size_t units = least(count - b.first, BLOCKS);
+		lockstep_share(l->p->pool, add_block, &b, units, n);
+		for (size_t k = 0; k < units; k++) total += b.sums[k];
 	}
 	return total;
 }
@@ -314,7 +338,7 @@ static double factor_of(const loss *l) {
 	const lockstep_predictions *p = l->p;
 	if (p->reduction == LOCKSTEP_REDUCE_BATCH_MEAN) return 1 / (double)p->rows;
 	if (p->reduction == LOCKSTEP_REDUCE_WEIGHTED_MEAN && p->weight && p->n)
-		return 1 / (total_of(l->table, p->weight, p->weights) * (double)(p->n / p->weights));
+		return 1 / (total_of(l, block_weights, p->weights) * (double)(p->n / p->weights));
 	if (p->reduction == LOCKSTEP_REDUCE_MEAN || p->reduction == LOCKSTEP_REDUCE_WEIGHTED_MEAN) return 1 / (double)p->n;
 	return 1;
 }
@@ -322,13 +346,9 @@ static double factor_of(const loss *l) {
 /* The reduced value. */
 static LOCKSTEP_NOT_INLINED double value_of(loss *l) {
 	const lockstep_predictions *p = l->p;
-	double factor = factor_of(l), total = 0;
+	double factor = factor_of(l), total;
 	l->scale = isinf(factor) ? 0 : (float)(p->grad_scale ? factor * *p->grad_scale : factor);
-	for (size_t lo = 0; lo < p->n; lo += BLOCK) {
-		double sum[LOCKSTEP_LANES] = {0};
-		add_block(l, lo, least(lo + BLOCK, p->n), sum);
-		total += lockstep_total(sum);
-	}
+	total = total_of(l, block_losses, p->n);
 	return isinf(factor) ? (double)NAN : total * factor;
 }
 

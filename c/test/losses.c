@@ -43,7 +43,7 @@ typedef struct loss_options {
 	double weight;
 } loss_options;
 
-static lockstep_status eval(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+static lockstep_status eval_plain(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
 	switch (kind) {
 	case 0: return lockstep_loss_mse(table, p, value, error);
 	case 1: return lockstep_loss_bce(table, p, (lockstep_clamp)o.option, value, error);
@@ -51,36 +51,6 @@ static lockstep_status eval(int kind, const lockstep_table *table, const lockste
 	case 3: return lockstep_loss_hinge(table, p, (lockstep_labels)o.option, value, error);
 	}
 	return lockstep_loss_squared_hinge(table, p, (lockstep_labels)o.option, value, error);
-}
-
-/* Draws predictions and targets, half of the time probabilities. */
-static void draw_predictions(source *s, lockstep_predictions *p) {
-	int probable = below(s, 2) > 0;
-	float *pred = draw_values(s, p->n), *target = draw_values(s, p->n);
-	for (size_t i = 0; probable && i < p->n; i++) {
-		pred[i] = draw_unit(s);
-		target[i] = draw_unit(s);
-	}
-	p->pred = pred;
-	p->target = target;
-}
-
-static uint64_t run_loss(int kind, const lockstep_table *table, source *s) {
-	lockstep_predictions p = {.n = draw_size(s)};
-	p.reduction = (lockstep_reduction)below(s, 3);
-	loss_options o = {.option = (int)below(s, 2)};
-	o.weight = draw_unit(s);
-	if (below(s, 4) > 0) p.grad = room(p.n);
-	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = room(p.n);
-	draw_predictions(s, &p);
-	double value;
-	lockstep_error error;
-	CHECK(!eval(kind, table, &p, o, &value, &error), "%s: %s", loss_names[kind], error.message);
-	uint64_t h = hash_value(value);
-	if (p.grad) h = hash_floats(h, p.grad, p.n);
-	if (p.each) h = hash_floats(h, p.each, p.n);
-	free(p.grad), free(p.each), free((void *)p.pred), free((void *)p.target);
-	return h;
 }
 
 /* A normal distribution whose variances are the targets: with the second option their gradient is
@@ -122,6 +92,62 @@ static lockstep_status eval_scaled(int kind, const lockstep_table *table, const 
 	return eval_smoothed(kind, table, p, o, value, error);
 }
 
+static lockstep_status eval(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o, double *value, lockstep_error *error) {
+	return kind < UNSCALED ? eval_plain(kind, table, p, o, value, error) : eval_scaled(kind, table, p, o, value, error);
+}
+
+/* Pools that share all calls. */
+enum { POOLS = 2 };
+static lockstep_pool *pools[POOLS];
+
+/* What comes of predictions on the threads of a pool, or on this one. */
+static uint64_t hash_predictions(int kind, const lockstep_table *table, lockstep_predictions p, loss_options o, lockstep_pool *pool) {
+	double value;
+	lockstep_error error;
+	p.pool = pool;
+	if (p.grad) p.grad = room(p.n);
+	if (p.each) p.each = room(p.n);
+	CHECK(!eval(kind, table, &p, o, &value, &error), "%s: %s", loss_names[kind], error.message);
+	uint64_t h = hash_value(value);
+	if (p.grad) h = hash_floats(h, p.grad, p.n);
+	if (p.each) h = hash_floats(h, p.each, p.n);
+	free(p.grad), free(p.each);
+	return h;
+}
+
+static uint64_t hash_on_all(int kind, const lockstep_table *table, const lockstep_predictions *p, loss_options o) {
+	uint64_t h = hash_predictions(kind, table, *p, o, NULL);
+	for (int k = 0; k < POOLS; k++)
+		CHECK(hash_predictions(kind, table, *p, o, pools[k]) == h, "%s of %zu elements: other bits on more threads", loss_names[kind], p->n);
+	return h;
+}
+
+/* Draws predictions and targets, half of the time probabilities. */
+static void draw_predictions(source *s, lockstep_predictions *p) {
+	int probable = below(s, 2) > 0;
+	float *pred = draw_values(s, p->n), *target = draw_values(s, p->n);
+	for (size_t i = 0; probable && i < p->n; i++) {
+		pred[i] = draw_unit(s);
+		target[i] = draw_unit(s);
+	}
+	p->pred = pred;
+	p->target = target;
+}
+
+static uint64_t run_loss(int kind, const lockstep_table *table, source *s) {
+	lockstep_predictions p = {.n = draw_size(s)};
+	p.reduction = (lockstep_reduction)below(s, 3);
+	loss_options o = {.option = (int)below(s, 2)};
+	o.weight = draw_unit(s);
+	float wanted;
+	if (below(s, 4) > 0) p.grad = &wanted;
+	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = &wanted;
+	draw_predictions(s, &p);
+	uint64_t h = hash_on_all(kind, table, &p, o);
+	free((void *)p.pred), free((void *)p.target);
+	return h;
+}
+
 static float *draw_weights(source *s, size_t n) {
 	float *w = room(n);
 	for (size_t i = 0; i < n; i++)
@@ -138,17 +164,13 @@ static uint64_t run_scaled(int kind, const lockstep_table *table, source *s) {
 	p.weights = (size_t[]){0, p.n, rows}[below(s, 3)];
 	double scale = o.weight - .5;
 	if (below(s, 2) > 0) p.grad_scale = &scale;
-	if (below(s, 4) > 0) p.grad = room(p.n);
-	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = room(p.n);
+	float wanted;
+	if (below(s, 4) > 0) p.grad = &wanted;
+	if (below(s, 2) > 0 || p.reduction == LOCKSTEP_REDUCE_NONE) p.each = &wanted;
 	draw_predictions(s, &p);
 	if (p.weights) p.weight = draw_weights(s, p.weights);
-	double value;
-	lockstep_error error;
-	CHECK(!eval_scaled(kind, table, &p, o, &value, &error), "%s: %s", loss_names[kind], error.message);
-	uint64_t h = hash_value(value);
-	if (p.grad) h = hash_floats(h, p.grad, p.n);
-	if (p.each) h = hash_floats(h, p.each, p.n);
-	free(p.grad), free(p.each), free((void *)p.pred), free((void *)p.target), free((void *)p.weight);
+	uint64_t h = hash_on_all(kind, table, &p, o);
+	free((void *)p.pred), free((void *)p.target), free((void *)p.weight);
 	return h;
 }
 
@@ -205,10 +227,6 @@ static void free_problem(problem *p) {
 	free(p->x), free(p->w), free(p->y), free(p->grad), free(p->z);
 	lockstep_linear_free(p->l);
 }
-
-/* Pools that share all gradients. */
-enum { POOLS = 2 };
-static lockstep_pool *pools[POOLS];
 
 /* Checks that a gradient is the same on the threads of a pool, and with the room that it leaves. */
 static void check_shared(const problem *p, const lockstep_table *table, lockstep_pool *pool, double want) {
@@ -373,7 +391,7 @@ static float *draw_numbers(source *s, size_t n, int wild) {
 }
 
 static uint64_t run_pairs(const lockstep_table *table, source *s) {
-	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}};
 	const uint32_t *size = sizes[below(s, 5)];
 	lockstep_pairs b = {.columns = 1 + below(s, size[0])};
 	b.rows = below(s, size[1]);
@@ -391,13 +409,19 @@ static uint64_t run_pairs(const lockstep_table *table, source *s) {
 	if (below(s, 2) > 0) b.grad_y = room(n);
 	if (below(s, 2) > 0 || b.reduction == LOCKSTEP_REDUCE_NONE) b.each = room(b.rows);
 	lockstep_error e;
-	CHECK(!lockstep_loss_cosine_embedding(table, &b, margin, eps, scale, &v, &e), "pairs: %s", e.message);
-	uint64_t h = hash_value(v);
-	if (b.grad_x) h = hash_floats(h, b.grad_x, n);
-	if (b.grad_y) h = hash_floats(h, b.grad_y, n);
-	if (b.each) h = hash_floats(h, b.each, b.rows);
+	uint64_t first = 0;
+	for (int k = -1; k < POOLS; k++) {
+		b.pool = k < 0 ? NULL : pools[k];
+		CHECK(!lockstep_loss_cosine_embedding(table, &b, margin, eps, scale, &v, &e), "pairs: %s", e.message);
+		uint64_t h = hash_value(v);
+		if (b.grad_x) h = hash_floats(h, b.grad_x, n);
+		if (b.grad_y) h = hash_floats(h, b.grad_y, n);
+		if (b.each) h = hash_floats(h, b.each, b.rows);
+		if (k < 0) first = h;
+		CHECK(h == first, "%zu pairs of %zu columns: other bits on more threads", b.rows, b.columns);
+	}
 	free((void *)b.x), free((void *)b.y), free(labels), free((void *)b.weights), free(b.grad_x), free(b.grad_y), free(b.each);
-	return h;
+	return first;
 }
 
 /* Softmax regression with its options: which of its gradients are wanted. */

@@ -326,7 +326,7 @@ func rowLoss(s *source, h *draws.Hash) {
 }
 
 func cosineEmbedding(s *source, h *draws.Hash) {
-	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}}[s.Below(5)]
 	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
 	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(3)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
 	b := loss.Pairs{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit()))}

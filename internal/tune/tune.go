@@ -149,6 +149,9 @@ const (
 // alone, which wants neither, a tenth slower.
 const LossBlock = 2 << 10
 
+// LossBlocks is the most blocks of MaxLen elements of a loss that are shared at a time.
+const LossBlocks = 1 << 10
+
 // Linear models of package loss. All but LinearParallel say in which order a gradient
 // is added up: another value changes bits.
 const (

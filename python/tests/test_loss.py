@@ -13,7 +13,7 @@ import pytest
 from threads import counted, end, threads
 
 import lockstep.numpy as ln
-from lockstep import ArgumentError
+from lockstep import ArgumentError, Pool
 from lockstep.numpy._loss import Model
 
 Floats = npt.NDArray[np.float32]
@@ -141,6 +141,24 @@ def test_formula(name: str, reduction: str) -> None:
     np.testing.assert_allclose(grad, slopes * factor, rtol=2e-5, atol=1e-7 * factor)
     alone = loss(x, CLASSES, reduction="sum" if reduction == "none" else reduction, **options)
     assert alone == value
+
+
+@counted
+@pytest.mark.parametrize("name", LOSSES)
+def test_threads_change_no_bit(name: str) -> None:
+    loss, pred, options, _ = LOSSES[name]
+    x, y = np.resize(pred, (4, N)), np.resize(CLASSES, (4, N))
+    keep: list[Floats] = [np.full_like(x, np.nan) for _ in range(4)]
+    want = loss(x, y, grad=keep[0], each=keep[1], weight=x[:, 0] ** 2, **options)
+    pool, before = Pool(2), threads()
+    assert loss(x[:3], y[:3], pool=pool, **options) != want
+    assert threads() <= before, "three quarters are fewer than are shared"
+    assert loss(x, y, grad=keep[2], each=keep[3], weight=x[:, 0] ** 2, pool=pool, **options) == want
+    helpers = threads() - before
+    assert len(helpers) == 1
+    np.testing.assert_array_equal(keep[:2], keep[2:])
+    del pool
+    assert end(helpers)
 
 
 @pytest.mark.parametrize("by_row", [False, True])

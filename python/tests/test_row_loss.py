@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from threads import counted, end, threads
 
 import lockstep.numpy as ln
 from lockstep import ArgumentError, Pool
@@ -149,6 +150,22 @@ def test_threads_change_no_bit() -> None:
     value = ln.cross_entropy(logits, labels, grad=one)
     assert ln.cross_entropy(logits, labels, grad=two, pool=Pool(2)) == value
     np.testing.assert_array_equal(one, two)
+
+
+@counted
+def test_threads_change_no_bit_of_pairs() -> None:
+    x, _, _ = data(3000, 100)
+    y, keep = x[::-1] + np.float32(1), [np.full_like(x, np.nan) for _ in range(4)]
+    each = np.empty((2, 3000), np.float32)
+    value = ln.cosine_embedding(x, y, grad_x=keep[0], grad_y=keep[1], each=each[0])
+    pool, before = Pool(2), threads()
+    assert ln.cosine_embedding(x, y, grad_x=keep[2], grad_y=keep[3], each=each[1], pool=pool) == value
+    helpers = threads() - before
+    assert len(helpers) == 1
+    np.testing.assert_array_equal(keep[:2], keep[2:])
+    np.testing.assert_array_equal(each[0], each[1])
+    del pool
+    assert end(helpers)
 
 
 def test_ignored_and_weighted_rows() -> None:

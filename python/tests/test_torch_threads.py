@@ -21,6 +21,7 @@ from threads import counted, threads
 from torch.nn import Parameter
 
 import lockstep.torch as lt
+import lockstep.torch.functional as ours
 from lockstep.torch import _layout, _plan
 
 
@@ -67,6 +68,34 @@ def test_threads_begin_when_needed() -> None:
     assert threads() <= before
     optimizer.step()
     assert 1 <= len(threads() - before) <= 3
+
+
+def evaluated(n_threads: int) -> list[torch.Tensor]:
+    """Losses of elements, of variances and of pairs, and their gradients."""
+    torch.set_num_threads(1)
+    x, y, v = (torch.linspace(0.01, k, 1 << 19).reshape(-1, 64).requires_grad_() for k in (0.9, 1, 2))
+    target, signs = y.detach(), torch.ones(len(x))
+    torch.set_num_threads(n_threads)
+    values = [
+        ours.mse_loss(x, target),
+        ours.binary_cross_entropy(x, target, reduction="none"),
+        ours.gaussian_nll_loss(x, target, v),
+    ]
+    values.append(ours.cosine_embedding_loss(x, y, signs))
+    torch.set_num_threads(1)
+    torch.stack([value.sum() for value in values]).sum().backward()  # type: ignore[no-untyped-call]
+    grads = [leaf.grad for leaf in (x, y, v) if leaf.grad is not None]
+    assert len(grads) == 3
+    return [value.detach() for value in values] + grads
+
+
+@counted
+def test_losses() -> None:
+    one = evaluated(1)
+    before = threads()
+    for n in (2, 4):
+        assert all(map(torch.equal, evaluated(n), one))
+    assert threads() - before
 
 
 def test_threads_sleep() -> None:

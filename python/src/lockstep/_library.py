@@ -138,6 +138,7 @@ class Predictions(Structure):
         ("rows", c_size_t),
         ("grad_scale", POINTER(c_double)),
         ("smoothing", c_double),
+        ("pool", c_void_p),
     ]
 
 
@@ -210,6 +211,7 @@ class Pairs(Structure):
         ("grad_x", c_void_p),
         ("grad_y", c_void_p),
         ("each", c_void_p),
+        ("pool", c_void_p),
     ]
 
 
@@ -1257,9 +1259,10 @@ def total(sums: Array[c_double]) -> float:
 # Losses.
 
 
-def loss(name: str, p: Predictions, *option: Any) -> float:
+def loss(name: str, p: Predictions, *option: Any, pool: Pool | None = None) -> float:
     """The value of a loss; an option is a number or an address as ctypes passes it."""
     value, error = c_double(), _Error()
+    p.pool = None if pool is None else pool.handle
     _check(getattr(_dll, name)(None, byref(p), *option, byref(value), byref(error)), error)
     return value.value
 
@@ -1311,9 +1314,10 @@ def loss_of_rows(options: RowLossOptions, rows: LossRows, scale: float, pool: Po
     return value.value
 
 
-def cosine_embedding(pairs: Pairs, margin: float, eps: float, scale: float) -> float:
+def cosine_embedding(pairs: Pairs, margin: float, eps: float, scale: float, pool: Pool | None = None) -> float:
     """The value of the cosine embedding loss of pairs, whose gradients are multiplied by the scale."""
     value, error = c_double(), _Error()
+    pairs.pool = None if pool is None else pool.handle
     _check(_cosine_embedding(None, byref(pairs), margin, eps, scale, byref(value), byref(error)), error)
     return value.value
 

@@ -27,6 +27,7 @@ def mse(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The squared error (pred - target)².
 
@@ -37,9 +38,10 @@ def mse(
 
     With the reduction "none", which wants ``each``, the value is the sum and the gradient that of the sum. "batchmean"
     divides the sum by rows, "weighted mean" by the sum of the weights. The mean of no elements is NaN. Numbers are not
-    looked at: a NaN reaches the value.
+    looked at: a NaN reaches the value. The threads of a ``lockstep.Pool`` share 262144 elements or more, with the same
+    bits.
     """
-    return _eval("lockstep_loss_mse", pred, target, reduction, grad, each, weight, grad_scale)
+    return _eval("lockstep_loss_mse", pred, target, reduction, grad, each, weight, grad_scale, pool=pool)
 
 
 def mae(
@@ -51,9 +53,10 @@ def mae(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The absolute error |pred - target|, whose gradient is 0 where it is."""
-    return _eval("lockstep_loss_mae", pred, target, reduction, grad, each, weight, grad_scale)
+    return _eval("lockstep_loss_mae", pred, target, reduction, grad, each, weight, grad_scale, pool=pool)
 
 
 def huber(
@@ -66,9 +69,12 @@ def huber(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """Huber's loss of d = pred - target: ½d², or delta·(|d| - ½delta) beyond a difference of ``delta``."""
-    return _eval("lockstep_loss_huber", pred, target, reduction, grad, each, weight, grad_scale, c_double(delta))
+    return _eval(
+        "lockstep_loss_huber", pred, target, reduction, grad, each, weight, grad_scale, c_double(delta), pool=pool
+    )
 
 
 def smooth_l1(
@@ -81,9 +87,12 @@ def smooth_l1(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """Huber's loss divided by its limit: ½d²/beta, or |d| - ½beta from ``beta`` on, which may be 0."""
-    return _eval("lockstep_loss_smooth_l1", pred, target, reduction, grad, each, weight, grad_scale, c_double(beta))
+    return _eval(
+        "lockstep_loss_smooth_l1", pred, target, reduction, grad, each, weight, grad_scale, c_double(beta), pool=pool
+    )
 
 
 def quantile(
@@ -96,9 +105,12 @@ def quantile(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The pinball loss: level·d for d = target - pred of at least 0, (level - 1)·d below."""
-    return _eval("lockstep_loss_quantile", pred, target, reduction, grad, each, weight, grad_scale, c_double(level))
+    return _eval(
+        "lockstep_loss_quantile", pred, target, reduction, grad, each, weight, grad_scale, c_double(level), pool=pool
+    )
 
 
 def log_cosh(
@@ -110,9 +122,10 @@ def log_cosh(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """log(cosh(pred - target)), right to a few units in the last place."""
-    return _eval("lockstep_loss_log_cosh", pred, target, reduction, grad, each, weight, grad_scale)
+    return _eval("lockstep_loss_log_cosh", pred, target, reduction, grad, each, weight, grad_scale, pool=pool)
 
 
 def soft_margin(
@@ -124,9 +137,10 @@ def soft_margin(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """log(1 + e^(-target·pred)), for targets of 1 and -1."""
-    return _eval("lockstep_loss_soft_margin", pred, target, reduction, grad, each, weight, grad_scale)
+    return _eval("lockstep_loss_soft_margin", pred, target, reduction, grad, each, weight, grad_scale, pool=pool)
 
 
 def bce(
@@ -140,6 +154,7 @@ def bce(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The binary cross-entropy of probabilities, -target·log pred - (1-target)·log(1-pred).
 
@@ -150,7 +165,17 @@ def bce(
     """
     option = _choice("clamp", clamp)
     return _eval(
-        "lockstep_loss_bce", pred, target, reduction, grad, each, weight, grad_scale, option, smoothing=smoothing
+        "lockstep_loss_bce",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        option,
+        smoothing=smoothing,
+        pool=pool,
     )
 
 
@@ -165,6 +190,7 @@ def bce_with_logits(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The binary cross-entropy of σ(pred), right to a few units in the last place for any prediction.
 
@@ -178,18 +204,7 @@ def bce_with_logits(
         classes = np.shape(pred)[-1:]
         name = "lockstep_loss_bce_with_class_logits"
         option = [c_void_p(address_of(pos_weight, "pos_weight", classes)), c_size_t(pos_weight.size)]
-    return _eval(
-        name,
-        pred,
-        target,
-        reduction,
-        grad,
-        each,
-        weight,
-        grad_scale,
-        *option,
-        smoothing=smoothing,
-    )
+    return _eval(name, pred, target, reduction, grad, each, weight, grad_scale, *option, smoothing=smoothing, pool=pool)
 
 
 def focal(
@@ -203,6 +218,7 @@ def focal(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The binary cross-entropy of σ(pred) times the power ``gamma`` of the probability of the wrong class.
 
@@ -210,7 +226,17 @@ def focal(
     """
     weight_of = None if alpha is None else ctypes.byref(c_double(alpha))
     return _eval(
-        "lockstep_loss_focal", pred, target, reduction, grad, each, weight, grad_scale, c_double(gamma), weight_of
+        "lockstep_loss_focal",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        c_double(gamma),
+        weight_of,
+        pool=pool,
     )
 
 
@@ -226,13 +252,16 @@ def poisson_nll(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The negative log-likelihood of counts: e^pred - target·pred, or of ``rates`` pred - target·log(pred + eps).
 
     ``full`` adds Stirling's approximation of log target!, for targets above 1. The eps is PyTorch's; Keras has 1e-7.
     """
     options = (int(rates), c_double(eps), int(full))
-    return _eval("lockstep_loss_poisson_nll", pred, target, reduction, grad, each, weight, grad_scale, *options)
+    return _eval(
+        "lockstep_loss_poisson_nll", pred, target, reduction, grad, each, weight, grad_scale, *options, pool=pool
+    )
 
 
 def gaussian_nll(
@@ -248,6 +277,7 @@ def gaussian_nll(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The negative log-likelihood of a normal distribution, ½(log v + (pred - target)²/v).
 
@@ -256,7 +286,9 @@ def gaussian_nll(
     """
     by = None if grad_variance is None else address_of(grad_variance, "grad_variance", pred.shape, writable=True)
     options = (c_void_p(address_of(variance, "variance", pred.shape)), c_void_p(by), c_double(eps), int(full))
-    return _eval("lockstep_loss_gaussian_nll", pred, target, reduction, grad, each, weight, grad_scale, *options)
+    return _eval(
+        "lockstep_loss_gaussian_nll", pred, target, reduction, grad, each, weight, grad_scale, *options, pool=pool
+    )
 
 
 def kl_divergence(
@@ -269,13 +301,23 @@ def kl_divergence(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The divergence of ``target`` from the distribution of which ``pred`` has the logarithms.
 
     target·(log target - pred), or with ``log_target`` e^target·(target - pred).
     """
     return _eval(
-        "lockstep_loss_kl_divergence", pred, target, reduction, grad, each, weight, grad_scale, int(log_target)
+        "lockstep_loss_kl_divergence",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        int(log_target),
+        pool=pool,
     )
 
 
@@ -289,13 +331,23 @@ def hinge(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The hinge loss max(1 - label·pred, 0), whose gradient at the kink is 0.
 
     Targets are 1 and -1, or with "zero-one" 1 and 0.
     """
     return _eval(
-        "lockstep_loss_hinge", pred, target, reduction, grad, each, weight, grad_scale, _choice("labels", labels)
+        "lockstep_loss_hinge",
+        pred,
+        target,
+        reduction,
+        grad,
+        each,
+        weight,
+        grad_scale,
+        _choice("labels", labels),
+        pool=pool,
     )
 
 
@@ -309,6 +361,7 @@ def squared_hinge(
     each: Array | None = None,
     weight: Array | None = None,
     grad_scale: float = 1,
+    pool: Pool | None = None,
 ) -> float:
     """The squared hinge loss max(1 - label·pred, 0)², with targets as hinge has them."""
     return _eval(
@@ -321,6 +374,7 @@ def squared_hinge(
         weight,
         grad_scale,
         _choice("labels", labels),
+        pool=pool,
     )
 
 
@@ -372,6 +426,7 @@ def _eval(
     grad_scale: float,
     *option: Any,
     smoothing: float = 0,
+    pool: Pool | None,
 ) -> float:
     p = c.Predictions(
         address(pred, "pred"),
@@ -387,7 +442,7 @@ def _eval(
     p.rows = len(pred) if pred.ndim else 1
     p.grad_scale = ctypes.pointer(c_double(grad_scale))
     p.smoothing = smoothing
-    return c.loss(name, p, *option)
+    return c.loss(name, p, *option, pool=pool)
 
 
 def _shape_of_weights(weight: Array, pred: Array) -> tuple[int, ...]:

@@ -247,12 +247,13 @@ def cosine_embedding(
     grad_x: Array | None = None,
     grad_y: Array | None = None,
     each: Array | None = None,
+    pool: Pool | None = None,
 ) -> float:
     """1 - c of pairs of rows whose target is 1, max(0, c - margin) of -1, c the cosine of the angle between them.
 
     Without targets they are 1. ``eps`` is added to the squares of norms: PyTorch's, or 0 for Optax' cosine_distance.
     ``grad_x`` and ``grad_y`` are overwritten with the gradients, times ``scale``, ``each`` with the losses of the rows,
-    of which ``weights`` are factors.
+    of which ``weights`` are factors. The threads of a ``lockstep.Pool`` share the rows, with the same bits.
     """
     if not isinstance(x, np.ndarray) or x.ndim != 2:
         raise ArgumentError(f"x has the shape {np.shape(x)}, want rows of columns")
@@ -269,7 +270,7 @@ def cosine_embedding(
         None if grad_y is None else address_of(grad_y, "grad_y", x.shape, writable=True),
         None if each is None else address_of(each, "each", (rows,), writable=True),
     )
-    return c.cosine_embedding(pairs, margin, eps, scale)
+    return c.cosine_embedding(pairs, margin, eps, scale, pool)
 
 
 def _of_labels(

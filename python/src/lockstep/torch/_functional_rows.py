@@ -146,7 +146,7 @@ class _Pairs(torch.autograd.Function):
         b = c.Pairs(
             x.data_ptr(), y.data_ptr(), *x.shape, labels.data_ptr(), None, number, *map(_data, grads), _data(each)
         )
-        value = c.cosine_embedding(b, margin, 1e-12, 1)
+        value = c.cosine_embedding(b, margin, 1e-12, 1, shared_pool())
         ctx.save_for_backward(*grads)
         return x.new_tensor(value) if each is None else each
 

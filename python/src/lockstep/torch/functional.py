@@ -10,7 +10,8 @@ from later operations, and by nothing where it is 1. Tensors are float32, in the
 targets want no gradient; what is not so raises ``UnsupportedError``, and a number that cannot be ``ArgumentError``.
 What follows ``target`` is given by name, ``var`` apart. A gradient has no gradient of its own.
 
-Values are added up in float64 in one order: they do not depend on the number of threads, of which there is one.
+Values are added up in float64 in one order: they do not depend on the number of threads, of which there are as many as
+``torch.get_num_threads()`` says from 262144 elements on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.autograd.function import once_differentiable
 from .. import _library as c
 from .._library import ArgumentError
 from ._functional_rows import cosine_embedding_loss, cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
+from ._plan import shared_pool
 from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
 
@@ -222,9 +224,9 @@ def _value(input: Tensor, p: c.Predictions, name: str, options: tuple[Any, ...])
     if p.reduction == _REDUCTIONS["none"]:
         each = empty_like(input)
         p.each = each.data_ptr()
-        c.loss(name, p, *options)
+        c.loss(name, p, *options, pool=shared_pool())
         return each
-    return torch.tensor(c.loss(name, p, *options), dtype=torch.float32)
+    return torch.tensor(c.loss(name, p, *options, pool=shared_pool()), dtype=torch.float32)
 
 
 def _times(grad: Tensor, upstream: Tensor) -> Tensor:
