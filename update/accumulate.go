@@ -3,6 +3,8 @@ package update
 import (
 	"fmt"
 	"math"
+
+	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // An Accumulator adds up the gradients of micro-batches, of which one step then has the mean:
@@ -29,6 +31,8 @@ type Accumulator struct {
 	weight float64
 
 	list    [2][][]float32 // room for what a step has the sum of
+	typed   [2][]Typed     // the same of any types
+	given   []Typed        // room for float32 gradients as such
 	factors [2]float64
 }
 
@@ -40,6 +44,7 @@ func NewAccumulator(o *Optimizer) *Accumulator {
 		a.sums = append(a.sums, Alloc(n, 1)[0])
 	}
 	a.list[0] = make([][]float32, len(o.sizes))
+	a.typed[0], a.given = make([]Typed, len(o.sizes)), make([]Typed, len(o.sizes))
 	return a
 }
 
@@ -47,6 +52,19 @@ func NewAccumulator(o *Optimizer) *Accumulator {
 // A gradient that is nil is none. It is no part of a step and uses the optimizer's workers.
 // After a panic all that was added is forgotten.
 func (a *Accumulator) Add(grads [][]float32, weight float64) error {
+	if err := a.checkCount(len(grads)); err != nil {
+		return err
+	}
+	for k, g := range grads {
+		a.given[k] = kernels.TypedOf(g)
+	}
+	defer clear(a.given)
+	return a.AddTyped(a.given, weight)
+}
+
+// AddTyped is Add of gradients of any types, each tensor's of its own: the bits are those of Add with the
+// same numbers as float32.
+func (a *Accumulator) AddTyped(grads []Typed, weight float64) error {
 	if err := a.check(grads, weight); err != nil {
 		return err
 	}
@@ -83,6 +101,40 @@ func (a *Accumulator) Reset() {
 // has skipped it, the next window begins; an error changes nothing. The optimizer's GradScale
 // is a factor of the mean.
 func (a *Accumulator) StepSet(params, grads [][]float32, weight float64) error {
+	if err := a.checkCount(len(grads)); err != nil {
+		return err
+	}
+	for k, g := range grads {
+		a.given[k] = kernels.TypedOf(g)
+	}
+	defer clear(a.given)
+	return a.step(a.given, weight, func() error {
+		a.list[1] = grads
+		for k, begun := range a.begun {
+			if a.list[0][k] = nil; begun {
+				a.list[0][k] = a.sums[k]
+			}
+		}
+		return a.o.stepShards(params, a.list[:], accumulated, a.factors[:])
+	})
+}
+
+// StepTyped is StepSet with gradients of any types, each tensor's of its own: the bits are those of StepSet
+// with the same numbers as float32.
+func (a *Accumulator) StepTyped(params [][]float32, grads []Typed, weight float64) error {
+	return a.step(grads, weight, func() error {
+		a.typed[1] = grads
+		for k, begun := range a.begun {
+			if a.typed[0][k] = (Typed{}); begun {
+				a.typed[0][k] = kernels.TypedOf(a.sums[k])
+			}
+		}
+		return a.o.stepTyped(params, a.typed[:], accumulated, a.factors[:])
+	})
+}
+
+// step is StepSet with what takes the step once the scale and the factors are set.
+func (a *Accumulator) step(grads []Typed, weight float64, take func() error) error {
 	if err := a.check(grads, weight); err != nil {
 		return err
 	}
@@ -98,9 +150,9 @@ func (a *Accumulator) StepSet(params, grads [][]float32, weight float64) error {
 	if err := o.SetGradScale(own / whole); err != nil {
 		return &ArgError{"weight", weight, fmt.Sprintf("one that leaves the scale of gradients, %g, a float32 above 0 once divided by all, %g", own, whole)}
 	}
-	defer func() { o.scale, a.list[1] = own, nil }()
-	list, factors := a.shards(grads, weight)
-	if err := o.stepShards(params, list, accumulated, factors); err != nil {
+	defer func() { o.scale, a.list[1], a.typed[1] = own, nil, nil }()
+	a.factors = [2]float64{1, weight}
+	if err := take(); err != nil {
 		return err
 	}
 	a.Reset()
@@ -110,29 +162,25 @@ func (a *Accumulator) StepSet(params, grads [][]float32, weight float64) error {
 // accumulated is what errors call the two shards of a step.
 var accumulated = []string{"sums", "grads"}
 
-// shards are what a step has the sum of.
-func (a *Accumulator) shards(grads [][]float32, weight float64) (list [][][]float32, factors []float64) {
-	for k, begun := range a.begun {
-		if a.list[0][k] = nil; begun {
-			a.list[0][k] = a.sums[k]
-		}
-	}
-	a.list[1], a.factors = grads, [2]float64{1, weight}
-	return a.list[:], a.factors[:]
-}
-
 // check refuses gradients that are not those of the optimizer's tensors.
-func (a *Accumulator) check(grads [][]float32, weight float64) error {
+func (a *Accumulator) check(grads []Typed, weight float64) error {
 	if !(float32(weight) > 0 && weight <= math.MaxFloat32) {
 		return &ArgError{"weight", weight, "a finite float32 above 0"}
 	}
-	if len(grads) != len(a.sums) {
-		return &ArgError{"len(grads)", len(grads), fmt.Sprintf("the number of tensors, %d", len(a.sums))}
+	if err := a.checkCount(len(grads)); err != nil {
+		return err
 	}
 	for k, g := range grads {
-		if g != nil && len(g) != len(a.sums[k]) {
-			return &ArgError{fmt.Sprintf("len(grads[%d])", k) + quoted(a.o.tensors[k].name), len(g), fmt.Sprintf("the tensor's size, %d", len(a.sums[k]))}
+		if !g.IsNil() && g.Len() != len(a.sums[k]) {
+			return &ArgError{fmt.Sprintf("len(grads[%d])", k) + quoted(a.o.tensors[k].name), length(g), fmt.Sprintf("the tensor's size, %d", len(a.sums[k]))}
 		}
+	}
+	return nil
+}
+
+func (a *Accumulator) checkCount(n int) error {
+	if n != len(a.sums) {
+		return &ArgError{"len(grads)", n, fmt.Sprintf("the number of tensors, %d", len(a.sums))}
 	}
 	return nil
 }

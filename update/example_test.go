@@ -324,6 +324,19 @@ func ExampleAccumulator() {
 	// Output: [-3.4] after 1 step
 }
 
+// The same of gradients of 16 bits, which are added up in float32.
+func ExampleAccumulator_AddTyped() {
+	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: 1}})
+	check(err)
+	params, accumulator := [][]float32{{0}}, update.NewAccumulator(optimizer)
+	half := func(x float32) []update.Typed { return update.TypedList([][]update.BF16{{fallback.ToBF16(x)}}) }
+	check(accumulator.AddTyped(half(3), 4))
+	check(accumulator.AddTyped(half(5), 4))
+	check(accumulator.StepTyped(params, half(1), 2))
+	fmt.Println(params[0], "after", optimizer.Steps(), "step")
+	// Output: [-3.4] after 1 step
+}
+
 // An average of the parameters, kept in the step, is what to evaluate.
 func ExampleOptimizer_SetAverage() {
 	optimizer, err := update.New(1, update.SGD{Options: update.Options{LR: 1.5}})

@@ -189,10 +189,18 @@ func TestAccumulator(t *testing.T) {
 			for j := range shards {
 				weight := float64(1 + step%3*j)
 				total, factors[j] = total+weight, float32(weight)
-				if j < len(shards)-1 {
-					must(t, a.Add(shards[j], weight))
-				} else {
+				last := j == len(shards)-1
+				if (step+j)%3 == 0 {
+					var list []update.Typed
+					if list, shards[j] = typedSet(shards[j], step+j); last {
+						must(t, a.StepTyped(params, list, weight))
+					} else {
+						must(t, a.AddTyped(list, weight))
+					}
+				} else if last {
 					must(t, a.StepSet(params, shards[j], weight))
+				} else {
+					must(t, a.Add(shards[j], weight))
 				}
 			}
 			sums := summed(shards, factors)
@@ -220,6 +228,8 @@ func TestAccumulatorSteps(t *testing.T) {
 	}
 	wantArg(t, "tensors", a.Add(nil, 1), "len(grads)")
 	wantArg(t, "length", a.StepSet(p, [][]float32{{1}}, 1), "len(grads[0])")
+	wantArg(t, "length of halves", a.StepTyped(p, update.TypedList([][]update.BF16{{1}}), 1), "len(grads[0])")
+	wantArg(t, "tensors of halves", a.AddTyped(nil, 1), "len(grads)")
 	must(t, a.Add([][]float32{{1, 2}}, 1))
 	must(t, a.Add([][]float32{nil}, 1))
 	must(t, o.SetPolicy(update.Refuse))
@@ -255,10 +265,13 @@ func TestAccumulatorSteps(t *testing.T) {
 func TestAccumulatorAllocates(t *testing.T) {
 	o, params, grads := newSet(t, []int{70, 3*tune.UnitLen + 5, 4000, 70}, plainAdam)
 	a := update.NewAccumulator(o)
+	list, _ := typedSet(grads, 0)
 	window := func() {
 		must(t, a.Add(grads, 1))
-		must(t, a.Add(grads, 2))
+		must(t, a.AddTyped(list, 2))
 		must(t, a.StepSet(params, grads, 1))
+		must(t, a.AddTyped(list, 1))
+		must(t, a.StepTyped(params, list, 1))
 	}
 	for range 3 {
 		window()

@@ -91,7 +91,7 @@ func (o *Optimizer) stepHalves(call, part string, params [][]BF16, rests [][]int
 	o.typed, o.shardNames = o.single[:], gradNames
 	defer func() { // also if it panics
 		o.single[0], o.typed, o.shardNames = nil, nil, nil
-		o.engine.SetTyped(nil)
+		o.engine.SetTyped(nil, nil)
 		clear(o.first)
 	}()
 	if err := firstError(o.standIn(o.split.standIns, o.typed, gradNames), o.checkSplitGrads()); err != nil {
@@ -101,7 +101,7 @@ func (o *Optimizer) stepHalves(call, part string, params [][]BF16, rests [][]int
 		return &ArgError{"the number of steps", o.Steps(), "one that can be counted on"}
 	}
 	o.fusing.Do(o.fuse)
-	o.engine.SetTyped(o.typed)
+	o.engine.SetTyped(o.typed, nil)
 	return o.carryOutSplit(params, rests)
 }
 

@@ -40,7 +40,7 @@ func (o *Optimizer) StepTyped(params [][]float32, grads []Typed) error {
 	defer o.leave()
 	o.single[0] = grads
 	defer func() { o.single[0] = nil }()
-	return o.stepTyped(params, o.single[:], gradNames)
+	return o.stepTyped(params, o.single[:], gradNames, nil)
 }
 
 // gradNames is what errors call gradients of one shard.
@@ -58,20 +58,20 @@ func (o *Optimizer) StepShardsTyped(params [][]float32, shards [][]Typed) error 
 	if o.clips() && o.engine.Observed() {
 		return &ArgError{"shards", len(shards), "gradients of StepSet or Begin, which Observe has seen: ForgetObserved"}
 	}
-	return o.stepTyped(params, shards, o.numbers(len(shards)))
+	return o.stepTyped(params, shards, o.numbers(len(shards)), nil)
 }
 
-// stepTyped takes a step with the sums of shards of any types.
-func (o *Optimizer) stepTyped(params [][]float32, shards [][]Typed, names []string) error {
+// stepTyped takes a step with the sums of shards of any types, with a factor of each, or nil for none.
+func (o *Optimizer) stepTyped(params [][]float32, shards [][]Typed, names []string, factors []float64) error {
 	if err := o.standIn(params, shards, names); err != nil {
 		return err
 	}
 	o.fusing.Do(o.fuse)
 	o.typed, o.shardNames = shards, names
-	o.engine.SetTyped(shards)
+	o.engine.SetTyped(shards, factors)
 	defer func() { // also if it panics
 		o.typed, o.shardNames = nil, nil
-		o.engine.SetTyped(nil)
+		o.engine.SetTyped(nil, nil)
 		clear(o.first)
 	}()
 	return o.stepSet(params, o.first)

@@ -28,9 +28,9 @@ func (e *Engine) SetShards(list [][][]float32, factors []float64) {
 
 // SetTyped is SetShards for gradients of several types, of which blocks are made float32 as
 // they are added up.
-func (e *Engine) SetTyped(list [][]kernels.Typed) {
+func (e *Engine) SetTyped(list [][]kernels.Typed, factors []float64) {
 	e.shards.typed = list
-	e.setFactors(len(list), nil)
+	e.setFactors(len(list), factors)
 }
 
 func (e *Engine) setFactors(n int, factors []float64) {
