@@ -81,7 +81,18 @@ def begun(rule: Rule, slot: str, of: str, shape: tuple[int, ...]) -> TypedState:
 
 
 def check(saved: Any, title: str, shape: tuple[int, ...], of: str, *, squares: bool) -> None:
-    """Refuses a buffer that is not of a type and shape, or whose numbers no step can have left."""
+    """Refuses a buffer that is not of a type and shape, or whose numbers no optimizer takes."""
+    check_shape(saved, title, shape, of)
+    if saved.scales is not None:
+        numbers, negative = saved.scales, True
+    else:
+        numbers, negative = (saved.elements.astype(np.uint32) << 16).view(np.float32), squares
+    if not np.isfinite(numbers).all() or (negative and (numbers < 0).any()):
+        raise ArgumentError(f"{title} has numbers that are not finite, or squares or scales below 0")
+
+
+def check_shape(saved: Any, title: str, shape: tuple[int, ...], of: str) -> None:
+    """Refuses a buffer that is not of a type and shape."""
     if not isinstance(saved, TypedState) or saved.type != of:
         kind = saved.type if isinstance(saved, TypedState) else type(saved).__name__
         raise ArgumentError(f"{title} is of {kind}, want {of}, as state_types says")
@@ -90,11 +101,6 @@ def check(saved: Any, title: str, shape: tuple[int, ...], of: str, *, squares: b
         raise ArgumentError(f"the scales of {title} are {saved.scales!r}, want them with codes alone")
     if saved.scales is not None:
         _check_array(saved.scales, f"the scales of {title}", (c.state_scales(prod(shape)),), np.float32)
-        numbers, negative = saved.scales, True
-    else:
-        numbers, negative = (saved.elements.astype(np.uint32) << 16).view(np.float32), squares
-    if not np.isfinite(numbers).all() or (negative and (numbers < 0).any()):
-        raise ArgumentError(f"{title} has numbers that are not finite, or squares or scales below 0")
 
 
 def _check_array(array: Any, title: str, shape: tuple[int, ...], dtype: type[Any]) -> None:

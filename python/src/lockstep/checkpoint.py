@@ -446,7 +446,7 @@ def _check_buffers(state: State) -> None:
         key = _key(tensor, slot)
         if isinstance(buffer, TypedState):
             try:
-                typed.check(buffer, key, tensor.shape, buffer.type, squares=False)
+                typed.check_shape(buffer, key, tensor.shape, buffer.type)
             except ArgumentError as error:
                 raise CheckpointError(str(error)) from error
         elif buffer.dtype != np.float32 or buffer.shape != shape or not buffer.flags.c_contiguous:
