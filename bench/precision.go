@@ -21,6 +21,7 @@ var precisions = []precision{
 	{"float32", false, nil, (*training).plain},
 	{"bf16, float32 master", true, (*training).copies, func(t *training) error { return t.optimizer.StepTyped(t.master, t.narrow) }},
 	{"bf16 and rests", true, (*training).split, func(t *training) error { return t.optimizer.StepSplit(t.model, t.rests, t.narrow) }},
+	{"bf16 alone, rounded at random", true, nil, func(t *training) error { return t.optimizer.StepBF16(t.model, t.narrow) }},
 	{"state in bf16", false, stateIn(update.StateBF16), (*training).plain},
 	{"state in 8 bits", false, stateIn(update.StateFloat8), (*training).plain},
 }

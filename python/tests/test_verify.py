@@ -87,7 +87,8 @@ def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
     w, grad = np.zeros(MODELS * one, np.float32), np.empty(one, np.float32)
     model = ln.Linear("logistic", x.shape[1], intercept=True)
     upper, rests = ln.split_bf16(w)
-    opt = ln.Optimizer({"w": upper}, r, rests={"w": rests}) if of_params == "halves" else ln.Optimizer({"w": w}, r)
+    options: dict[str, Any] = {"float32": {}, "halves": {"rests": {"w": rests}}, "bfloat16": {"rounding": 1}}[of_params]
+    opt = ln.Optimizer({"w": upper if options else w}, r, **options)
     opt.table = table
     if of_state != "float32":
         opt.set_state_types(dict.fromkeys(opt.state("w"), of_state), seed=1)
@@ -100,6 +101,8 @@ def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
         opt.step({"w": narrowed(np.tile(grad, MODELS) * scales, of_grads)})
         if of_params == "halves":
             w[:] = ln.join_bf16(upper, rests)
+        elif of_params == "bfloat16":
+            w.view(np.uint32)[:] = upper.astype(np.uint32) << 16
 
     take_steps(opt, take)
     state = opt.state_dict()["arrays"]["w"]["state"].values()
