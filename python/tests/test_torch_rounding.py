@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from rounding import rounded
-from test_torch_split import BF16, EVERY, drawn, give, made, names, parameters, params_of, reloaded, widened
+from test_torch_split import BF16, EVERY, drawn, give, made, parameters, params_of, reloaded, widened
 from torch import Tensor
 from torch.nn import Parameter
+from torch_runs import names
 
 import lockstep
 import lockstep.torch as lt
@@ -95,15 +96,15 @@ def test_refused() -> None:
         lt.AdamW([*params, Parameter(torch.ones(3))], bf16_stochastic_round=True, fallback=True)
     with pytest.raises(lt.UnsupportedError, match="bf16_stochastic_round is True, want False with .*single pass"):
         lt.AdamW(params, bf16_stochastic_round=True, cautious_update=True)
-    ways = {"master_weights": True, "split_master": True}
-    for name in ways:
+    ways: dict[str, Any] = {"master_weights": True, "split_master": True}
+    for name, way in ways.items():
         with pytest.raises(lockstep.ArgumentError, match=f"{name} and bf16_stochastic_round are True, want one"):
-            lt.AdamW(params, bf16_stochastic_round=True, **{name: True})
+            made("AdamW", params, {}, bf16_stochastic_round=True, **{name: way})
     with pytest.raises(lockstep.ArgumentError, match="state_seed is -1"):
         lt.AdamW(params, bf16_stochastic_round=True, state_seed=-1)
-    for name in ways:
+    for name, way in ways.items():
         p = Parameter(drawn((8,), 1))
-        masters = lt.AdamW([p], **{name: True})
+        masters = made("AdamW", [p], {}, **{name: way})
         p.grad = torch.ones_like(p)
         masters.step()
         p.grad = torch.ones_like(p)
