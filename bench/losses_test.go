@@ -25,3 +25,15 @@ func TestPlainCrossEntropy(t *testing.T) {
 		t.Errorf("another label has the loss %g too", value)
 	}
 }
+
+// TestUnlessCached leaves the goal to what is near to neither of its bounds.
+func TestUnlessCached(t *testing.T) {
+	near := Claim{Section: lossSection, Case: "a", Beside: besideCached, Ratio: 1.2, Goal: mostLoss}
+	far := near
+	far.Ratio = 1.4
+	other := near
+	other.Case = "b"
+	if unlessCached("a")([]Claim{other, near}) || !unlessCached("a")([]Claim{other, far}) || !unlessCached("a")(nil) {
+		t.Error("the goal is not that of the slower bound")
+	}
+}
