@@ -28,12 +28,12 @@ func TestPlainCrossEntropy(t *testing.T) {
 
 // TestUnlessCached leaves the goal to what is near to neither of its bounds.
 func TestUnlessCached(t *testing.T) {
-	near := Claim{Section: lossSection, Case: "a", Beside: besideCached, Ratio: 1.2, Goal: mostLoss}
+	near := Claim{Section: lossSection, Case: "a", Beside: besideCached, Ratio: 1.2}
 	far := near
 	far.Ratio = 1.4
 	other := near
 	other.Case = "b"
-	if unlessCached("a")([]Claim{other, near}) || !unlessCached("a")([]Claim{other, far}) || !unlessCached("a")(nil) {
+	if unlessCached("a", mostLoss)([]Claim{other, near}) || !unlessCached("a", mostLoss)([]Claim{other, far}) || !unlessCached("a", mostLoss)(nil) {
 		t.Error("the goal is not that of the slower bound")
 	}
 }
