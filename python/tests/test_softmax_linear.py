@@ -97,6 +97,7 @@ def test_refused() -> None:
     calls: dict[str, Callable[[], Any]] = {
         "features is -1": lambda: make(-1, 5),
         "classes is 0": lambda: make(3, 0),
+        "classes is 1048577, want at most 1048576": lambda: make(3, (1 << 20) + 1),
         "threads is 0": lambda: make(3, 5, threads=0),
         "class_weights has the shape (3,)": lambda: make(3, 5, class_weights=x[0].copy()),
         "empty is 'no'": lambda: make(3, 5, empty="no"),
@@ -117,3 +118,4 @@ def test_refused() -> None:
             call()
         assert message in str(e.value)
     assert (out == 7).all()
+    assert make(3, 1 << 20), "as many as there may be"
