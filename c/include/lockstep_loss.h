@@ -222,6 +222,23 @@ typedef struct lockstep_row_loss_options {
 LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockstep_row_loss_options *options, const lockstep_logits *rows,
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error);
 
+/*
+ * The exponentials of each row of x, row-major without gaps and of 1 to 1048576 columns, divided by
+ * their sum: Go's loss.Softmax says what becomes of rows of nothing. y is x itself or apart from it.
+ * Threads of the pool, which may be NULL, share 262144 elements or more.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error);
+
+/* Their logarithms, which are not those of what float has of them: of NLL, x less the largest of the
+ * row and the logarithm of the sum. */
+LOCKSTEP_API lockstep_status lockstep_loss_log_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error);
+
+/* Makes of grad, the gradient by what lockstep_loss_log_softmax has stored in y, that by its x. */
+LOCKSTEP_API lockstep_status lockstep_loss_log_softmax_grad(const lockstep_table *table, const float *y, size_t rows, size_t columns, float *grad, lockstep_pool *pool, lockstep_error *error);
+
+/* The logarithm of the sum of the exponentials of each row, which go to as many elements of y. */
+LOCKSTEP_API lockstep_status lockstep_loss_log_sum_exp(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error);
+
 /* Pairs of rows, and where what is computed goes: x, y and their gradients are row-major without
  * gaps. What is written overlaps nothing else. */
 typedef struct lockstep_pairs {

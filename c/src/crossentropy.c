@@ -1,4 +1,5 @@
-/* Losses of rows of logits: Go's loss.CrossEntropy and loss.RowLoss. */
+/* Losses of rows of logits, and the softmax of rows: Go's loss.CrossEntropy, loss.RowLoss and
+ * loss.Softmax. */
 #include "loss.h"
 #include "mode.h"
 
@@ -668,4 +669,138 @@ lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockste
 	pass p = {.table = table, .o = &o, .b = rows, .model = options->model, .squared = options->squared, .gamma = (float)options->gamma};
 	p.margin = options->margin ? *options->margin : 1;
 	return eval(&p, scale, pool, value, error);
+}
+
+/* The softmax of rows. */
+
+/* Rows of x at work, of which y is made: in a pass x is the logits, and y the gradient. */
+typedef struct softmax {
+	pass p;
+	void (*make)(const pass *p, room *r, size_t lo, size_t n);
+} softmax;
+
+static lockstep_buffer cells_of(float *x, block b) { return (lockstep_buffer){x + b.cell, b.cells, 0}; }
+static lockstep_buffer ones_of(block b) { return (lockstep_buffer){(float *)ones, b.columns, 0}; }
+
+/* Stores the exponentials of n rows from lo on, unless nobody wants them, and what is known of each
+ * row. */
+static void find_sums(const pass *p, room *r, size_t lo, size_t n, int wanted) {
+	block b = first_block(p, n);
+	do {
+		size_t at = lo * p->b->classes + b.at, len = elements(b);
+		const float *x = p->b->logits + at;
+		float *e = wanted ? p->b->grad + at : r->unwanted;
+		lockstep_kernel_row_max(p->table, (lockstep_buffer[]){cells_of(r->most, b), {(float *)x, len, 0}, ones_of(b)}, 3);
+		if (e == x) x = memcpy(r->unwanted, x, len * sizeof *x); /* kernels in C have what they write apart */
+		lockstep_kernel_row_exp(p->table, (lockstep_buffer[]){{e, len, 0}, {(float *)x, len, 0}, cells_of(r->most, b), cells_of(r->sum, b), ones_of(b)}, 5);
+	} while (next_block(p, &b));
+	for (size_t j = 0; j < n; j++) r->over[j] = (float)(join(p, r, j * p->cells, &r->top[j]) - 1);
+	lockstep_kernel_log1p(p->table, (lockstep_buffer[]){{r->log, n, 0}, {r->over, n, 0}}, 2);
+}
+
+static void make_softmax(const pass *p, room *r, size_t lo, size_t n) {
+	find_sums(p, r, lo, n, 1);
+	for (size_t j = 0; j < n; j++) set_scales(p, r, j * p->cells, 1 / (1 + (double)r->over[j]), 0, 0);
+	block b = first_block(p, n);
+	do {
+		lockstep_buffer y = {p->b->grad + lo * p->b->classes + b.at, elements(b), 0};
+		lockstep_kernel_row_scale(p->table, (lockstep_buffer[]){y, cells_of(r->a, b), cells_of(r->b, b), ones_of(b)}, 4);
+	} while (next_block(p, &b));
+}
+
+/* The distances from the largest element, less the logarithm of the sum. */
+static void make_log_softmax(const pass *p, room *r, size_t lo, size_t n) {
+	find_sums(p, r, lo, n, 0);
+	for (size_t j = 0; j < n; j++)
+		for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->a[c] = 1, r->b[c] = r->top[j], r->d[c] = r->log[j];
+	block b = first_block(p, n);
+	do {
+		size_t at = lo * p->b->classes + b.at, len = elements(b);
+		lockstep_buffer y = {p->b->grad + at, len, 0}, a = cells_of(r->a, b);
+		if (y.data != p->b->logits + at) memcpy(y.data, p->b->logits + at, len * sizeof(float));
+		lockstep_kernel_row_scale(p->table, (lockstep_buffer[]){y, a, cells_of(r->b, b), ones_of(b)}, 4);
+		lockstep_kernel_row_scale(p->table, (lockstep_buffer[]){y, a, cells_of(r->d, b), ones_of(b)}, 4);
+	} while (next_block(p, &b));
+}
+
+static void make_log_sums(const pass *p, room *r, size_t lo, size_t n) {
+	find_sums(p, r, lo, n, 0);
+	for (size_t j = 0; j < n; j++) p->b->each[lo + j] = (float)((double)r->top[j] + (double)r->log[j]);
+}
+
+/* The gradient by x of rows of log-softmax, which is that by these, less their probabilities times
+ * the row's sum. */
+static void make_log_softmax_grad(const pass *p, room *r, size_t lo, size_t n) {
+	block b = first_block(p, n);
+	do {
+		lockstep_buffer g = {p->b->grad + lo * p->b->classes + b.at, elements(b), 0};
+		lockstep_kernel_dots(p->table, (lockstep_buffer[]){cells_of(r->weight, b), g, ones_of(b)}, 3);
+	} while (next_block(p, &b));
+	for (size_t j = 0; j < n; j++) {
+		double sum = 0;
+		for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) sum += (double)r->weight[c];
+		for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->a[c] = 1, r->b[c] = (float)sum, r->d[c] = 0, r->most[c] = 0;
+	}
+	b = first_block(p, n);
+	do {
+		size_t at = lo * p->b->classes + b.at, len = elements(b);
+		lockstep_buffer g = {p->b->grad + at, len, 0}, e = {r->unwanted, len, 0}, y = {(float *)p->b->logits + at, len, 0};
+		lockstep_kernel_row_exp(p->table, (lockstep_buffer[]){e, y, cells_of(r->most, b), cells_of(r->sum, b), ones_of(b)}, 5);
+		lockstep_kernel_row_targets_scale(p->table, (lockstep_buffer[]){g, e, cells_of(r->a, b), cells_of(r->b, b), cells_of(r->d, b), ones_of(b)}, 6);
+	} while (next_block(p, &b));
+}
+
+static void make_unit(void *context, size_t unit) {
+	const softmax *s = context;
+	room r;
+	size_t end = least((unit + 1) * s->p.unit, s->p.b->rows);
+	for (size_t lo = unit * s->p.unit; lo < end; lo += s->p.group) s->make(&s->p, &r, lo, least(s->p.group, end - lo));
+}
+
+static LOCKSTEP_NOT_INLINED void make_all(softmax *s, lockstep_pool *pool) {
+	size_t rows = s->p.b->rows;
+	begin(&s->p, 1);
+	lockstep_share(pool, make_unit, s, (rows + s->p.unit - 1) / s->p.unit, rows * s->p.b->classes / ELEMENTS);
+}
+
+/* Makes what is checked but for the buffers, of which the first is written: in the place of the
+ * other where that may be. */
+static lockstep_status make(softmax *s, lockstep_named out, lockstep_named in, int in_place, lockstep_pool *pool, lockstep_error *error) {
+	static const lockstep_cross_entropy_options plain;
+	size_t rows = s->p.b->rows, columns = s->p.b->classes;
+	if (!rows) return LOCKSTEP_OK;
+	if (columns < 1 || columns > CLASSES)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "columns is %zu, want from 1 to %d", columns, CLASSES);
+	if (rows > PTRDIFF_MAX / sizeof(float) / columns)
+		return lockstep_reject(error, LOCKSTEP_LONG_BUFFER, "%s has %zu rows of %zu columns, want no more than memory", in.name, rows, columns);
+	in.n = rows * columns;
+	if (!out.n) out.n = in.n;
+	lockstep_status status = lockstep_check_buffers((lockstep_named[]){out, in}, 2, !in_place || out.data != in.data, error);
+	if (!status) status = lockstep_choose(&s->p.table, error);
+	if (status) return status;
+	s->p.o = &plain;
+	lockstep_mode before = lockstep_enter_mode();
+	make_all(s, pool);
+	lockstep_leave_mode(before);
+	return LOCKSTEP_OK;
+}
+
+lockstep_status lockstep_loss_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error) {
+	const lockstep_logits b = {.logits = x, .rows = rows, .classes = columns, .grad = y};
+	return make(&(softmax){.p = {.table = table, .b = &b}, .make = make_softmax}, (lockstep_named){"y", y, 0}, (lockstep_named){"x", x, 0}, 1, pool, error);
+}
+
+lockstep_status lockstep_loss_log_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error) {
+	const lockstep_logits b = {.logits = x, .rows = rows, .classes = columns, .grad = y};
+	return make(&(softmax){.p = {.table = table, .b = &b}, .make = make_log_softmax}, (lockstep_named){"y", y, 0}, (lockstep_named){"x", x, 0}, 1, pool, error);
+}
+
+lockstep_status lockstep_loss_log_sum_exp(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error) {
+	const lockstep_logits b = {.logits = x, .rows = rows, .classes = columns, .each = y};
+	return make(&(softmax){.p = {.table = table, .b = &b}, .make = make_log_sums}, (lockstep_named){"y", y, rows}, (lockstep_named){"x", x, 0}, 0, pool, error);
+}
+
+lockstep_status lockstep_loss_log_softmax_grad(const lockstep_table *table, const float *y, size_t rows, size_t columns, float *grad, lockstep_pool *pool, lockstep_error *error) {
+	const lockstep_logits b = {.logits = y, .rows = rows, .classes = columns, .grad = grad};
+	return make(&(softmax){.p = {.table = table, .b = &b}, .make = make_log_softmax_grad}, (lockstep_named){"grad", grad, 0}, (lockstep_named){"y", y, 0}, 0, pool, error);
 }

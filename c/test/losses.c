@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, LOSSES = OF_ROWS + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, LOSSES = OF_ROWS + 3, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -424,6 +424,41 @@ static uint64_t run_pairs(const lockstep_table *table, source *s) {
 	return first;
 }
 
+/* Probabilities of rows, their logarithms in place and apart, what comes back through them, and the
+ * logarithms of sums. */
+static uint64_t hash_probabilities(const lockstep_table *table, const float *x, const float *g, size_t rows, size_t columns, lockstep_pool *pool) {
+	size_t n = rows * columns;
+	float *y = room(n), *grad = room(n), *sums = room(rows);
+	lockstep_error e;
+	CHECK(!lockstep_loss_softmax(table, x, rows, columns, y, pool, &e), "softmax: %s", e.message);
+	uint64_t h = hash_floats(HASH_START, y, n);
+	memcpy(y, x, n * sizeof *y), memcpy(grad, g, n * sizeof *grad);
+	CHECK(!lockstep_loss_log_softmax(table, y, rows, columns, y, pool, &e), "log-softmax: %s", e.message);
+	CHECK(!lockstep_loss_log_softmax_grad(table, y, rows, columns, grad, pool, &e), "its gradient: %s", e.message);
+	CHECK(!lockstep_loss_log_sum_exp(table, x, rows, columns, sums, pool, &e), "logarithms of sums: %s", e.message);
+	h = hash_floats(hash_floats(hash_floats(h, y, n), grad, n), sums, rows);
+	CHECK(!lockstep_loss_softmax(table, x, rows, columns, grad, pool, &e) && !lockstep_loss_log_softmax(table, x, rows, columns, y, pool, &e), "%s", e.message);
+	uint64_t apart = hash_floats(hash_floats(HASH_START, grad, n), y, n);
+	memcpy(grad, x, n * sizeof *grad), memcpy(y, x, n * sizeof *y);
+	CHECK(!lockstep_loss_softmax(table, grad, rows, columns, grad, pool, &e) && !lockstep_loss_log_softmax(table, y, rows, columns, y, pool, &e), "%s", e.message);
+	CHECK(hash_floats(hash_floats(HASH_START, grad, n), y, n) == apart, "%zu rows of %zu columns: other bits in place", rows, columns);
+	free(y), free(grad), free(sums);
+	return h;
+}
+
+static uint64_t run_probabilities(const lockstep_table *table, source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}};
+	const uint32_t *size = sizes[below(s, 5)];
+	size_t columns = 1 + below(s, size[0]), rows = below(s, size[1]);
+	int wild = below(s, 3) == 0;
+	float *x = draw_numbers(s, rows * columns, wild), *g = draw_numbers(s, rows * columns, 0);
+	uint64_t h = hash_probabilities(table, x, g, rows, columns, NULL);
+	for (int k = 0; k < POOLS; k++)
+		CHECK(hash_probabilities(table, x, g, rows, columns, pools[k]) == h, "%zu rows of %zu columns: other bits on more threads", rows, columns);
+	free(x), free(g);
+	return h;
+}
+
 /* Softmax regression with its options: which of its gradients are wanted. */
 typedef struct softmax_case {
 	lockstep_cross_entropy_options o;
@@ -497,6 +532,7 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	if (kind == 6) return hash_sum(run_linear(table, &s));
 	if (kind == 7) return hash_sum(run_rows(table, draw_rows(&s)));
 	if (kind == OF_ROWS + 1) return hash_sum(run_pairs(table, &s));
+	if (kind == OF_ROWS + 2) return hash_sum(run_probabilities(table, &s));
 	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
 	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
@@ -599,6 +635,20 @@ static void refuse_options(void) {
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 4 elements at ");
 	p.weight = NULL, p.weights = 4, p.grad = grad;
 	CHECK(v == 5 && grad[0] == 5 && !lockstep_loss_mse(NULL, &p, &v, &e), "what was refused has written, or weights without an address count");
+}
+
+static void refuse_probabilities(void) {
+	float x[12] = {0}, y[6] = {5};
+	lockstep_error e;
+	refused(lockstep_loss_softmax(NULL, x, 2, 0, y, NULL, &e), &e, LOCKSTEP_BAD_ARGUMENT, "columns is 0, want");
+	refused(lockstep_loss_log_softmax(NULL, x, 2, (1 << 20) + 1, y, NULL, &e), &e, LOCKSTEP_BAD_ARGUMENT, "columns is 1048577, want");
+	refused(lockstep_loss_log_softmax(NULL, x, SIZE_MAX / 4, 3, y, NULL, &e), &e, LOCKSTEP_LONG_BUFFER, "x has ");
+	refused(lockstep_loss_softmax(NULL, NULL, 2, 3, y, NULL, &e), &e, LOCKSTEP_NULL, "x is NULL");
+	refused(lockstep_loss_softmax(NULL, x, 2, 3, NULL, NULL, &e), &e, LOCKSTEP_NULL, "y is NULL");
+	refused(lockstep_loss_softmax(NULL, x, 2, 3, x + 1, NULL, &e), &e, LOCKSTEP_BAD_ARGUMENT, "y is 6 elements at ");
+	refused(lockstep_loss_log_sum_exp(NULL, y, 2, 3, y, NULL, &e), &e, LOCKSTEP_BAD_ARGUMENT, "y is 2 elements at ");
+	refused(lockstep_loss_log_softmax_grad(NULL, y, 2, 3, y, NULL, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad is 6 elements at ");
+	CHECK(y[0] == 5 && !lockstep_loss_softmax(NULL, NULL, 0, 0, NULL, NULL, &e), "what was refused has written, or no rows are refused");
 }
 
 static void refuse_rows(void) {
@@ -827,6 +877,7 @@ void test_losses(void) {
 	refuse_losses();
 	refuse_options();
 	refuse_rows();
+	refuse_probabilities();
 	refuse_row_losses();
 	refuse_pairs();
 	refuse_models();

@@ -88,6 +88,7 @@ var lossList = []lossCase{
 	})},
 	{"loss_of_rows", rowLoss},
 	{"loss_cosine_embedding", cosineEmbedding},
+	{"loss_softmax", probabilities},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -353,6 +354,22 @@ func cosineEmbedding(s *source, h *draws.Hash) {
 	h.Floats(b.GradX...)
 	h.Floats(b.GradY...)
 	h.Floats(b.Each...)
+}
+
+func probabilities(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}}[s.Below(5)]
+	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
+	wild := s.Below(3) == 0
+	x, grad := s.numbers(rows*columns, wild), s.numbers(rows*columns, false)
+	y, sums := make([]float32, len(x)), make([]float32, rows)
+	must(loss.Softmax(y, x, rows))
+	h.Floats(y...)
+	must(loss.LogSoftmax(y, x, rows))
+	must(loss.LogSoftmaxGrad(grad, y, rows))
+	must(loss.LogSumExp(sums, x, rows))
+	h.Floats(y...)
+	h.Floats(grad...)
+	h.Floats(sums...)
 }
 
 // numbers are from -1 to 1, or wild ones.

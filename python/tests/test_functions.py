@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lockstep.numpy as ln
-from lockstep import ArgumentError
+from lockstep import ArgumentError, Pool
 
 X = np.random.default_rng(0).standard_normal((300, 7), np.float32) * 9
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
@@ -22,6 +22,44 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "softplus": (ln.softplus, lambda x: np.logaddexp(0, x), X),
     "sqrt": (ln.sqrt, np.sqrt, np.abs(X)),
 }
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(7, 1), (300, 10), (70, 4100), (0, 3)])
+def test_rows(rows: int, columns: int) -> None:
+    random = np.random.default_rng(3)
+    x, g = (4 * random.standard_normal((rows, columns), np.float32) for _ in range(2))
+    wide = x.astype(np.float64)
+    sums = np.logaddexp.reduce(wide, 1) if rows else np.zeros(0)
+    logs = wide - sums[:, None]
+    np.testing.assert_allclose(ln.softmax(x), np.exp(logs), rtol=5e-6)
+    np.testing.assert_allclose(ln.log_softmax(x), logs, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ln.log_sum_exp(x), sums, rtol=1e-6, atol=1e-6)
+    y, grad = ln.log_softmax(x), g.copy()
+    ln.log_softmax_grad(grad, y)
+    np.testing.assert_allclose(grad, g - np.exp(logs) * g.sum(1, dtype=np.float64)[:, None], rtol=1e-5, atol=1e-4)
+    pool = Pool(2)
+    for function in (ln.softmax, ln.log_softmax):
+        want, place = function(x), x.copy()
+        assert function(place, place, pool=pool) is place
+        np.testing.assert_array_equal(place, want)
+    again = g.copy()
+    ln.log_softmax_grad(again, y, pool=pool)
+    np.testing.assert_array_equal(again, grad)
+    np.testing.assert_array_equal(ln.log_sum_exp(x, pool=pool), ln.log_sum_exp(x))
+
+
+def test_rows_refused() -> None:
+    x = np.zeros((2, 3), np.float32)
+    calls: list[tuple[Any, str]] = [
+        (lambda: ln.softmax(x[0]), "x has the shape"),
+        (lambda: ln.log_softmax(np.zeros((2, 0), np.float32)), "columns is 0"),
+        (lambda: ln.log_softmax(x, x.reshape(3, 2)), "out has the shape"),
+        (lambda: ln.log_softmax_grad(x, x), "grad is 6 elements"),
+        (lambda: ln.log_sum_exp(x, x[0]), "out has the shape"),
+    ]
+    for call, message in calls:
+        with pytest.raises(ArgumentError, match=message):
+            call()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -31,6 +31,21 @@ def compare(
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=rtol, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(5,), (40, 10), (2, 3, 5000), (300, 1000), (0, 4)])
+def test_log_softmax(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    x, g = 3 * torch.randn(shape), torch.randn(shape)
+    grads = []
+    for function in (functional.log_softmax, torch.log_softmax):
+        leaf = x.clone().requires_grad_()
+        y = function(leaf, -1)
+        y.backward(g)
+        grads.append((y.detach(), leaf.grad))
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-5, atol=1e-5)
+    with pytest.raises(UnsupportedError, match="want the last one"):
+        functional.log_softmax(x, -2)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -417,6 +417,13 @@ _cosine_embedding = _function(
     POINTER(c_double),
     POINTER(_Error),
 )
+_OF_ROWS = (c_int, _P, _P, c_size_t, c_size_t, _P, _P, POINTER(_Error))
+_of_rows = {
+    "softmax": _function("lockstep_loss_softmax", *_OF_ROWS),
+    "log_softmax": _function("lockstep_loss_log_softmax", *_OF_ROWS),
+    "log_softmax_grad": _function("lockstep_loss_log_softmax_grad", *_OF_ROWS),
+    "log_sum_exp": _function("lockstep_loss_log_sum_exp", *_OF_ROWS),
+}
 _linear_new = _function("lockstep_linear_new", c_int, c_int, c_size_t, c_int, c_int, POINTER(_P), POINTER(_Error))
 _linear_free = _function("lockstep_linear_free", None, _P)
 _linear_set_delta = _function("lockstep_linear_set_delta", c_int, _P, c_double, POINTER(_Error))
@@ -1312,6 +1319,13 @@ def loss_of_rows(options: RowLossOptions, rows: LossRows, scale: float, pool: Po
     handle = None if pool is None else pool.handle
     _check(_loss_of_rows(None, byref(options), byref(rows), scale, handle, byref(value), byref(error)), error)
     return value.value
+
+
+def of_rows(name: str, x: int, rows: int, columns: int, out: int, pool: Pool | None = None) -> None:
+    """A function of rows from one matrix to another, or to a number for each row."""
+    error = _Error()
+    handle = None if pool is None else pool.handle
+    _check(_of_rows[name](None, x, rows, columns, out, handle, byref(error)), error)
 
 
 def cosine_embedding(pairs: Pairs, margin: float, eps: float, scale: float, pool: Pool | None = None) -> float:

@@ -64,6 +64,48 @@ def _each(name: str, x: Array, out: Array | None) -> Array:
     return out
 
 
+def softmax(x: Array, out: Array | None = None, *, pool: c.Pool | None = None) -> Array:
+    """The exponentials of each row of a matrix divided by their sum, with the same bits on every CPU.
+
+    ``out`` may be x. The threads of a ``lockstep.Pool`` share the rows of 262144 elements or more, with the same bits.
+    """
+    return _of_rows("softmax", x, out, pool)
+
+
+def log_softmax(x: Array, out: Array | None = None, *, pool: c.Pool | None = None) -> Array:
+    """The logarithms of softmax: x less the largest of its row and the logarithm of the sum of exponentials there.
+
+    ``out`` and ``pool`` are those of ``softmax``.
+    """
+    return _of_rows("log_softmax", x, out, pool)
+
+
+def log_softmax_grad(grad: Array, y: Array, *, pool: c.Pool | None = None) -> None:
+    """Makes of grad, the gradient by y = log_softmax(x), that by x."""
+    rows, columns = _matrix(y, "y")
+    target, source = address_of(grad, "grad", y.shape, writable=True), address(y, "y")
+    c.of_rows("log_softmax_grad", source, rows, columns, target, pool)
+
+
+def log_sum_exp(x: Array, out: Array | None = None, *, pool: c.Pool | None = None) -> Array:
+    """The logarithm of the sum of the exponentials of each row of a matrix."""
+    rows, columns = _matrix(x)
+    if out is None:
+        out = np.empty(rows, np.float32)
+    target = address_of(out, "out", (rows,), writable=True)
+    c.of_rows("log_sum_exp", address(x, "x"), rows, columns, target, pool)
+    return out
+
+
+def _of_rows(name: str, x: Array, out: Array | None, pool: c.Pool | None) -> Array:
+    rows, columns = _matrix(x)
+    if out is None:
+        out = np.empty(x.shape, np.float32)
+    target = address_of(out, "out", x.shape, writable=True)
+    c.of_rows(name, address(x, "x"), rows, columns, target, pool)
+    return out
+
+
 def split_bf16(x: Array) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16]]:
     """Splits each element into the nearest bfloat16, of two the larger in magnitude, and what its bits lack then.
 

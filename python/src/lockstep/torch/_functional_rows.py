@@ -106,6 +106,41 @@ def softmax_focal_loss(
     return _of_labels(_SOFTMAX_FOCAL, inputs, targets, alpha, None, None, reduction, options)
 
 
+def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
+    """torch.nn.functional.log_softmax of float32 rows along the last dimension, on as many threads as cross_entropy."""
+    _check(input, "input", torch.float32)
+    if input.dim() == 0 or dim not in (-1, input.dim() - 1):
+        raise UnsupportedError(f"dim is {dim} of the shape {tuple(input.shape)}, want the last one")
+    if input.numel() and input.shape[-1] > 1 << 20:
+        raise c.ArgumentError(f"input has rows of {input.shape[-1]}, want at most {1 << 20}")
+    y: Tensor = _LogSoftmax.apply(input)
+    return y
+
+
+class _LogSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.resolve_neg().contiguous()
+        y = empty_like(x)
+        c.of_rows("log_softmax", x.data_ptr(), *_shape(x), y.data_ptr(), shared_pool())
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        grad = empty_like(y)
+        grad.copy_(upstream[0])
+        c.of_rows("log_softmax_grad", y.data_ptr(), *_shape(y), grad.data_ptr(), shared_pool())
+        return grad
+
+
+def _shape(x: Tensor) -> tuple[int, int]:
+    """Rows and columns."""
+    return (x.numel() // x.shape[-1], x.shape[-1]) if x.numel() else (0, 1)
+
+
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,

@@ -25,7 +25,14 @@ from torch.autograd.function import once_differentiable
 
 from .. import _library as c
 from .._library import ArgumentError
-from ._functional_rows import cosine_embedding_loss, cross_entropy, multi_margin_loss, nll_loss, softmax_focal_loss
+from ._functional_rows import (
+    cosine_embedding_loss,
+    cross_entropy,
+    log_softmax,
+    multi_margin_loss,
+    nll_loss,
+    softmax_focal_loss,
+)
 from ._plan import shared_pool
 from ._room import empty_like
 from ._tensors import UnsupportedError, refusal
@@ -39,6 +46,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "log_softmax",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
