@@ -229,8 +229,8 @@ LOCKSTEP_API lockstep_status lockstep_loss_of_rows(const lockstep_table *table, 
  */
 LOCKSTEP_API lockstep_status lockstep_loss_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error);
 
-/* Their logarithms, which are not those of what float has of them: of NLL, x less the largest of the
- * row and the logarithm of the sum. */
+/* Their logarithms, which LOCKSTEP_ROW_NLL takes: x less the largest of the row, less the logarithm of
+ * the sum of the exponentials below that. */
 LOCKSTEP_API lockstep_status lockstep_loss_log_softmax(const lockstep_table *table, const float *x, size_t rows, size_t columns, float *y, lockstep_pool *pool, lockstep_error *error);
 
 /* Makes of grad, the gradient by what lockstep_loss_log_softmax has stored in y, that by its x. */
