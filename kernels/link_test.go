@@ -11,12 +11,13 @@ import (
 )
 
 // TestLinks builds a program that uses AdamW, which must link the kernels of Adam's
-// family and of the engine's stages, and no others: but one more where gradients are of BF16.
+// family and of the engine's stages, and no others: but more where gradients are of BF16, or state of 8 bits.
 func TestLinks(t *testing.T) {
 	if testing.Short() || len(native()) == 0 {
 		t.Skip("builds a program of assembly")
 	}
 	wantLinked(t, "adamw")
+	wantLinked(t, "adamw_float8", "AdamStateFloat8", "Dequantize", "Quantize", "QuantizeBF16", "QuantizePair", "RowMost")
 	wantLinked(t, "adamw_bf16", "AdamBF16", "AdamGradBF16", "AdamSplitBF16", "AdamStateBF16")
 }
 

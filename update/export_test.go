@@ -144,7 +144,10 @@ func IsFused(r Rule) bool {
 }
 
 // Unfused has an optimizer go block by block.
-func Unfused(o *Optimizer) { o.fusing.Do(func() {}) }
+func Unfused(o *Optimizer) {
+	o.fusing.Do(func() {})
+	o.pairing.Do(func() {})
+}
 
 // CountFused counts what goes through the fused kernel of an optimizer of Adam.
 func CountFused(o *Optimizer, elements *atomic.Int64) {
@@ -167,9 +170,9 @@ func CountFused(o *Optimizer, elements *atomic.Int64) {
 			count(len(p))
 			kernels.AdamStateBF16(t, p, g, m, v, h, c)
 		},
-		Float8: func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
-			count(len(p))
-			kernels.AdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
-		},
+	}))
+	o.engine.Pair(0, engine.PairAdam(func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
+		count(len(p))
+		kernels.AdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
 	}))
 }

@@ -109,12 +109,12 @@ func (o *Optimizer) SetRule(rule int, to Rule) error {
 		}
 	}
 	*g = next
-	o.fusing = sync.Once{}
+	o.fusing, o.pairing = sync.Once{}, sync.Once{}
 	o.engine.SetRule(rule, plan)
 	if factors {
 		o.engine.SetRule(g.factored.rule, factored)
 	}
-	o.fuseState()
+	o.pairState()
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (o *Optimizer) SetStateTypes(types map[string]StateType, seed uint64) error
 		return err
 	}
 	o.packState(types, seed)
-	o.fuseState()
+	o.pairState()
 	return o.placeStates()
 }
 
@@ -109,11 +109,11 @@ func (o *Optimizer) packState(types map[string]StateType, seed uint64) {
 	})
 }
 
-// fuseState gives the engine the kernels of rules for state of 8 bits, if there is some.
-func (o *Optimizer) fuseState() {
+// pairState gives the engine the kernels of rules for state of 8 bits, if there is some.
+func (o *Optimizer) pairState() {
 	for _, s := range o.stateTypes {
 		if s == StateFloat8 {
-			o.fusing.Do(o.fuse)
+			o.pairing.Do(o.pair)
 			return
 		}
 	}

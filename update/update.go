@@ -146,6 +146,7 @@ type Optimizer struct {
 	typed      [][]Typed     // or these
 	split      split         // what steps on halves of parameters know
 	fusing     sync.Once     // kernels for their types, until rules are others
+	pairing    sync.Once     // kernels for state of 8 bits
 	standing   bool          // what was placed last stands in for gradients
 	shardNames []string      // in errors
 	numbered   []string      // room for such names

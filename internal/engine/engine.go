@@ -97,7 +97,8 @@ type group struct {
 	clipping
 	clip fallback.ClipScalars // which has all of the gradient's scale
 	Stages
-	fused Fused // if the rule has one
+	fused  Fused  // if the rule has one
+	paired Paired // likewise
 
 	shared []int       // tensors that share calls
 	list   [][]float32 // the buffers of these, one tensor after the other

@@ -7,12 +7,11 @@ import (
 )
 
 // A Fused is kernels that do in one loop what a pass and the conversions around it do block by
-// block: steps along a gradient of BF16, each of one form, and float8, of blocks of two slots
-// PackedFloat8 along float32. Their scalars begin with those of the pass.
+// block: steps along a gradient of BF16, each of one form. Their scalars begin with those of the
+// pass.
 type Fused struct {
-	takes  func(c call) bool // a pass with these scalars
-	run    [forms]fusedRun
-	float8 func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32)
+	takes func(c call) bool // a pass with these scalars
+	run   [forms]fusedRun
 }
 
 type fusedRun func(c call, t kernels.Table, f *fusing)
@@ -55,14 +54,12 @@ type AdamKernels struct {
 	Grad  func(t kernels.Table, p []float32, g []kernels.BF16, m, v []float32, c *fallback.AdamScalars)
 	Split func(t kernels.Table, h, r, g []kernels.BF16, m, v []float32, c *fallback.AdamScalars)
 	State func(t kernels.Table, p []float32, g, m, v []kernels.BF16, h []float32, c *fallback.AdamStateBF16Scalars)
-
-	Float8 func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) // AdamStateFloat8
 }
 
 // FuseAdam is the Fused of Adam.
 func FuseAdam(k AdamKernels) Fused {
 	scalars := func(c call) *fallback.AdamScalars { return &c.(*elementCall[fallback.AdamScalars]).c }
-	return Fused{takes: takes[fallback.AdamScalars], run: [forms]fusedRun{
+	return Fused{takes[fallback.AdamScalars], [forms]fusedRun{
 		alone:  func(c call, t kernels.Table, f *fusing) { k.Grad(t, f.p, f.g, f.state[0], f.state[1], scalars(c)) },
 		copied: func(c call, t kernels.Table, f *fusing) { k.BF16(t, f.p, f.g, f.state[0], f.state[1], f.h, scalars(c)) },
 		halved: func(c call, t kernels.Table, f *fusing) {
@@ -76,8 +73,6 @@ func FuseAdam(k AdamKernels) Fused {
 				k.State(t, f.p[at:end], f.g[at:end], f.packed[0][at:end], f.packed[1][at:end], f.hashes[:end-at], &f.adam)
 			}
 		},
-	}, float8: func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32) {
-		k.Float8(t, p, g, m, v, ms, vs, up, mq, vq, scalars(c))
 	}}
 }
 
@@ -91,6 +86,27 @@ func takes[C any](c call) bool {
 func (e *Engine) Fuse(rule int, f Fused) {
 	if g := &e.groups[rule]; g.plain && f.takes(g.passes[0].call) {
 		g.fused = f
+	}
+}
+
+// A Paired is a kernel that takes a whole block of two slots PackedFloat8 along float32: what comes
+// of them is packed together, once their largest magnitudes are known.
+type Paired struct {
+	takes func(c call) bool
+	run   func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32)
+}
+
+// PairAdam is the Paired of Adam, whose kernel is AdamStateFloat8.
+func PairAdam(kernel func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars)) Paired {
+	return Paired{takes[fallback.AdamScalars], func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32) {
+		kernel(t, p, g, m, v, ms, vs, up, mq, vq, &c.(*elementCall[fallback.AdamScalars]).c)
+	}}
+}
+
+// Pair is Fuse of a Paired.
+func (e *Engine) Pair(rule int, p Paired) {
+	if g := &e.groups[rule]; g.plain && p.takes(g.passes[0].call) {
+		g.paired = p
 	}
 }
 

@@ -284,7 +284,7 @@ func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32) {
 
 // pairsUp reports whether the pass over a block packs both slots of a tensor itself.
 func (e *Engine) pairsUp(g *group, t *tensor, n int, of blockOf) bool {
-	if g.fused.float8 == nil || t.packed == nil || n != tune.PackLen || of != (blockOf{}) || g.cautious() {
+	if g.paired.run == nil || t.packed == nil || n != tune.PackLen || of != (blockOf{}) || g.cautious() {
 		return false
 	}
 	return t.packed[0].packing == PackedFloat8 && t.packed[1].packing == PackedFloat8
@@ -304,7 +304,7 @@ func (e *Engine) runPair(w *Worker, t *tensor, lo int, p, grad []float32) {
 		words[j], scales[j] = t.packed[j].words[block*quarter:][:quarter], t.packed[j].scales[block*quarters:][:quarters]
 		x[j] = r.rooms[j][:tune.PackLen]
 	}
-	g.fused.float8(g.call(t, 0), e.table, p, grad, x[0], x[1], scales[0], scales[1], ups, words[0], words[1])
+	g.paired.run(g.call(t, 0), e.table, p, grad, x[0], x[1], scales[0], scales[1], ups, words[0], words[1])
 	for j := range x {
 		e.invert(&r.inverses[j], x[j], scales[j])
 	}

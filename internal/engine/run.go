@@ -141,7 +141,7 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 	pass := &g.passes[k]
 	length, looks := e.blockLen(w, g, pass, t), pass.takesGrads || of.flushes
 	piece := tune.FactorRows * t.columns()
-	if t.packed != nil && g.fused.float8 != nil {
+	if t.packed != nil && g.paired.run != nil {
 		w.packs.drawing = e.drawing(t, 0)
 	}
 	for at, end := 0, 0; at < len(p); at = end {
