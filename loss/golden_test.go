@@ -53,7 +53,7 @@ type goldenCase struct {
 
 	Delta, Beta, Eps, Gamma, Smoothing float64
 	Alpha                              *float64
-	Log, Full, Weighted                bool
+	Log, Full, Weighted, Probabilities bool
 	Weights                            string
 	Rows                               int
 }
@@ -96,8 +96,8 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 		"LogCosh":       LogCosh{Reduction: r, Scaling: s},
 		"SoftMargin":    SoftMargin{Reduction: r, Scaling: s},
 		"PoissonNLL":    PoissonNLL{Reduction: r, Rates: !c.Log, Eps: c.Eps, Full: c.Full, Scaling: s},
-		"KLDivergence":  KLDivergence{Reduction: r, LogTarget: c.Log, Scaling: s},
-		"Focal":         Focal{Reduction: r, Gamma: c.Gamma, Alpha: c.Alpha, Scaling: s},
+		"KLDivergence":  KLDivergence{Reduction: r, LogTarget: c.Log, Probabilities: c.Probabilities, Scaling: s},
+		"Focal":         Focal{Reduction: r, Gamma: c.Gamma, Alpha: c.Alpha, Probabilities: c.Probabilities, Smoothing: c.Smoothing, Scaling: s},
 		"BCE":           BCE{Reduction: r, Clamp: clamp, Smoothing: c.Smoothing, Scaling: s},
 		"BCEWithLogits": BCEWithLogits{Reduction: r, PosWeight: posWeight(c.PosWeight), Smoothing: c.Smoothing, Scaling: s},
 		"Hinge":         Hinge{Reduction: r, Labels: labels, Scaling: s},
@@ -108,7 +108,7 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 
 func TestGolden(t *testing.T) {
 	cases, _ := goldenFiles(t)
-	if len(cases) < 110 {
+	if len(cases) < 117 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	for _, c := range cases {
@@ -125,6 +125,9 @@ func TestGolden(t *testing.T) {
 				slope /= float64(n)
 			}
 			tol := tolerances[c.Loss]
+			if c.Loss == "Focal" && c.Probabilities { // of which Keras has the wrong class as 1 less the right one
+				tol.grad = 24
+			}
 			if c.Weights != "" { // a rounding more for each weight, and one for their sum
 				tol.value, tol.grad, tol.each = tol.value+2, tol.grad+3, tol.each+1
 			}
@@ -143,7 +146,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestGoldenKinks is where a loss has no one gradient, and the clip of Keras.
+// TestGoldenKinks is where a loss has no one gradient, and the clips of Keras.
 func TestGoldenKinks(t *testing.T) {
 	_, kinks := goldenFiles(t)
 	evals := map[string]func(pred, target, grad []float32) (float64, error){
@@ -153,11 +156,16 @@ func TestGoldenKinks(t *testing.T) {
 		"bce_clip": func(p, y, g []float32) (float64, error) {
 			return BCE{Clamp: ClampProbability}.Eval(p, y, g, nil)
 		},
+		"kl_clip": func(p, y, g []float32) (float64, error) { return KLDivergence{Probabilities: true}.Eval(p, y, g, nil) },
+		"focal_clip": func(p, y, g []float32) (float64, error) {
+			return Focal{Gamma: 2, Probabilities: true}.Eval(p, y, g, nil)
+		},
 	}
 	which := map[string]string{
 		"torch_clamp_hinge": "hinge", "torch_relu_hinge": "hinge", "torch_maximum_hinge": "hinge",
 		"keras_hinge": "hinge", "keras_hinge_minus": "hinge",
 		"keras_squared_hinge": "squared_hinge", "torch_abs": "abs", "keras_l1": "abs", "keras_bce_clip": "bce_clip",
+		"keras_kl_clip": "kl_clip", "keras_focal_clip": "focal_clip",
 	}
 	for _, k := range kinks {
 		if k.Name == "torch_hinge_embedding" { // max(0, 1 - x), which has no label
@@ -172,8 +180,12 @@ func TestGoldenKinks(t *testing.T) {
 		if which[k.Name] == "hinge" { // ours is 0, theirs 0, ∓½ or ∓1
 			want = 0
 		}
-		near(t, k.Name, value, k.Value, 2, k.Value)
-		near(t, k.Name+" gradient", float64(grad[0]), want, 2, math.Abs(want))
+		least := 0.0
+		if which[k.Name] == "focal_clip" { // Keras has the wrong class as 1 less the right one
+			least = 1
+		}
+		near(t, k.Name, value, k.Value, 2, max(math.Abs(k.Value), least))
+		near(t, k.Name+" gradient", float64(grad[0]), want, 2, max(math.Abs(want), least))
 	}
 }
 

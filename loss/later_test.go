@@ -45,6 +45,19 @@ var laterLosses = []sample{
 		uniform(3001, -20, 20, 131), signs01(3001, 132), 4, 3},
 }
 
+// clippedLosses are those of probabilities that came with Keras' clips.
+var clippedLosses = []sample{
+	{"ClippedKLDivergence", func(r Reduction) Loss { return KLDivergence{Reduction: r, Probabilities: true} }, func(x, y float64) float64 { return y * math.Log(y/x) },
+		uniform(3001, .01, 1, 165), uniform(3001, .1, 1, 166), 3, 3},
+	{"FocalProbabilities", func(r Reduction) Loss {
+		return Focal{Reduction: r, Gamma: 1.5, Alpha: Weight(.25), Probabilities: true, Smoothing: .25}
+	}, func(x, y float64) float64 {
+		y = .75*y + .125
+		return (.25*y + .75*(1-y)) * math.Pow(y*(1-x)+(1-y)*x, 1.5) * crossEntropy(x, y)
+	},
+		uniform(3001, .01, .99, 167), uniform(3001, 0, 1, 168), 5, 8},
+}
+
 func huber(delta, ceiling float64) formula {
 	return func(x, y float64) float64 {
 		a := math.Abs(x - y)
@@ -134,6 +147,8 @@ func TestVariance(t *testing.T) {
 func TestLaterExtremes(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	focal0, focal2 := Focal{Reduction: None}, Focal{Reduction: None, Gamma: 2}
+	divergence, sure := KLDivergence{Reduction: None, Probabilities: true}, Focal{Reduction: None, Gamma: 9, Probabilities: true}
+	low, high := float32(16.118095), float32(15.942385) // -log 1e-7, and that of 1 - (1-1e-7) in float32
 	for _, c := range []struct {
 		l                Loss
 		x, y, loss, grad float32
@@ -152,6 +167,8 @@ func TestLaterExtremes(t *testing.T) {
 		{focal0, 1e4, 0, 1e4, 1}, {focal0, inf, 1, 0, 0}, {focal0, -inf, 1, inf, -1},
 		{focal2, 1e4, 0, 1e4, 1}, {focal2, 1e4, 1, 0, 0}, {focal2, inf, 0, inf, 1}, {focal2, -inf, 0, 0, 0}, {focal2, -1e4, .5, 1250, -.125},
 		{BCEWithLogits{Reduction: None, Smoothing: .5}, 1e4, 1, 2.5e3, .25},
+		{divergence, 2, .5, -math.Ln2 / 2, 0}, {divergence, 1, .5, -math.Ln2 / 2, -.5}, {divergence, inf, 2, 0, 0}, {divergence, .25, 2, 2 * math.Ln2, -4}, {divergence, .5, nan, nan, nan},
+		{sure, 1, 1, 0, 0}, {sure, 0, 0, 0, 0}, {sure, -inf, 0, 0, 0}, {sure, inf, 0, high, 0}, {sure, -1, 1, low, 0}, {sure, 0, 1, low, -9 * low}, {sure, .5, .5, math.Ln2 / 512, 0}, {sure, .5, nan, nan, nan},
 	} {
 		grad, each := []float32{0}, []float32{0}
 		value := mustEval(t, c.l, []float32{c.x}, []float32{c.y}, grad, each)
@@ -346,6 +363,8 @@ func TestLaterErrors(t *testing.T) {
 		{"Eps", "-1", eval(PoissonNLL{Eps: -1})}, {"Eps", "NaN", eval(PoissonNLL{Eps: nan})},
 		{"Gamma", "-1", eval(Focal{Gamma: -1})}, {"Gamma", "1001", eval(Focal{Gamma: 1001})}, {"Gamma", "NaN", eval(Focal{Gamma: nan})},
 		{"Alpha", "2", eval(Focal{Alpha: Weight(2)})}, {"Alpha", "-0.25", eval(Focal{Alpha: Weight(-.25)})},
+		{"Smoothing", "0.1", eval(Focal{Smoothing: .1})}, {"Smoothing", "-1", eval(Focal{Probabilities: true, Smoothing: -1})},
+		{"LogTarget", "true", eval(KLDivergence{Probabilities: true, LogTarget: true})},
 		{"Smoothing", "2", eval(BCE{Smoothing: 2})}, {"Smoothing", "-1", eval(BCEWithLogits{Smoothing: -1})},
 		{"Eps", "0", normal(0, x, nil, nil)}, {"Eps", "NaN", normal(nan, x, nil, nil)},
 		{"len(variance)", "0", normal(1, nil, nil, nil)}, {"len(gradVariance)", "5", normal(1, x, nil, y[:5])},

@@ -65,7 +65,7 @@ type sample struct {
 }
 
 // losses are all of them.
-var losses = append(firstLosses, laterLosses...)
+var losses = slices.Concat(firstLosses, laterLosses, clippedLosses)
 
 var firstLosses = []sample{
 	{"MSE", func(r Reduction) Loss { return MSE{Reduction: r} }, squared,
@@ -250,6 +250,14 @@ func TestBits(t *testing.T) {
 	}
 	if got, want := h.Sum64(), uint64(0x9e5f41ae33768dd4); got != want {
 		t.Errorf("the bits of later losses have changed: %#x, were %#x", got, want)
+	}
+	h.Reset()
+	for _, l := range clippedLosses {
+		grad := make([]float32, len(l.pred))
+		add(mustEval(t, l.of(Mean), l.pred, l.target, grad, nil), grad)
+	}
+	if got, want := h.Sum64(), uint64(0x72f7540bbe8cb2f1); got != want {
+		t.Errorf("the bits of clipped losses have changed: %#x, were %#x", got, want)
 	}
 	h.Reset()
 	linear(PoissonLoss, LogCoshLoss)

@@ -132,11 +132,15 @@ func (c *call) gaussian(p part) {
 // KLDivergence is the divergence of the distribution target from the one of which pred has
 // the logarithms of probabilities: target·(log target - pred), 0 where target is. It is
 // kl_div of PyTorch, whose mean is by elements and BatchMean that of the divergences of rows,
-// and kl_divergence of Optax, summed over a row. Keras, whose KLDivergence takes
-// probabilities and clips both to [1e-7, 1], has another loss.
+// and kl_divergence of Optax, summed over a row; of probabilities it is KLDivergence of Keras.
 type KLDivergence struct {
 	Reduction Reduction
 	LogTarget bool // targets are logarithms too: e^target·(target - pred)
+
+	// Probabilities says that pred are probabilities, not their logarithms, and clips both
+	// distributions to [1e-7, 1]: target·log(target/pred). Where pred is clipped the gradient
+	// is 0. Keras' mean is BatchMean. LogTarget is false then.
+	Probabilities bool
 	Scaling
 	Workers
 }
@@ -144,6 +148,12 @@ type KLDivergence struct {
 // Eval implements Loss.
 func (l KLDivergence) Eval(pred, target, grad, each []float32) (float64, error) {
 	f := form{run: (*call).kl, inParts: true, logTarget: l.LogTarget}
+	if l.Probabilities {
+		if l.LogTarget {
+			return 0, &ArgError{"LogTarget", true, "false with Probabilities"}
+		}
+		f.run = (*call).klClip
+	}
 	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
 }
 
@@ -160,12 +170,46 @@ func (c *call) kl(p part) {
 	kernels.KLDivergence(p.table, &p.list, &p.kl, &p.sum)
 }
 
+// leastProbability is that to which Keras clips.
+const leastProbability = 1e-7
+
+// klClip has the quotient of the probabilities: the difference of their logarithms has none of
+// its digits where they are close.
+func (c *call) klClip(p part) {
+	quotient, probability := p.scratch[0], p.scratch[1]
+	for i, x := range p.pred {
+		y := clip(p.target[i], leastProbability, 1)
+		q := y / clip(x, leastProbability, 1)
+		quotient[i], probability[i] = q, y
+		slope := -q
+		if x < leastProbability || x > 1 {
+			slope = 0
+		}
+		p.grad[i] = slope * c.scale
+	}
+	p.call(kernels.Log, p.each, quotient)
+	p.list.Set(quotient, p.each, probability)
+	kernels.Weigh(p.table, &p.list, &p.sum)
+}
+
+// clip is the number from low to high that is nearest to x, or NaN.
+func clip(x, low, high float32) float32 {
+	switch {
+	case x < low:
+		return low
+	case x > high:
+		return high
+	}
+	return x
+}
+
 // Focal is binary cross-entropy of σ(pred), times a power of the probability that the
 // prediction gives to the wrong class, so that examples which are right by far count little:
 // cross·wrong^Gamma, with wrong = target·(1-p) + (1-target)·p and p = σ(pred). It is
 // sigmoid_focal_loss of torchvision, where Gamma is 2 and Alpha .25, and of Optax, where Alpha
-// is off; BinaryFocalCrossentropy of Keras clips p and has no Alpha either by default. Value
-// and gradient are right to a few units in the last place for any logit. (Lin et al. 2017)
+// is off; of probabilities it is BinaryFocalCrossentropy of Keras, which has no Alpha either by
+// default. Value and gradient are right to a few units in the last place for any logit. (Lin et
+// al. 2017)
 type Focal struct {
 	Reduction Reduction
 	Gamma     float64 // from 0, which is BCEWithLogits, to 1000
@@ -173,6 +217,16 @@ type Focal struct {
 	// Alpha, from 0 to 1, is the weight of positive targets and 1 - Alpha that of negative
 	// ones: see Weight. Nil stands for 1 and 1.
 	Alpha *float64
+
+	// Probabilities says that pred are probabilities p, not logits. As in Keras those of the
+	// cross-entropy are clipped to [1e-7, 1-1e-7], where it has the gradient 0, and those of
+	// wrong, which is at least 2⁻⁶⁴ here, are not. A prediction outside [0, 1] counts as the
+	// nearer of 0 and 1 and has the gradient 0.
+	Probabilities bool
+
+	// Smoothing is that of BCE, and Alpha goes by what it makes of targets; 0 without
+	// Probabilities.
+	Smoothing float64
 	Scaling
 	Workers
 }
@@ -189,7 +243,20 @@ func (l Focal) Eval(pred, target, grad, each []float32) (float64, error) {
 		}
 		yes, no = *l.Alpha, 1-*l.Alpha
 	}
-	f := form{run: (*call).focal, inParts: true, focal: fallback.FocalScalars{Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)}}
+	run := (*call).focal
+	if l.Probabilities {
+		run = (*call).focalClip
+	} else if l.Smoothing != 0 {
+		return 0, &ArgError{"Smoothing", l.Smoothing, "0 without Probabilities"}
+	}
+	if err := checkPart("Smoothing", l.Smoothing); err != nil {
+		return 0, err
+	}
+	// What is linear in the smoothed target is so in the target.
+	half := l.Smoothing / 2
+	yes, no = float64(yes*(1-half))+float64(no*half), float64(yes*half)+float64(no*(1-half))
+	f := form{run: run, inParts: true, focal: fallback.FocalScalars{Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)},
+		bce: fallback.BCEScalars{Scale: 1, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(half)}}
 	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
 }
 
@@ -201,5 +268,26 @@ func (c *call) focal(p part) {
 	p.list.Set(p.scratch[0], p.scratch[1], p.pred, p.target)
 	kernels.FocalParts(p.table, &p.list)
 	p.list.Set(p.grad, p.each, p.target, p.scratch[0], p.scratch[1])
+	kernels.Focal(p.table, &p.list, &p.focal, &p.sum)
+}
+
+func (c *call) focalClip(p part) {
+	p.bce, p.focal = c.form.bce, c.form.focal
+	p.focal.Scale = c.scale
+	kernels.BCEClip(p.table, &p.list, &p.bce, &p.squares)
+	wrong, bend := p.scratch[0], p.scratch[1]
+	for i, x := range p.pred {
+		y := float32(p.target[i]*p.bce.LabelScale) + p.bce.LabelShift
+		by := 1 - (y + y)
+		if x < 0 || x > 1 {
+			x, by = clip(x, 0, 1), 0
+		}
+		v := float32(y*(1-x)) + float32((1-y)*x)
+		if v < 0x1p-64 { // below which gamma/v would not be finite
+			v = 0x1p-64
+		}
+		wrong[i], bend[i] = v, by/v
+	}
+	p.list.Set(p.grad, p.each, p.target, wrong, bend)
 	kernels.Focal(p.table, &p.list, &p.focal, &p.sum)
 }

@@ -52,7 +52,7 @@ typedef struct lockstep_predictions {
 	size_t rows; /* of equal length; for weights of rows, and for LOCKSTEP_REDUCE_BATCH_MEAN */
 
 	const double *grad_scale; /* what the gradient is multiplied by, and the value is not; NULL stands for 1 */
-	double smoothing; /* of binary cross-entropies, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
+	double smoothing; /* of binary cross-entropies and the focal loss of probabilities, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
 	lockstep_pool *pool; /* whose threads share 262144 elements or more, with the same bits; NULL for the calling thread alone */
 } lockstep_predictions;
 
@@ -123,12 +123,25 @@ LOCKSTEP_API lockstep_status lockstep_loss_gaussian_nll(const lockstep_table *ta
  */
 LOCKSTEP_API lockstep_status lockstep_loss_kl_divergence(const lockstep_table *table, const lockstep_predictions *p, int log_target, double *value, lockstep_error *error);
 
+/* The divergence of the distribution target from pred, probabilities both and clipped to [1e-7, 1],
+ * target·log(target/pred), as Keras has it: its mean is LOCKSTEP_REDUCE_BATCH_MEAN. Where pred is
+ * clipped the gradient is 0. */
+LOCKSTEP_API lockstep_status lockstep_loss_kl_divergence_of_probabilities(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error);
+
 /*
  * The binary cross-entropy of σ(pred) times the power gamma, from 0 to 1000, of the probability
  * of the wrong class; times alpha for positive targets and 1 - alpha for negative ones unless
  * alpha is NULL.
  */
 LOCKSTEP_API lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error);
+
+/*
+ * lockstep_loss_focal of probabilities and of targets that may be smoothed, by which alpha goes: Keras'.
+ * Those of the cross-entropy are clipped to [1e-7, 1-1e-7], where it has the gradient 0, and that of
+ * the wrong class is not, but is at least 2^-64. A prediction outside of [0, 1] counts as the nearer
+ * of 0 and 1 and has the gradient 0.
+ */
+LOCKSTEP_API lockstep_status lockstep_loss_focal_of_probabilities(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error);
 
 /* Which numbers stand for the two classes of a hinge loss. */
 typedef enum lockstep_labels {

@@ -171,6 +171,28 @@ static void run_kl_divergence(const loss *l, const part *b, double *sum) {
 	lockstep_kernel_kl_divergence(l->table, list, 5, &(lockstep_kl_divergence_scalars){l->scale}, sum);
 }
 
+/* The number from low to high that is nearest to x, or NaN. */
+static float clip(float x, float low, float high) {
+	if (x < low) return low;
+	return x > high ? high : x;
+}
+
+/* The quotient of the probabilities: the difference of their logarithms has none of its digits
+ * where they are close. */
+static void run_kl_of_probabilities(const loss *l, const part *b, double *sum) {
+	const float low = 1e-7f;
+	float *quotient = b->scratch[0], *probability = b->scratch[1];
+	for (size_t i = 0; i < b->n; i++) {
+		float x = b->pred[i], y = clip(b->target[i], low, 1), q = y / clip(x, low, 1);
+		quotient[i] = q;
+		probability[i] = y;
+		b->grad[i] = (x < low || x > 1 ? 0 : -q) * l->scale;
+	}
+	take_log(l->table, b->each, quotient, b->n);
+	lockstep_buffer list[] = {buffer_of(quotient, b->n), buffer_of(b->each, b->n), buffer_of(probability, b->n)};
+	lockstep_kernel_weigh(l->table, list, 3, sum);
+}
+
 static void run_focal(const loss *l, const part *b, double *sum) {
 	lockstep_focal_scalars c = l->focal;
 	c.scale = l->scale;
@@ -179,6 +201,24 @@ static void run_focal(const loss *l, const part *b, double *sum) {
 	lockstep_buffer parts[] = {buffer_of(b->scratch[0], b->n), buffer_of(b->scratch[1], b->n), buffer_of(b->pred, b->n), buffer_of(b->target, b->n)};
 	lockstep_kernel_focal_parts(l->table, parts, 4);
 	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->target, b->n), parts[0], parts[1]};
+	lockstep_kernel_focal(l->table, list, 5, &c, sum);
+}
+
+/* wrong is at least 2^-64, below which gamma/wrong would not be finite. */
+static void run_focal_of_probabilities(const loss *l, const part *b, double *sum) {
+	lockstep_focal_scalars c = l->focal;
+	c.scale = l->scale;
+	double unweighted[LOCKSTEP_LANES] = {0};
+	lockstep_kernel_bce_clip(l->table, FOUR(b), &(lockstep_bce_clip_scalars){1, l->logits.label_scale, l->logits.label_shift}, unweighted);
+	float *wrong = b->scratch[0], *bend = b->scratch[1];
+	for (size_t i = 0; i < b->n; i++) {
+		float p = b->pred[i], x = clip(p, 0, 1), y = b->target[i] * l->logits.label_scale + l->logits.label_shift;
+		float v = y * (1 - x) + (1 - y) * x;
+		if (v < 0x1p-64f) v = 0x1p-64f;
+		wrong[i] = v;
+		bend[i] = (p < 0 || p > 1 ? 0 : 1 - (y + y)) / v;
+	}
+	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->target, b->n), buffer_of(wrong, b->n), buffer_of(bend, b->n)};
 	lockstep_kernel_focal(l->table, list, 5, &c, sum);
 }
 
@@ -456,13 +496,28 @@ lockstep_status lockstep_loss_kl_divergence(const lockstep_table *table, const l
 	return eval(&(loss){.table = table, .p = p, .run = run_kl_divergence, .in_parts = 1, .log_target = log_target}, value, error);
 }
 
-lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {
+lockstep_status lockstep_loss_kl_divergence_of_probabilities(const lockstep_table *table, const lockstep_predictions *p, double *value, lockstep_error *error) {
+	return eval(&(loss){.table = table, .p = p, .run = run_kl_of_probabilities, .in_parts = 1}, value, error);
+}
+
+/* A focal loss, whose alpha goes by smoothed targets: what is linear in these is so in the targets. */
+static lockstep_status eval_focal(loss l, double gamma, const double *alpha, double *value, lockstep_error *error) {
 	if (!(gamma >= 0 && gamma <= 1000))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want a number from 0 to 1000", gamma);
 	lockstep_status status = alpha ? check_part("alpha", *alpha, error) : LOCKSTEP_OK;
 	if (status) return status;
-	lockstep_focal_scalars c = {1, (float)gamma, alpha ? (float)*alpha : 1, alpha ? (float)(1 - *alpha) : 1};
-	return eval(&(loss){.table = table, .p = p, .run = run_focal, .in_parts = 1, .focal = c}, value, error);
+	double yes = alpha ? *alpha : 1, no = alpha ? 1 - *alpha : 1, half = l.p->smoothing / 2;
+	l.in_parts = 1;
+	l.focal = (lockstep_focal_scalars){1, (float)gamma, (float)(yes * (1 - half) + no * half), (float)(yes * half + no * (1 - half))};
+	return eval(&l, value, error);
+}
+
+lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {
+	return eval_focal((loss){.table = table, .p = p, .run = run_focal}, gamma, alpha, value, error);
+}
+
+lockstep_status lockstep_loss_focal_of_probabilities(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {
+	return eval_focal((loss){.table = table, .p = p, .run = run_focal_of_probabilities, .smooths = 1, .logits = smoothed(p, 1)}, gamma, alpha, value, error);
 }
 
 /* A hinge loss, squared or not. */

@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, LOSSES = OF_ROWS + 3, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
-	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax"};
+	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax",
+	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -83,6 +84,12 @@ static lockstep_status eval_scaled(int kind, const lockstep_table *table, const 
 	case 8: return eval_normal(table, p, o, value, error);
 	case 9: return lockstep_loss_kl_divergence(table, p, o.option & 1, value, error);
 	case 10: return lockstep_loss_focal(table, p, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
+	}
+	if (kind == OF_PROBABILITIES) return lockstep_loss_kl_divergence_of_probabilities(table, p, value, error);
+	if (kind == OF_PROBABILITIES + 1) {
+		lockstep_predictions smoothed = *p;
+		smoothed.smoothing = o.option & 2 ? o.weight : 0;
+		return lockstep_loss_focal_of_probabilities(table, &smoothed, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
 	}
 	if (kind == OF_ROWS - 1) {
 		lockstep_predictions smoothed = *p;
@@ -618,11 +625,14 @@ static void refuse_options(void) {
 	refused(lockstep_loss_bce_with_class_logits(NULL, &good, (float[]){1, -1}, 2, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "pos_weights[1] is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, -1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "gamma is -1, want");
 	refused(lockstep_loss_focal(NULL, &good, 1, &bad, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "alpha is inf, want");
+	refused(lockstep_loss_focal_of_probabilities(NULL, &good, -1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "gamma is -1, want");
 	lockstep_predictions p = good;
 	p.smoothing = 2;
+	refused(lockstep_loss_focal_of_probabilities(NULL, &p, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
 	refused(lockstep_loss_bce(NULL, &p, LOCKSTEP_CLAMP_LOG, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
 	p.smoothing = .5;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 0.5, want 0");
+	refused(lockstep_loss_focal(NULL, &p, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 0.5, want 0");
 	p = good, p.grad_scale = &bad;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_scale is inf, want");
 	p = good, p.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;

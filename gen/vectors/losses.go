@@ -89,6 +89,19 @@ var lossList = []lossCase{
 	{"loss_of_rows", rowLoss},
 	{"loss_cosine_embedding", cosineEmbedding},
 	{"loss_softmax", probabilities},
+	{"loss_kl_divergence_of_probabilities", scaled(func(r loss.Reduction, s loss.Scaling, _ int, _ float64) loss.Loss {
+		return loss.KLDivergence{Reduction: r, Scaling: s, Probabilities: true}
+	})},
+	{"loss_focal_of_probabilities", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
+		l := loss.Focal{Reduction: r, Scaling: s, Gamma: 4 * x, Probabilities: true}
+		if option&1 > 0 {
+			l.Alpha = loss.Weight(x)
+		}
+		if option&2 > 0 {
+			l.Smoothing = x
+		}
+		return l
+	})},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before

@@ -101,6 +101,18 @@ def focal(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     return -alpha * p * p * right, s * alpha * p * p * (2 * (1 - p) * right - p)
 
 
+def clipped_divergence(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    y = np.clip(y, np.float32(1e-7), 1)
+    return y * np.log(y / x), -y / x
+
+
+def focal_of_probabilities(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    y = 0.75 * y + 0.125
+    alpha, wrong = 0.75 - 0.5 * y, y * (1 - x) + (1 - y) * x
+    loss, slope = bce(x, y)
+    return alpha * wrong**3 * loss, alpha * wrong**2 * (wrong * slope + 3 * (1 - 2 * y) * loss)
+
+
 LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] = {
     "mse": (ln.mse, LOGITS, {}, mse),
     "bce": (ln.bce, PROBABILITIES, {}, bce),
@@ -124,7 +136,14 @@ LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] 
     "poisson, rates": (ln.poisson_nll, PROBABILITIES, {"rates": True, "eps": 0.5}, poisson_rates),
     "kl_divergence": (ln.kl_divergence, -PROBABILITIES, {}, divergence),
     "kl_divergence, logs": (ln.kl_divergence, -PROBABILITIES, {"log_target": True}, divergence_of_logs),
+    "kl_divergence, probabilities": (ln.kl_divergence, PROBABILITIES, {"probabilities": True}, clipped_divergence),
     "focal": (ln.focal, LOGITS, {"alpha": 0.25}, focal),
+    "focal, probabilities": (
+        ln.focal,
+        PROBABILITIES,
+        {"alpha": 0.25, "gamma": 3, "probabilities": True, "smoothing": 0.25},
+        focal_of_probabilities,
+    ),
 }
 
 
@@ -309,6 +328,9 @@ def test_what_is_refused() -> None:
         (lambda: loss.quantile(x, y, grad=out, level=1), "^level is 1"),
         (lambda: loss.focal(x, y, grad=out, gamma=-1), "^gamma is -1"),
         (lambda: loss.focal(x, y, grad=out, alpha=2), "^alpha is 2"),
+        (lambda: loss.focal(x, y, grad=out, smoothing=0.1), "^smoothing is 0.1, want 0"),
+        (lambda: loss.focal(x, y, grad=out, probabilities=True, smoothing=2), "^smoothing is 2"),
+        (lambda: loss.kl_divergence(x, y, grad=out, probabilities=True, log_target=True), "^log_target is True"),
         (lambda: loss.poisson_nll(x, y, grad=out, eps=-1), "^eps is -1"),
         (lambda: loss.gaussian_nll(x, y, y[:3], grad=out), r"^variance has the shape \(3,\)"),
         (lambda: loss.gaussian_nll(x, y, y, grad=out, eps=0), "^eps is 0"),

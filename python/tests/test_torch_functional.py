@@ -122,6 +122,32 @@ def test_focal(alpha: float) -> None:
     close(grad, slope.float())
 
 
+def keras_divergence(x: Any, y: Any) -> Any:
+    y = y.clamp(1e-7, 1)
+    return y * (y / x.clamp(1e-7, 1)).log()
+
+
+def keras_focal(x: Any, y: Any) -> Any:
+    y, q = 0.9 * y + 0.05, x.clamp(1e-7, 1 - 1e-7)
+    loss = -y * q.log() - (1 - y) * (1 - q).log()
+    return (0.25 * y + 0.75 * (1 - y)) * (y * (1 - x) + (1 - y) * x) ** 1.5 * loss
+
+
+def test_probabilities() -> None:
+    x = PROBABILITIES.clone()
+    x[::3, ::2] = 0
+    for function, formula, options in (
+        (ours.kl_div, keras_divergence, {}),
+        (ours.sigmoid_focal_loss, keras_focal, {"gamma": 1.5, "label_smoothing": 0.1}),
+    ):
+        value, grad = run(function, x, 2, CLASSES, probabilities=True, reduction="none", **options)
+        want, slope = run(formula, x.double(), 2, CLASSES.double())
+        close(value, want.float())
+        close(grad, slope.float())
+    mean, sum = (ours.kl_div(x, CLASSES, probabilities=True, reduction=r) for r in ("batchmean", "sum"))
+    close(mean, sum / len(x))
+
+
 def test_extremes() -> None:
     x, y = torch.tensor([1e4, -1e4, float("inf")]), torch.tensor([0.0, 1.0, 1.0])
     value, grad = run(ours.binary_cross_entropy_with_logits, x, 1, y, reduction="none")

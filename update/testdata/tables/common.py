@@ -291,6 +291,7 @@ def make_likelihood_inputs(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "guesses.bin": np.log(guesses).reshape(-1).astype(F32),
         "shares.bin": shares.reshape(-1).astype(F32),
         "logshares.bin": np.log(rng.dirichlet(np.ones(COLUMNS), size=ROWS)).reshape(-1).astype(F32),
+        "estimates.bin": np.where(guesses < 0.02, 0, guesses).reshape(-1).astype(F32),
         "importance.bin": np.where(rng.uniform(size=SIZE) < 0.2, 0, rng.uniform(0, 2, size=SIZE)).astype(F32),
     }
 

@@ -269,6 +269,25 @@ def keras_likelihood_cases(reduction):
     ]
 
 
+def probability_cases():
+    losses, probs, cases = keras.losses, ("probs.bin", "labels01.bin"), []
+
+    def add(name, reduction, loss, function, files, **options):
+        cases.append(LossCase(f"keras_{name}_{reduction}", FRAMEWORK, loss, reduction, function, *files, {**options, "probabilities": True}))
+
+    # Of columns a divergence is that of an element, of rows their sum.
+    divergence, rows = losses.KLDivergence(), lambda x: tf.reshape(x, (ROWS, COLUMNS))
+    add("kl", "batchmean", "KLDivergence", lambda p, y: divergence(rows(y), rows(p)), ("estimates.bin", "shares.bin"), rows=ROWS)
+    for reduction, name in (("mean", "sum_over_batch_size"), ("none", None)):
+        made = losses.KLDivergence(reduction=name)
+        add("kl", reduction, "KLDivergence", lambda p, y, l=made: l(y, p), probs)
+        made = losses.BinaryFocalCrossentropy(gamma=2.0, reduction=name)
+        add("focal", reduction, "Focal", lambda p, y, l=made: l(y, p), probs, gamma=2.0)
+        made = losses.BinaryFocalCrossentropy(True, alpha=0.25, gamma=1.5, label_smoothing=0.1, reduction=name)
+        add("focal_smoothed", reduction, "Focal", lambda p, y, l=made: l(y, p), probs, gamma=1.5, alpha=0.25, smoothing=0.1)
+    return cases
+
+
 def penalty_cases():
     cases = []
     for loss, l1, l2 in PENALTIES:
@@ -303,6 +322,12 @@ def kinks():
     for at in (0.0, 5e-8, 1e-7, 1.1e-7, 1 - 2.4e-7, 1 - 1.2e-7, 1 - 6e-8, 1.0):
         for label in (0.0, 1.0):
             found.append(("keras_bce_clip", "BinaryCrossentropy, clip to [1e-7, 1-1e-7]", keras_bce, at, label))
+    for label in (0.0, 0.5, 1.0):
+        for at in (-1.0, 0.0, 5e-8, 1e-7, 1.1e-7, 1 - 6e-8, 1.0, 1 + 1.2e-7, 2.0):
+            found.append(("keras_kl_clip", "KLDivergence, clip to [1e-7, 1]", lambda p, y: losses.KLDivergence()(y, p), at, label))
+        for at in (0.0, 5e-8, 1e-7, 1.1e-7, 1 - 2.4e-7, 1 - 1.2e-7, 1 - 6e-8, 1.0):
+            found.append(("keras_focal_clip", "BinaryFocalCrossentropy, gamma 2, cross-entropy clipped to [1e-7, 1-1e-7]",
+                          lambda p, y: losses.BinaryFocalCrossentropy()(y, p), at, label))
     return [kink(keras_gradient, name, FRAMEWORK, *rest) for name, *rest in found]
 
 
@@ -312,4 +337,5 @@ if __name__ == "__main__":
     update, loss = map(Path, sys.argv[1:])
     write_updates(update, "keras", keras_cases())
     write_losses(loss, "keras", [c for r in REDUCTIONS for c in keras_loss_cases(r)]
-                 + [c for r in ("mean", "none", "weightedmean") for c in keras_likelihood_cases(r)] + penalty_cases(), keras_gradient, kinks())
+                 + [c for r in ("mean", "none", "weightedmean") for c in keras_likelihood_cases(r)] + probability_cases() + penalty_cases(),
+                 keras_gradient, kinks())

@@ -213,6 +213,8 @@ def focal(
     *,
     gamma: float = 2,
     alpha: float | None = None,
+    probabilities: bool = False,
+    smoothing: float = 0,
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
@@ -223,10 +225,13 @@ def focal(
     """The binary cross-entropy of σ(pred) times the power ``gamma`` of the probability of the wrong class.
 
     ``alpha`` weights positive targets and 1 - alpha negative ones. torchvision's is 0.25; Optax has none by default.
+    With ``probabilities`` it is Keras' BinaryFocalCrossentropy of these: the cross-entropy's are clipped to
+    [1e-7, 1-1e-7], where it has the gradient 0, and one outside of [0, 1] counts as the nearer of 0 and 1 and has the
+    gradient 0; ``smoothing``, which logits have not, is that of ``bce``.
     """
     weight_of = None if alpha is None else ctypes.byref(c_double(alpha))
     return _eval(
-        "lockstep_loss_focal",
+        "lockstep_loss_focal_of_probabilities" if probabilities else "lockstep_loss_focal",
         pred,
         target,
         reduction,
@@ -236,6 +241,7 @@ def focal(
         grad_scale,
         c_double(gamma),
         weight_of,
+        smoothing=smoothing,
         pool=pool,
     )
 
@@ -296,6 +302,7 @@ def kl_divergence(
     target: Array,
     *,
     log_target: bool = False,
+    probabilities: bool = False,
     reduction: Reduction = "mean",
     grad: Array | None = None,
     each: Array | None = None,
@@ -305,8 +312,15 @@ def kl_divergence(
 ) -> float:
     """The divergence of ``target`` from the distribution of which ``pred`` has the logarithms.
 
-    target·(log target - pred), or with ``log_target`` e^target·(target - pred).
+    target·(log target - pred), or with ``log_target`` e^target·(target - pred). With ``probabilities`` pred has these
+    and both are clipped to [1e-7, 1], target·log(target/pred), and where pred is the gradient is 0: Keras'
+    KLDivergence, whose mean is "batchmean".
     """
+    if probabilities:
+        if log_target:
+            raise ArgumentError("log_target is True, want False with probabilities")
+        name = "lockstep_loss_kl_divergence_of_probabilities"
+        return _eval(name, pred, target, reduction, grad, each, weight, grad_scale, pool=pool)
     return _eval(
         "lockstep_loss_kl_divergence",
         pred,

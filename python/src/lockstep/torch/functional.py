@@ -125,11 +125,23 @@ def binary_cross_entropy_with_logits(
 
 
 def sigmoid_focal_loss(
-    inputs: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2, reduction: Reduction = "none"
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2,
+    reduction: Reduction = "none",
+    probabilities: bool = False,
+    label_smoothing: float = 0,
 ) -> Tensor:
-    """That of ``torchvision.ops``; an alpha below 0 is none."""
+    """That of ``torchvision.ops``; an alpha below 0 is none.
+
+    With probabilities the inputs are these: Keras' BinaryFocalCrossentropy, which clips those of the cross-entropy to
+    [1e-7, 1-1e-7] and has no alpha by default. Labels of logits are not smoothed.
+    """
     weight = None if alpha < 0 else byref(c_double(alpha))
-    return _loss("focal", inputs, targets, reduction, None, c_double(gamma), weight)
+    name = "focal_of_probabilities" if probabilities else "focal"
+    return _loss(name, inputs, targets, reduction, None, c_double(gamma), weight, smoothing=label_smoothing)
 
 
 def poisson_nll_loss(
@@ -151,8 +163,17 @@ def kl_div(
     *,
     reduction: Literal["none", "mean", "sum", "batchmean"] = "mean",
     log_target: bool = False,
+    probabilities: bool = False,
 ) -> Tensor:
-    """The divergence of target from the distribution whose logarithms are input."""
+    """The divergence of target from the distribution whose logarithms are input.
+
+    With probabilities input has these and both are clipped to [1e-7, 1]: Keras' KLDivergence, whose mean is
+    "batchmean".
+    """
+    if probabilities:
+        if log_target:
+            raise ArgumentError("log_target is True, want False with probabilities")
+        return _loss("kl_divergence_of_probabilities", input, target, reduction, None)
     return _loss("kl_divergence", input, target, reduction, None, int(log_target))
 
 
@@ -204,10 +225,11 @@ def _loss(
     weight: Tensor | None,
     *options: Any,
     divided: bool = False,
+    smoothing: float = 0,
 ) -> Tensor:
     """Checks a call and makes it."""
     number = _reduction(reduction)
-    if number == _REDUCTIONS["batchmean"] and name != "kl_divergence":
+    if number == _REDUCTIONS["batchmean"] and not name.startswith("kl_divergence"):
         raise ArgumentError("reduction is 'batchmean', want 'mean', 'sum', 'none'")
     _check("target", target, input)
     if weight is not None:
@@ -215,7 +237,7 @@ def _loss(
         _check("weight", weight, input)
         if divided and reduction == "mean":
             number = _WEIGHTED_MEAN
-    value: Tensor = _Loss.apply(input, target, weight, "lockstep_loss_" + name, number, options)
+    value: Tensor = _Loss.apply(input, target, weight, "lockstep_loss_" + name, number, smoothing, options)
     return value
 
 
@@ -253,11 +275,13 @@ class _Loss(torch.autograd.Function):
         weight: Tensor | None,
         name: str,
         reduction: int,
+        smoothing: float,
         options: tuple[Any, ...],
     ) -> Tensor:
         input, target = input.contiguous(), target.contiguous()
         weight = None if weight is None else weight.contiguous()
         p = _predictions(input, target, weight, reduction)
+        p.smoothing = smoothing
         if ctx.needs_input_grad[0]:
             grad = empty_like(input)
             p.grad = grad.data_ptr()
@@ -268,7 +292,7 @@ class _Loss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
         (grad,) = ctx.saved_tensors
-        return _times(grad, upstream), None, None, None, None, None
+        return _times(grad, upstream), None, None, None, None, None, None
 
 
 class _Normal(torch.autograd.Function):
