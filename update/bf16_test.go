@@ -22,7 +22,7 @@ import (
 // roundParams is what StepBF16 makes of parameters, written from the documents: the stream is of a
 // pair of slots that no rule has.
 func roundParams(x []float32, seed uint64, tensor int, step int64) []float32 {
-	r, y := newRounder(seed, tensor, 2<<32, step), make([]float32, len(x))
+	r, y := newRounder(seed, tensor, int64(2<<32), step), make([]float32, len(x))
 	for i, p := range x {
 		switch bits := math.Float32bits(p); {
 		case p != p:

@@ -25,7 +25,7 @@ type rounder struct {
 	second bool
 }
 
-func newRounder(seed uint64, tensor, slot int, step int64) rounder {
+func newRounder[Slot int | int64](seed uint64, tensor int, slot Slot, step int64) rounder {
 	key := next(seed)
 	for _, x := range []uint64{uint64(tensor), uint64(slot / 2), uint64(step)} {
 		key = next(key ^ x)

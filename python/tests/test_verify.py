@@ -87,8 +87,12 @@ def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
     w, grad = np.zeros(MODELS * one, np.float32), np.empty(one, np.float32)
     model = ln.Linear("logistic", x.shape[1], intercept=True)
     upper, rests = ln.split_bf16(w)
-    options: dict[str, Any] = {"float32": {}, "halves": {"rests": {"w": rests}}, "bfloat16": {"rounding": 1}}[of_params]
-    opt = ln.Optimizer({"w": upper if options else w}, r, **options)
+    opt = ln.Optimizer(
+        {"w": w if of_params == "float32" else upper},
+        r,
+        rests={"w": rests} if of_params == "halves" else None,
+        rounding=1 if of_params == "bfloat16" else None,
+    )
     opt.table = table
     if of_state != "float32":
         opt.set_state_types(dict.fromkeys(opt.state("w"), of_state), seed=1)
