@@ -213,7 +213,7 @@ func printSums(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "| rule | SHA-256 after %d steps |\n|---|---|\n", verify.Steps)
+	fmt.Fprintf(w, "| rule | SHA-256 after %d steps, with types after %d |\n|---|---|\n", verify.Steps, verify.MixedSteps)
 	for _, s := range sums {
 		fmt.Fprintf(w, "| %s | `%s` |\n", s.Rule, s.SHA256)
 	}

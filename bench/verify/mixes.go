@@ -72,7 +72,7 @@ func trainMix(d data.Set, r update.Rule, m registry.Mix) (string, error) {
 	}
 	given, _ := buffer(m.Grads, n)
 	upper, rests := make([]update.BF16, n), make([]int16, n)
-	err = takeSteps(o, func() error {
+	err = takeSteps(o, MixedSteps, func() error {
 		if _, err := model.Gradient(d.X, d.Y, params[:one], grads[:one]); err != nil {
 			return err
 		}

@@ -16,14 +16,14 @@ import (
 
 // A Sum is what a rule has come to: the SHA-256 of its parameters and state, as
 // little-endian float32, after Steps steps of logistic regression on the breast cancer
-// data.
+// data, or MixedSteps with numbers of fewer bits.
 type Sum struct {
 	Rule   string
 	SHA256 string
 }
 
-// Steps is the number of steps of each rule.
-const Steps = 200
+// Steps is the number of steps of each rule, MixedSteps that with each mix of types.
+const Steps, MixedSteps = 200, 50
 
 // Run trains with every rule.
 func Run() ([]Sum, error) {
@@ -56,7 +56,7 @@ func train(d data.Set, e *registry.Entry, r update.Rule) (string, error) {
 		return "", err
 	}
 	w, grad := make([]float32, d.Columns+1), make([]float32, d.Columns+1)
-	err = takeSteps(o, func() error {
+	err = takeSteps(o, Steps, func() error {
 		if _, err := model.Gradient(d.X, d.Y, w, grad); err != nil {
 			return err
 		}
@@ -83,10 +83,10 @@ func train(d data.Set, e *registry.Entry, r update.Rule) (string, error) {
 }
 
 // takeSteps has an optimizer take steps, whose settings are those of all trainings.
-func takeSteps(o *update.Optimizer, take func() error) error {
+func takeSteps(o *update.Optimizer, steps int, take func() error) error {
 	rate := o.LR()
-	for step := range Steps {
-		if step == Steps/2 {
+	for step := range steps {
+		if step == steps/2 {
 			if err := o.SetMaxNorm(.05); err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func takeSteps(o *update.Optimizer, take func() error) error {
 				return err
 			}
 		}
-		if err := o.SetLR(rate / (1 + float64(step)/Steps)); err != nil {
+		if err := o.SetLR(rate / (1 + float64(step)/float64(steps))); err != nil {
 			return err
 		}
 		if err := take(); err != nil {

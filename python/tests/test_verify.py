@@ -16,7 +16,7 @@ from clone import ROOT, lines, published, rule
 import lockstep
 import lockstep.numpy as ln
 
-STEPS, MODELS, HALVINGS = 200, 140, 16
+STEPS, MIXED_STEPS, MODELS, HALVINGS = 200, 50, 140, 16
 RULES = {name: rule(words) for name, *words in lines("verified")}
 MIXES = {name: (rest[:4], rule(rest[4:])) for name, *rest in lines("mixed")}
 HALVES: dict[str, Any] = {"bfloat16": np.uint16, "float16": np.float16}
@@ -35,13 +35,13 @@ def data() -> tuple[Floats, Floats]:
     return ((x - mean) / deviation).astype(np.float32), table[:, -1].astype(np.float32)
 
 
-def take_steps(opt: ln.Optimizer, take: Callable[[], None]) -> None:
+def take_steps(opt: ln.Optimizer, steps: int, take: Callable[[], None]) -> None:
     """Takes steps: the rate falls, and half of the time gradients are scaled and clipped."""
     rate = opt.lr
-    for step in range(STEPS):
-        if step == STEPS // 2:
+    for step in range(steps):
+        if step == steps // 2:
             opt.max_norm, opt.grad_scale = 0.05, 0.5
-        opt.lr = rate / (1 + step / STEPS)
+        opt.lr = rate / (1 + step / steps)
         take()
 
 
@@ -67,7 +67,7 @@ def train(r: lockstep.Rule, table: str) -> str:
         model.gradient(x, y, w, grad)
         opt.step(grads)
 
-    take_steps(opt, take)
+    take_steps(opt, STEPS, take)
     return hashed([w, *opt.state("weights").values(), *opt.state("intercept").values()])
 
 
@@ -108,7 +108,7 @@ def train_mix(types: list[str], r: lockstep.Rule, table: str) -> str:
         elif of_params == "bfloat16":
             w.view(np.uint32)[:] = upper.astype(np.uint32) << 16
 
-    take_steps(opt, take)
+    take_steps(opt, MIXED_STEPS, take)
     state = opt.state_dict()["arrays"]["w"]["state"].values()
     parts = [b for s in state for b in ([s] if isinstance(s, np.ndarray) else [s.elements, s.scales]) if b is not None]
     return hashed([w, *opt.copies.values(), *parts])
