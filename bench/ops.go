@@ -316,10 +316,8 @@ var (
 	noiseC   = fallback.NoiseScalars{Std: 1e-9}
 
 	// Of numbers with signs, of which the largest is 1.
-	packedBias    = fallback.Mask(127<<3 - 127)
-	packedLow     = math.Float32frombits(uint32(packedBias+1) << 20)
-	quantizeC     = fallback.QuantizeScalars{Inverse0: 1, Inverse1: 1, Inverse2: 1, Inverse3: 1, Low: packedLow, Least: packedLow * 0x1p-20, Bias: packedBias, Signs: 1 << 31, Factor: 1, Part: 1}
-	dequantizeC   = fallback.DequantizeScalars{Scale0: 1, Scale1: 1, Scale2: 1, Scale3: 1, Bias: packedBias, Signs: 1 << 31}
+	quantizeC     = fallback.QuantizeScalars{Inverse0: 1, Inverse1: 1, Inverse2: 1, Inverse3: 1, Offset: fallback.SignedLeast, Least: fallback.SignedLeast, Signs: 1 << 31, Factor: 1, Part: 1}
+	dequantizeC   = fallback.DequantizeScalars{Unit0: 1, Unit1: 1, Unit2: 1, Unit3: 1, Offset: fallback.SignedLeast, Least: fallback.Mask(math.Float32bits(fallback.SignedLeast)), Signs: 1 << 31}
 	quantizeBF16C = fallback.QuantizeBF16Scalars{Factor: 1, Part: 1}
 
 	averageC  = fallback.AverageScalars{Weight: 1e-3}

@@ -124,8 +124,8 @@ type AdamStateFloat8Scalars = AdamScalars
 
 // AdamStateFloat8 is Adam with moments of 8 bits, of a block whose parts are rows of len(mq) columns:
 // mq and vq are words of codes as Quantize makes them, m's with a sign, which a row's number up, of
-// integers, brings to the highest byte, and ms and vs the largest magnitudes of the rows. It leaves moments
-// as float32 and their largest magnitudes, NaN apart, of which QuantizePair makes words.
+// integers, brings to the highest byte, and ms and vs the units of the rows as Dequantize has them. It leaves
+// moments as float32 and their largest magnitudes, NaN apart, of which QuantizePair makes words.
 //
 //	m ← lerp(number(mq·up)·ms, x, weight1), signed
 //	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
@@ -133,15 +133,16 @@ type AdamStateFloat8Scalars = AdamScalars
 //	ms ← max |m|, row by row
 //	vs ← max v, row by row
 func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *AdamStateFloat8Scalars) {
-	of, squares := DequantizeScalars{Bias: 127<<3 - 127, Signs: 1 << 31}, DequantizeScalars{Bias: 127<<3 - 255}
+	signed := DequantizeScalars{Offset: SignedLeast, Least: Mask(math.Float32bits(SignedLeast)), Signs: 1 << 31}
+	squares := DequantizeScalars{Least: Mask(math.Float32bits(SquareLeast))}
 	top := func(q, up float32) uint32 { return math.Float32bits(q) * math.Float32bits(up) }
 	for k := range ms {
 		mostM, mostV := float32(0), float32(0)
 		for j := range mq {
 			i := k*len(mq) + j
 			x := c.gradient(g[i], p[i])
-			m[i] = lerp(of.number(top(mq[j], up[k]), 24, ms[k]), x, c.Weight1)
-			v[i] = float32(squares.number(top(vq[j], up[k]), 24, vs[k])*c.Beta2) + square(x, c.Root2, c.Small)
+			m[i] = lerp(signed.number(top(mq[j], up[k]), ms[k]), x, c.Weight1)
+			v[i] = float32(squares.number(top(vq[j], up[k]), vs[k])*c.Beta2) + square(x, c.Root2, c.Small)
 			p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))
 			mostM, mostV = larger(abs(m[i]), mostM), larger(v[i], mostV)
 		}

@@ -2,15 +2,23 @@ package fallback
 
 import "math"
 
+// What codes of 8 bits stand for, beside the largest magnitude of their part of a block, is a float32
+// of 3 bits of a fraction and an exponent of 4, or of 5 without a sign: with the bits of the least
+// one and the code, over 20 more bits. SignedLeast is taken off again, so that the code 0 with a sign
+// is 0 and near it numbers lie evenly; a square's 0 is none, for what is divided by its root.
+const (
+	SignedLeast, SignedMost = 0x1p-15, 1.875 - 0x1p-15 // what the code 0 has, and what the largest stands for
+	SquareLeast, SquareMost = 0x1p-31, 1.875
+)
+
 // QuantizeScalars are the numbers of Quantize.
 type QuantizeScalars struct {
-	Inverse0 float32 // 1/(the largest magnitude of e0), rounded up, or 0
+	Inverse0 float32 // most/(the largest magnitude of e0), rounded down, or 0
 	Inverse1 float32 // that of e1
 	Inverse2 float32
 	Inverse3 float32
-	Low      float32 // what the code 1 stands for, beside 1 for the largest
-	Least    float32 // low·2⁻²⁰, or 0 for codes of at least 1
-	Bias     Mask    // what is added to a code
+	Offset   float32 // SignedLeast, or 0 of squares
+	Least    float32 // SignedLeast or SquareLeast
 	Signs    Mask    // the sign bit, or 0
 	Factor   Mask    // an odd number, at random
 	Add      Mask    // any, at random
@@ -20,25 +28,26 @@ type QuantizeScalars struct {
 // Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
 // exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
 // or below is taken at random, so that the mean is right. The block comes in four parts, each
-// with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its
-// sign.
+// with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its sign.
 //
-// What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
-// code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
+// What cuts off 20 bits takes as many random ones and more: with 8 a mean would be off by up to 2⁻⁸ of
+// a code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
 // of a block has a number of its own, as HashPlaces makes them, by hashing that is nearly universal
 // (Dietzfelbinger, Hagerup, Katajainen, Penttonen 1997): with another factor and addend for each
 // block and step, an element is as likely to draw any number as another, whatever it has drawn
-// before. Of each random number two buffers have a part, so that a kernel that moves both makes one;
-// the lowest bits, of which each follows from as few of h and the factor, have none.
+// before. Of each random number two buffers have a part, so that a kernel that moves both makes one.
 //
-//	u = the upper 20 bits of (h·factor + add)·part
-//	y = |x|·inverse, from low to 1
-//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+//	u = the upper 24 bits of (h·factor + add)·part
+//	y = |x|·inverse + offset, rounded once, at least least
+//	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs,
+//	or 0 unless y ≤ 2
 //	q ← c of e0 to e3, in its bytes from the lowest on
 func Quantize(q, e0, e1, e2, e3, h0, h1, h2, h3 []float32, c *QuantizeScalars) {
-	draw := func(h float32) uint32 { return random(h, c.Factor, c.Add) * uint32(c.Part) >> 12 }
 	for i := range q {
-		code := func(x, inverse, h float32) uint32 { return c.code(x, float32(abs(x)*inverse), draw(h)) }
+		code := func(x, inverse, h float32) uint32 {
+			y := fma(abs(x), inverse, c.Offset)
+			return code(larger(y, c.Least), random(h, c.Factor, c.Add)*uint32(c.Part)>>8, signOf(x, y, c.Signs))
+		}
 		q[i] = math.Float32frombits(code(e0[i], c.Inverse0, h0[i]) | code(e1[i], c.Inverse1, h1[i])<<8 |
 			code(e2[i], c.Inverse2, h2[i])<<16 | code(e3[i], c.Inverse3, h3[i])<<24)
 	}
@@ -58,33 +67,27 @@ type QuantizePairScalars struct {
 //	mq ← mq / 2⁸ + a·2²⁴, one row after the other
 //	vq ← vq / 2⁸ + b·2²⁴, one row after the other
 func QuantizePair(mq, vq, m, v, h, mi, vi []float32, c *QuantizePairScalars) {
-	of, squares := QuantizeScalars{Bias: 127<<3 - 127, Signs: 1 << 31}, QuantizeScalars{Bias: 127<<3 - 255}
-	of.Low, squares.Low = math.Float32frombits(uint32(of.Bias+1)<<20), math.Float32frombits(uint32(squares.Bias+1)<<20)
-	of.Least = of.Low * 0x1p-20
 	put := func(q *float32, code uint32) { *q = math.Float32frombits(math.Float32bits(*q)>>8 | code<<24) }
 	for k := range mi {
 		for j := range mq {
 			i := k*len(mq) + j
-			r := random(h[i], c.Factor, c.Add)
-			put(&mq[j], of.code(m[i], float32(abs(m[i])*mi[k]), r>>12))
-			put(&vq[j], squares.code(v[i], float32(v[i]*vi[k]), r<<8>>12))
+			r, y := random(h[i], c.Factor, c.Add), fma(abs(m[i]), mi[k], SignedLeast)
+			put(&mq[j], code(y, r>>8, signOf(m[i], y, 1<<31)))
+			put(&vq[j], code(larger(float32(v[i]*vi[k]), SquareLeast), r&(1<<24-1), 1<<32-1))
 		}
 	}
 }
 
-// code is that of x, which is a part of the largest magnitude.
-func (c *QuantizeScalars) code(x, part float32, draw uint32) uint32 {
-	if !(float32(float32(int32(draw))*c.Least) < part) {
+// code is that of a size, with what signOf has made of a sign.
+func code(y float32, draw, sign uint32) uint32 { return (math.Float32bits(y)<<4 + draw) & sign >> 24 }
+
+// signOf has all bits, but one in signs as x has it: a code has a 1 there, of an exponent. Where the
+// size is NaN it has none.
+func signOf(x, y float32, signs Mask) uint32 {
+	if !(y <= 2) {
 		return 0
 	}
-	y := part
-	if !(y < 1) {
-		y = 1
-	}
-	if !(y > c.Low) {
-		y = c.Low
-	}
-	return (math.Float32bits(y)+draw)>>20 - uint32(c.Bias) | math.Float32bits(x)&uint32(c.Signs)>>24
+	return math.Float32bits(x) | ^uint32(signs)
 }
 
 // random is a random number of a place, which has one of its own.
@@ -105,32 +108,31 @@ func HashPlaces(h []float32) {
 
 // DequantizeScalars are the numbers of Dequantize.
 type DequantizeScalars struct {
-	Scale0 float32 // the largest magnitude of e0
-	Scale1 float32 // that of e1
-	Scale2 float32
-	Scale3 float32
-	Bias   Mask // what is added to a code
-	Signs  Mask // the sign bit, or 0
+	Unit0  float32 // (the largest magnitude of e0)/most
+	Unit1  float32 // that of e1
+	Unit2  float32
+	Unit3  float32
+	Offset float32 // SignedLeast, or 0 of squares
+	Least  Mask    // the bits of SignedLeast or SquareLeast
+	Signs  Mask    // the sign bit, or 0
 }
 
 // Dequantize makes a block of what Quantize has made of it.
 //
 //	c = the byte of q without its sign, from the lowest on
-//	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+//	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
 func Dequantize(q, e0, e1, e2, e3 []float32, c *DequantizeScalars) {
 	for i := range q {
 		word := math.Float32bits(q[i])
-		e0[i], e1[i], e2[i], e3[i] = c.number(word, 0, c.Scale0), c.number(word, 8, c.Scale1), c.number(word, 16, c.Scale2), c.number(word, 24, c.Scale3)
+		e0[i], e1[i], e2[i], e3[i] = c.number(word<<24, c.Unit0), c.number(word<<16, c.Unit1), c.number(word<<8, c.Unit2), c.number(word, c.Unit3)
 	}
 }
 
-// number is what the byte of a word stands for that has so many bits below it.
-func (c *DequantizeScalars) number(word uint32, below int, scale float32) float32 {
-	code := word >> below & (255 ^ uint32(c.Signs)>>24)
-	if code == 0 {
-		return 0
-	}
-	return math.Float32frombits((code+uint32(c.Bias))<<20|word<<(24-below)&uint32(c.Signs)) * scale
+// number is what the highest byte of a word stands for.
+func (c *DequantizeScalars) number(top uint32, unit float32) float32 {
+	size := math.Float32frombits(top>>4&((uint32(c.Signs)^255<<24)>>4) | uint32(c.Least))
+	x := (size - c.Offset) * unit
+	return math.Float32frombits(math.Float32bits(x) | top&uint32(c.Signs))
 }
 
 // QuantizeBF16Scalars are the numbers of QuantizeBF16.

@@ -17,37 +17,24 @@ func TestRoundsInTheMean(t *testing.T) {
 			t.Errorf("%g goes up %d times of 65536, want %d", x, ups, want)
 		}
 	}
-	for _, signed := range []bool{false, true} {
-		c := &QuantizeScalars{Bias: 127<<3 - 255}
-		if signed {
-			c.Bias, c.Signs = 127<<3-127, 1<<31
+	for _, c := range []*QuantizeScalars{{Offset: SignedLeast, Least: SignedLeast, Signs: 1 << 31}, {Least: SquareLeast}} {
+		most := float32(SquareMost)
+		if c.Signs != 0 {
+			most = SignedMost
 		}
-		c.Low = math.Float32frombits(uint32(c.Bias+1) << 20)
-		if signed {
-			c.Least = c.Low * 0x1p-20
-		}
-		for _, x := range []float32{1, 1.0000001, .9, .7071, .5, .1, 1e-3, c.Low, 1.01 * c.Low, .75 * c.Low, .1 * c.Low} {
-			sum, square := uint64(0), uint64(0)
+		for _, x := range []float32{most, 1, .9, .7071, .5, .1, 1e-3, 0x1p-15, 0x1.23p-16, 0x1p-20, 0x1.2p-31, 1e-11, 0} {
+			sum, square, y := uint64(0), uint64(0), max(fma(x, 1, c.Offset), c.Least) // a square is not 0
 			for draw := range uint32(1 << 20) {
-				code := uint64(c.code(x, x, draw))
+				code := uint64(code(y, draw<<4, signOf(x, y, c.Signs)))
 				sum, square = sum+code, square+code*code
 			}
-			bits := math.Float32bits(x) - uint32(c.Bias)<<20
-			want := uint64(bits)
-			switch {
-			case x > 1:
-				want = uint64(math.Float32bits(1) - uint32(c.Bias)<<20)
-			case x < c.Low && signed:
-				want = uint64(math.Ceil(float64(x) / float64(c.Low) * (1 << 20)))
-			case x < c.Low: // a square is not 0
-				want = 1 << 20
-			}
+			want := uint64(math.Float32bits(y) - math.Float32bits(c.Least))
 			if sum != want {
-				t.Errorf("signed %v: the codes of %g are %d·2⁻²⁰ in the mean, want %d", signed, x, sum, want)
+				t.Errorf("signs %x: the codes of %g are %d·2⁻²⁰ in the mean, want %d", c.Signs, x, sum, want)
 			}
 			below := sum >> 20 // codes are of two neighbours
 			if up := sum - below<<20; square != (1<<20-up)*below*below+up*(below+1)*(below+1) {
-				t.Errorf("signed %v: %g has other codes than the two beside it", signed, x)
+				t.Errorf("signs %x: %g has other codes than the two beside it", c.Signs, x)
 			}
 		}
 	}

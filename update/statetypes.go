@@ -25,16 +25,16 @@ const (
 	StateBF16
 
 	// StateFloat8 is 8 bits for each element and a float32 for each block of 256 along the
-	// tensor, the largest magnitude s among them, which is kept as it is. An element has a
-	// fraction of 3 bits and an exponent of 4 beside its sign, or of 5 if it is a square: it is
-	// s or one of s·(1 + f/8)·2⁻ᵉ down to s·1.25·2⁻¹⁶, of squares s·1.25·2⁻³², or 0. Of the two
+	// tensor, the largest magnitude s among them. An element has a fraction f of 3 bits and an
+	// exponent e of 4 beside its sign, or of 5 if it is a square: it is (1 + f/8)·2ᵉ - 1, of
+	// squares (1 + f/8)·2ᵉ, in the unit in which the largest of these is s. Of the two
 	// of these beside a number one is taken at random so that the mean is right. To nearest,
 	// means that move slowly would stay where they are, as with StateBF16.
 	//
-	// A square that is not 0 does not become 0: next to a mean of gradients that is not 0, a
-	// divisor of no more than Eps would make a step of any size.
+	// A square is not 0 where another of its block is not, but 2⁻³¹ of that at least: next to a
+	// mean of gradients that is not 0, a divisor of no more than Eps would make a step of any size.
 	//
-	// NaN and infinite elements are stored as 0 and count for no other's s: with the policy
+	// NaN and infinite elements have the least code and count for no other's s: with the policy
 	// Propagate the parameter is what they have made of it, and its state begins anew.
 	StateFloat8
 )
@@ -53,8 +53,8 @@ type TypedState struct {
 	BF16 []BF16 // an element each, of StateBF16
 
 	// Codes are an element each, of StateFloat8. The highest bit is the sign, but of squares.
-	// What is left of a code c stands for 0 if it is 0, and else for the float32 with the bits
-	// (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale.
+	// What is left of a code c stands for the float32 with the bits (c + 896)·2²⁰, less 2⁻¹⁵, times
+	// scale/(1.875 - 2⁻¹⁵); of squares for the one with the bits (c + 768)·2²⁰, times scale/1.875.
 	Codes  []uint8
 	Scales []float32 // of each block of 256 elements, the last of which may be shorter
 }

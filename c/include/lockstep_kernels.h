@@ -763,8 +763,8 @@ typedef struct lockstep_adam_state_float8_scalars {
 /*
  * AdamStateFloat8 is Adam with moments of 8 bits, of a block whose parts are rows of len(mq) columns:
  * mq and vq are words of codes as Quantize makes them, m's with a sign, which a row's number up, of
- * integers, brings to the highest byte, and ms and vs the largest magnitudes of the rows. It leaves moments
- * as float32 and their largest magnitudes, NaN apart, of which QuantizePair makes words.
+ * integers, brings to the highest byte, and ms and vs the units of the rows as Dequantize has them. It leaves
+ * moments as float32 and their largest magnitudes, NaN apart, of which QuantizePair makes words.
  *
  *	m ← lerp(number(mq·up)·ms, x, weight1), signed
  *	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
@@ -1130,11 +1130,12 @@ LOCKSTEP_API lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table 
  * lockstep_dequantize_scalars are the numbers of Dequantize.
  */
 typedef struct lockstep_dequantize_scalars {
-	float scale0; /* the largest magnitude of e0 */
-	float scale1; /* that of e1 */
-	float scale2;
-	float scale3;
-	uint32_t bias; /* what is added to a code */
+	float unit0; /* (the largest magnitude of e0)/most */
+	float unit1; /* that of e1 */
+	float unit2;
+	float unit3;
+	float offset; /* SignedLeast, or 0 of squares */
+	uint32_t least; /* the bits of SignedLeast or SquareLeast */
 	uint32_t signs; /* the sign bit, or 0 */
 } lockstep_dequantize_scalars;
 
@@ -1142,7 +1143,7 @@ typedef struct lockstep_dequantize_scalars {
  * Dequantize makes a block of what Quantize has made of it.
  *
  *	c = the byte of q without its sign, from the lowest on
- *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
  *
  * list: q (read), e0 (written), e1 (written), e2 (written), e3 (written)
  */
@@ -1842,13 +1843,12 @@ LOCKSTEP_API lockstep_status lockstep_kernel_prodigy(const lockstep_table *table
  * lockstep_quantize_scalars are the numbers of Quantize.
  */
 typedef struct lockstep_quantize_scalars {
-	float inverse0; /* 1/(the largest magnitude of e0), rounded up, or 0 */
+	float inverse0; /* most/(the largest magnitude of e0), rounded down, or 0 */
 	float inverse1; /* that of e1 */
 	float inverse2;
 	float inverse3;
-	float low; /* what the code 1 stands for, beside 1 for the largest */
-	float least; /* low·2⁻²⁰, or 0 for codes of at least 1 */
-	uint32_t bias; /* what is added to a code */
+	float offset; /* SignedLeast, or 0 of squares */
+	float least; /* SignedLeast or SquareLeast */
 	uint32_t signs; /* the sign bit, or 0 */
 	uint32_t factor; /* an odd number, at random */
 	uint32_t add; /* any, at random */
@@ -1859,20 +1859,19 @@ typedef struct lockstep_quantize_scalars {
  * Quantize makes codes of 8 bits of a block's elements: 3 bits of a fraction, above them an
  * exponent, and a sign if signs are kept. Of its part of the largest magnitude the code above
  * or below is taken at random, so that the mean is right. The block comes in four parts, each
- * with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its
- * sign.
+ * with a largest magnitude of its own, of which each word has an element. NaN is 0, whatever its sign.
  *
- * What cuts off 20 bits takes as many random ones: with 8 a mean would be off by up to 2⁻⁸ of a
- * code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
+ * What cuts off 20 bits takes as many random ones and more: with 8 a mean would be off by up to 2⁻⁸ of
+ * a code, which a slow mean adds up to a tenth of itself. They are made of h, in which each place
  * of a block has a number of its own, as HashPlaces makes them, by hashing that is nearly universal
  * (Dietzfelbinger, Hagerup, Katajainen, Penttonen 1997): with another factor and addend for each
  * block and step, an element is as likely to draw any number as another, whatever it has drawn
- * before. Of each random number two buffers have a part, so that a kernel that moves both makes one;
- * the lowest bits, of which each follows from as few of h and the factor, have none.
+ * before. Of each random number two buffers have a part, so that a kernel that moves both makes one.
  *
- *	u = the upper 20 bits of (h·factor + add)·part
- *	y = |x|·inverse, from low to 1
- *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+ *	u = the upper 24 bits of (h·factor + add)·part
+ *	y = |x|·inverse + offset, rounded once, at least least
+ *	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs,
+ *	or 0 unless y ≤ 2
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * list: q (written), e0 (read), e1 (read), e2 (read), e3 (read), h0 (read), h1 (read), h2 (read), h3 (read)

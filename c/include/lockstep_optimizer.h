@@ -95,11 +95,11 @@ typedef struct lockstep_group {
  * between the largest bf16 and infinity is the former.
  *
  * LOCKSTEP_STATE_FLOAT8 is 8 bits for each element, and a float for each LOCKSTEP_STATE_SCALE of them, the
- * largest magnitude s among these, which is kept as it is. An element has a fraction of 3 bits and an
- * exponent of 4 beside its sign, or of 5 if it is a square: it is s or one of s·(1 + f/8)·2^-e down to
- * s·1.25·2^-16, of squares s·1.25·2^-32, or 0. Of the two of these beside a number one is taken at random
- * so that the mean is right. A square that is not 0 does not become 0. NaN and infinite elements are
- * stored as 0 and count for no other's s.
+ * largest magnitude s among these. An element has a fraction f of 3 bits and an exponent e of 4 beside its
+ * sign, or of 5 if it is a square: it is (1 + f/8)·2^e - 1, of squares (1 + f/8)·2^e, in the unit in which
+ * the largest of these is s. Of the two of these beside a number one is taken at random so that the mean is
+ * right. A square is not 0 where another of its block is not. NaN and infinite elements have the least code
+ * and count for no other's s.
  */
 typedef enum lockstep_state_type { LOCKSTEP_STATE_FLOAT32, LOCKSTEP_STATE_BF16, LOCKSTEP_STATE_FLOAT8 } lockstep_state_type;
 
@@ -672,8 +672,9 @@ LOCKSTEP_API lockstep_status lockstep_optimizer_write_halves(lockstep_optimizer 
 /*
  * The same of a buffer of float8: a code for each element, and a scale for each block of
  * LOCKSTEP_STATE_SCALE, the last of which may be shorter. The highest bit of a code is the sign, but of
- * squares. What is left of a code c stands for 0 if it is 0, and else for the float with the bits
- * (c + 889)·2^20, of squares (c + 761)·2^20, times the scale. Scales must be finite and not below 0.
+ * squares. What is left of a code c stands for the float with the bits (c + 896)·2^20, less 2^-15, times
+ * scale/(1.875 - 2^-15); of squares for the one with the bits (c + 768)·2^20, times scale/1.875. Scales must be
+ * finite and not below 0.
  */
 LOCKSTEP_API lockstep_status lockstep_optimizer_read_codes(const lockstep_optimizer *o, size_t tensor, const char *slot, uint8_t *codes, float *scales, lockstep_error *error);
 LOCKSTEP_API lockstep_status lockstep_optimizer_write_codes(lockstep_optimizer *o, size_t tensor, const char *slot, const uint8_t *codes, const float *scales, lockstep_error *error);

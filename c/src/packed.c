@@ -13,8 +13,12 @@
  * QUARTER of a block of codes has one. */
 enum { QUARTER = LOCKSTEP_STATE_SCALE, QUARTERS = PACK_LEN / QUARTER, PAIR = PACK_LEN / 2 };
 
-/* The bits of 1 as kernels have them, which the largest code stands for, and of a float's sign. */
-#define ONE (127u << 3)
+/* What codes stand for: the numbers of Go's package fallback. */
+#define SIGNED_LEAST 0x1p-15f
+#define SIGNED_MOST (1.875f - SIGNED_LEAST)
+#define SQUARE_LEAST 0x1p-31f
+#define SQUARE_MOST 1.875f
+
 #define SIGN_BIT (1u << 31)
 
 /* Words of a block, blocks of a tensor, and scales of it: of the rest of its last block there is none. */
@@ -89,20 +93,29 @@ static void add_to_word(float *words, size_t k, uint32_t bits) {
 	memcpy(&words[k], &bits, sizeof bits);
 }
 
-/* The bits that are added to a code, of 8 bits if it is a square's and else of 7. */
-static uint32_t bias_of(const packed *p) { return ONE - (p->is_square ? 255 : 127); }
+static float offset_of(const packed *p) { return p->is_square ? 0 : SIGNED_LEAST; }
+static float least_of(const packed *p) { return p->is_square ? SQUARE_LEAST : SIGNED_LEAST; }
+static float most_of(const packed *p) { return p->is_square ? SQUARE_MOST : SIGNED_MOST; }
 static uint32_t signs_of(const packed *p) { return p->is_square ? 0 : SIGN_BIT; }
+
+/* What the numbers of a block's codes are multiplied by. */
+static void set_units(const packed *p, size_t block, float units[QUARTERS]) {
+	for (int k = 0; k < QUARTERS; k++) units[k] = p->scales[block * QUARTERS + (size_t)k] / most_of(p);
+}
 
 /* Makes floats of a block. */
 static void load(const lockstep_optimizer *o, const packed *p, size_t block, float *x) {
-	float *words = p->at + block * p->words, *scales = p->scales + block * QUARTERS;
+	float *words = p->at + block * p->words, units[QUARTERS], least = least_of(p);
 	if (p->type == LOCKSTEP_STATE_BF16) {
 		const lockstep_buffer list[] = {{x, PACK_LEN, 0}, {words, PACK_LEN, 0}};
 		lockstep_kernel_widen_bf16(o->table, list, 2);
 		return;
 	}
 	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0}};
-	const lockstep_dequantize_scalars c = {.scale0 = scales[0], .scale1 = scales[1], .scale2 = scales[2], .scale3 = scales[3], .bias = bias_of(p), .signs = signs_of(p)};
+	lockstep_dequantize_scalars c = {.offset = offset_of(p), .signs = signs_of(p)};
+	set_units(p, block, units);
+	c.unit0 = units[0], c.unit1 = units[1], c.unit2 = units[2], c.unit3 = units[3];
+	memcpy(&c.least, &least, sizeof least);
 	lockstep_kernel_dequantize(o->table, list, 5, &c);
 }
 
@@ -112,31 +125,31 @@ static void measure(const lockstep_optimizer *o, float *x, size_t quarters, floa
 	lockstep_kernel_row_most(o->table, list, 3);
 }
 
-/* The inverse of the largest magnitude of a quarter of a block, rounded up: what it times that is, rounded,
- * is at least 1, so that the largest number has the largest code. Where that would be no normal number, x is
+/* most/(the largest magnitude of a quarter of a block), rounded down: what it times that is, rounded, is at
+ * most most, so that no number has a code above the largest. Where that would be no normal number, x is
  * multiplied by a power of 2 first. */
-static float inverse_for(float *x, float largest) {
+static float inverse_for(float *x, float largest, float most) {
 	float inverse, up = largest > 1 ? 0x1p-40f : 0x1p40f;
 	if (largest == 0) return 0;
 	if (largest < 0x1p-100f || largest > 0x1p100f) {
 		for (size_t i = 0; i < QUARTER; i++) x[i] *= up;
 		largest *= up;
 	}
-	inverse = 1 / largest;
-	if ((double)inverse * (double)largest < 1) inverse = nextafterf(inverse, FLT_MAX); /* the product is exact */
+	inverse = most / largest;
+	if ((double)inverse * (double)largest > (double)most) inverse = nextafterf(inverse, 0); /* the product is exact */
 	return inverse;
 }
 
 /* The inverses of what measure has set. Infinite elements, which would leave nothing of the others, become
  * zeros, and NaN is 0 once it is packed. */
-static void invert(const lockstep_optimizer *o, float *x, float *scales, float inverses[QUARTERS]) {
+static void invert(const lockstep_optimizer *o, float *x, float *scales, float most, float inverses[QUARTERS]) {
 	for (int k = 0; k < QUARTERS; k++, x += QUARTER) {
 		if (scales[k] > FLT_MAX) {
 			for (size_t i = 0; i < QUARTER; i++)
 				if (isinf(x[i])) x[i] = 0;
 			measure(o, x, 1, &scales[k]);
 		}
-		inverses[k] = inverse_for(x, scales[k]);
+		inverses[k] = inverse_for(x, scales[k], most);
 	}
 }
 
@@ -149,13 +162,10 @@ static void store(const lockstep_optimizer *o, const packed *p, size_t block, fl
 		lockstep_kernel_quantize_bf16(o->table, list, 3, &c);
 		return;
 	}
-	lockstep_quantize_scalars c = {.bias = bias_of(p), .signs = signs_of(p), .factor = d.factor, .add = d.add, .part = part_of(slot)};
-	uint32_t low = (c.bias + 1) << 20;
-	memcpy(&c.low, &low, sizeof low);
-	if (!p->is_square) c.least = c.low * 0x1p-20f; /* what would have a code below 1 has 1 or 0 */
+	lockstep_quantize_scalars c = {.offset = offset_of(p), .least = least_of(p), .signs = signs_of(p), .factor = d.factor, .add = d.add, .part = part_of(slot)};
 	float inverses[QUARTERS];
 	measure(o, x, QUARTERS, scales);
-	invert(o, x, scales, inverses);
+	invert(o, x, scales, most_of(p), inverses);
 	c.inverse0 = inverses[0], c.inverse1 = inverses[1], c.inverse2 = inverses[2], c.inverse3 = inverses[3];
 	const lockstep_buffer list[] = {{words, QUARTER, 0}, {x, QUARTER, 0}, {x + QUARTER, QUARTER, 0}, {x + 2 * QUARTER, QUARTER, 0}, {x + 3 * QUARTER, QUARTER, 0},
 		{h, QUARTER, 0}, {h + QUARTER, QUARTER, 0}, {h + 2 * QUARTER, QUARTER, 0}, {h + 3 * QUARTER, QUARTER, 0}};
@@ -213,19 +223,23 @@ int lockstep_pairs_up(const lockstep_optimizer *o, size_t tensor, size_t n) {
 void lockstep_run_pair(const lockstep_optimizer *o, size_t tensor, size_t first, const lockstep_buffer *block, const lockstep_scalars *scalars) {
 	static const uint32_t ups[QUARTERS] = {1 << 24, 1 << 16, 1 << 8, 1}; /* these bring a quarter's code to a word's highest byte */
 	const lockstep_kernel *kernel = o->groups[o->places[tensor].group].fused[FORM_CODES];
-	float x[2][PACK_LEN], inverses[2][QUARTERS], up[QUARTERS];
-	lockstep_buffer words[2], scales[2];
+	float x[2][PACK_LEN], inverses[2][QUARTERS], up[QUARTERS], scales[2][QUARTERS]; /* before the step the units */
+	packed p[2];
+	lockstep_buffer words[2];
 	size_t k = first / PACK_LEN;
 	for (int j = 0; j < 2; j++) {
-		packed p = packed_of(o, tensor, j);
-		words[j] = (lockstep_buffer){p.at + k * QUARTER, QUARTER, 0};
-		scales[j] = (lockstep_buffer){p.scales + k * QUARTERS, QUARTERS, 0};
+		p[j] = packed_of(o, tensor, j);
+		words[j] = (lockstep_buffer){p[j].at + k * QUARTER, QUARTER, 0};
+		set_units(&p[j], k, scales[j]);
 	}
 	memcpy(up, ups, sizeof up);
 	const lockstep_buffer m = {x[0], PACK_LEN, 0}, v = {x[1], PACK_LEN, 0};
-	const lockstep_buffer moves[] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], m, v, scales[0], scales[1], {up, QUARTERS, 0}, words[0], words[1]};
+	const lockstep_buffer moves[] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], m, v, {scales[0], QUARTERS, 0}, {scales[1], QUARTERS, 0}, {up, QUARTERS, 0}, words[0], words[1]};
 	o->table->kernels[kernel - lockstep_all](moves, 9, scalars->words, NULL);
-	for (int j = 0; j < 2; j++) invert(o, x[j], scales[j].data, inverses[j]);
+	for (int j = 0; j < 2; j++) {
+		invert(o, x[j], scales[j], most_of(&p[j]), inverses[j]);
+		memcpy(p[j].scales + k * QUARTERS, scales[j], sizeof scales[j]);
+	}
 	drawing d = drawing_of(o, tensor, 0, k);
 	const lockstep_quantize_pair_scalars c = {.factor = d.factor, .add = d.add};
 	const lockstep_buffer list[] = {words[0], words[1], m, v, {(float *)o->hashes, PACK_LEN, 0}, {inverses[0], QUARTERS, 0}, {inverses[1], QUARTERS, 0}};

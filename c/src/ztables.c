@@ -96,7 +96,7 @@ static const lockstep_parameter d_adapt_adamw_buffers[] = {{"p", LOCKSTEP_STREAM
 static const lockstep_parameter d_adapt_adamw_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"before", LOCKSTEP_FLOAT}, {"weight", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"weight3", LOCKSTEP_FLOAT}, {"rate", LOCKSTEP_FLOAT}, {"layer", LOCKSTEP_FLOAT}};
 static const lockstep_parameter d_adapt_adamw_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter dequantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}};
-static const lockstep_parameter dequantize_scalars[] = {{"scale0", LOCKSTEP_FLOAT}, {"scale1", LOCKSTEP_FLOAT}, {"scale2", LOCKSTEP_FLOAT}, {"scale3", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
+static const lockstep_parameter dequantize_scalars[] = {{"unit0", LOCKSTEP_FLOAT}, {"unit1", LOCKSTEP_FLOAT}, {"unit2", LOCKSTEP_FLOAT}, {"unit3", LOCKSTEP_FLOAT}, {"offset", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}};
 static const lockstep_parameter dots_buffers[] = {{"z", LOCKSTEP_PER_ROW}, {"x", LOCKSTEP_MATRIX}, {"w", LOCKSTEP_STREAM}};
 static const lockstep_parameter exp_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
 static const lockstep_parameter expm1_buffers[] = {{"y", LOCKSTEP_STREAM}, {"x", LOCKSTEP_STREAM}};
@@ -174,7 +174,7 @@ static const lockstep_parameter prodigy_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g
 static const lockstep_parameter prodigy_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"distance", LOCKSTEP_FLOAT}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"weight", LOCKSTEP_FLOAT}, {"beta3", LOCKSTEP_FLOAT}, {"input", LOCKSTEP_FLOAT}};
 static const lockstep_parameter prodigy_lanes[] = {{"numerator", LOCKSTEP_LANES_DOUBLE}, {"denominator", LOCKSTEP_LANES_DOUBLE}};
 static const lockstep_parameter quantize_buffers[] = {{"q", LOCKSTEP_STREAM}, {"e0", LOCKSTEP_STREAM}, {"e1", LOCKSTEP_STREAM}, {"e2", LOCKSTEP_STREAM}, {"e3", LOCKSTEP_STREAM}, {"h0", LOCKSTEP_STREAM}, {"h1", LOCKSTEP_STREAM}, {"h2", LOCKSTEP_STREAM}, {"h3", LOCKSTEP_STREAM}};
-static const lockstep_parameter quantize_scalars[] = {{"inverse0", LOCKSTEP_FLOAT}, {"inverse1", LOCKSTEP_FLOAT}, {"inverse2", LOCKSTEP_FLOAT}, {"inverse3", LOCKSTEP_FLOAT}, {"low", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"bias", LOCKSTEP_MASK}, {"signs", LOCKSTEP_MASK}, {"factor", LOCKSTEP_MASK}, {"add", LOCKSTEP_MASK}, {"part", LOCKSTEP_MASK}};
+static const lockstep_parameter quantize_scalars[] = {{"inverse0", LOCKSTEP_FLOAT}, {"inverse1", LOCKSTEP_FLOAT}, {"inverse2", LOCKSTEP_FLOAT}, {"inverse3", LOCKSTEP_FLOAT}, {"offset", LOCKSTEP_FLOAT}, {"least", LOCKSTEP_FLOAT}, {"signs", LOCKSTEP_MASK}, {"factor", LOCKSTEP_MASK}, {"add", LOCKSTEP_MASK}, {"part", LOCKSTEP_MASK}};
 static const lockstep_parameter quantize_bf16_buffers[] = {{"q", LOCKSTEP_STREAM_BF16}, {"x", LOCKSTEP_STREAM}, {"h", LOCKSTEP_STREAM}};
 static const lockstep_parameter quantize_bf16_scalars[] = {{"factor", LOCKSTEP_MASK}, {"add", LOCKSTEP_MASK}, {"part", LOCKSTEP_MASK}};
 static const lockstep_parameter quantize_pair_buffers[] = {{"mq", LOCKSTEP_STREAM}, {"vq", LOCKSTEP_STREAM}, {"m", LOCKSTEP_MATRIX}, {"v", LOCKSTEP_MATRIX}, {"h", LOCKSTEP_MATRIX}, {"mi", LOCKSTEP_PER_ROW}, {"vi", LOCKSTEP_PER_ROW}};
@@ -285,7 +285,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Clip", clip_buffers, 2, clip_scalars, 3, NULL, 0},
 	{"CountBeyond", count_beyond_buffers, 1, count_beyond_scalars, 1, count_beyond_lanes, 1},
 	{"DAdaptAdamW", d_adapt_adamw_buffers, 5, d_adapt_adamw_scalars, 17, d_adapt_adamw_lanes, 2},
-	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 6, NULL, 0},
+	{"Dequantize", dequantize_buffers, 5, dequantize_scalars, 7, NULL, 0},
 	{"Dots", dots_buffers, 3, NULL, 0, NULL, 0},
 	{"Exp", exp_buffers, 2, NULL, 0, NULL, 0},
 	{"Expm1", expm1_buffers, 2, NULL, 0, NULL, 0},
@@ -322,7 +322,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Penalty", penalty_buffers, 2, penalty_scalars, 2, penalty_lanes, 2},
 	{"PoissonNLL", poisson_nll_buffers, 6, poisson_nll_scalars, 4, poisson_nll_lanes, 1},
 	{"Prodigy", prodigy_buffers, 6, prodigy_scalars, 13, prodigy_lanes, 2},
-	{"Quantize", quantize_buffers, 9, quantize_scalars, 11, NULL, 0},
+	{"Quantize", quantize_buffers, 9, quantize_scalars, 10, NULL, 0},
 	{"QuantizeBF16", quantize_bf16_buffers, 3, quantize_bf16_scalars, 3, NULL, 0},
 	{"QuantizePair", quantize_pair_buffers, 7, quantize_pair_scalars, 2, NULL, 0},
 	{"RAdam", radam_buffers, 4, radam_scalars, 15, NULL, 0},

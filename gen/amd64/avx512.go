@@ -127,7 +127,7 @@ func (e *emitter) findUpper(r *rule.Rule) {
 
 // fuse512 flushes as it loads, squares as it flushes, adds integers as it selects the sum or one
 // of them, and does what is selected or else is 0 under the selection's mask: a mask costs nothing there.
-// A conjunction for a disjunction is one operation with it.
+// A conjunction for a disjunction alone is one operation with it, and so the other way around.
 func fuse512(e *emitter, k int, in loop.Inst) bool {
 	insts := e.p.Insts
 	if e.isKept(k) || e.isJoined(k) {
@@ -138,11 +138,11 @@ func fuse512(e *emitter, k int, in loop.Inst) bool {
 		e.kept(insts[e.set[in.Y]], e.register(in.X), e.register(in.Dst))
 		return true
 	}
-	if in.Op == loop.Compute && in.Node.Op == rule.Or {
-		for _, x := range [][2]loop.Reg{{in.X, in.Y}, {in.Y, in.X}} {
-			if and := insts[e.set[x[0]]]; e.isLate(x[0]) && and.Op == loop.Compute {
-				e.registers[in.Dst] = e.register(x[1])
-				e.VPTERNLOGD(operand.U8(orAnd), e.register(and.Y), e.register(and.X), e.register(x[1]))
+	if in.Op == loop.Compute && (in.Node.Op == rule.Or || in.Node.Op == rule.And) {
+		for _, x := range in.Reads() {
+			if j, ok := e.joined[e.set[x]]; ok && e.isLate(x) {
+				e.registers[in.Dst] = e.register(j.dst)
+				e.VPTERNLOGD(operand.U8(j.table), e.register(j.y), e.register(j.x), e.register(j.dst))
 				return true
 			}
 		}
@@ -174,9 +174,6 @@ func fuse512(e *emitter, k int, in loop.Inst) bool {
 }
 
 const minusZero = 1 << 31
-
-// orAnd is VPTERNLOGD's table of x | y&z.
-const orAnd = 0xf8
 
 // kept does an operation in the lanes of a mask and leaves 0 in the others.
 func (e *emitter) kept(in loop.Inst, mask, dst reg.Register) {

@@ -117,22 +117,56 @@ func (e *emitter) isKept(k int) bool {
 // keeps reports whether an operation may leave 0 in the lanes that a mask is not for.
 func keeps(op rule.Op) bool { return op == rule.Mul || op == rule.Or || op == rule.ShiftLeft }
 
-// isJoined reports whether the k-th instruction is a conjunction for a disjunction alone, with what
-// nothing else reads and is there.
+// A junction is a conjunction of a number with a disjunction of two others, or the other way
+// around, as VPTERNLOGD does it with a table: dst, whose number nothing else reads, takes the result.
+type junction struct {
+	dst, x, y loop.Reg
+	table     uint8
+}
+
+// VPTERNLOGD's tables of dst, x and y.
+const (
+	dstOrAnd = 0xf8 // dst | x&y
+	dstAndOr = 0xe0 // dst & (x|y)
+	andOrY   = 0xea // dst&x | y
+	orAndY   = 0xa8 // (dst|x) & y
+)
+
+// joins is the junction of the k-th instruction with the one that alone reads it, if they are one.
+func (e *emitter) joins(k, reader int) (j junction, ok bool) {
+	inner, outer := e.p.Insts[k], e.p.Insts[reader]
+	first, then := dstOrAnd, andOrY
+	switch {
+	case inner.Op != loop.Compute || outer.Op != loop.Compute || outer.X == outer.Y:
+		return junction{}, false
+	case inner.Node.Op == rule.Or && outer.Node.Op == rule.And:
+		first, then = dstAndOr, orAndY
+	case inner.Node.Op != rule.And || outer.Node.Op != rule.Or:
+		return junction{}, false
+	}
+	other := outer.X
+	if other == inner.Dst {
+		other = outer.Y
+	}
+	for _, j := range []junction{{other, inner.X, inner.Y, uint8(first)}, {inner.X, inner.Y, other, uint8(then)}, {inner.Y, inner.X, other, uint8(then)}} {
+		if e.dies(k, j.dst) && e.p.Insts[e.set[j.dst]].Op == loop.Compute {
+			return j, !e.isLate(other)
+		}
+	}
+	return junction{}, false
+}
+
+// isJoined reports whether the k-th instruction is left to the one that alone reads it, and notes how.
 func (e *emitter) isJoined(k int) bool {
-	in, reader := e.p.Insts[k], e.onlyReader(k)
-	if in.Op != loop.Compute || in.Node.Op != rule.And || reader < 0 || e.readsLate(in) {
+	reader := e.onlyReader(k)
+	if reader < 0 || e.readsLate(e.p.Insts[k]) || e.isKept(reader) {
 		return false
 	}
-	or := e.p.Insts[reader]
-	if or.Op != loop.Compute || or.Node.Op != rule.Or || or.X == or.Y {
-		return false
+	j, ok := e.joins(k, reader)
+	if ok {
+		e.joined[k] = j
 	}
-	other := or.X
-	if other == in.Dst {
-		other = or.Y
-	}
-	return e.dies(k, other) && !e.isLate(other) && e.p.Insts[e.set[other]].Op == loop.Compute && !e.isKept(reader)
+	return ok
 }
 
 // readsLate reports whether an instruction reads what is left to it.

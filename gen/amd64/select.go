@@ -24,9 +24,10 @@ type emitter struct {
 	locals    []operand.Mem
 	left      map[loop.Reg]reg.GPVirtual // the elements of a part
 
-	uses map[loop.Reg]int // how often a register is read
-	set  map[loop.Reg]int // the instruction that set a register last
-	late map[int]bool     // the instructions that are left to the one that reads them
+	uses   map[loop.Reg]int // how often a register is read
+	set    map[loop.Reg]int // the instruction that set a register last
+	late   map[int]bool     // the instructions that are left to the one that reads them
+	joined map[int]junction // of those that are one with it
 
 	laneIndex operand.Mem               // 0, 1, ..., 7
 	helpers   map[uint32]reg.VecVirtual // constants that the selection needs
@@ -41,7 +42,7 @@ type emitter struct {
 func newEmitter(p *loop.Program, t ISA) *emitter {
 	e := &emitter{Context: build.NewContext(), p: p, t: t,
 		registers: map[loop.Reg]reg.Register{}, left: map[loop.Reg]reg.GPVirtual{},
-		uses: p.Uses(), set: map[loop.Reg]int{}, late: map[int]bool{}, helpers: map[uint32]reg.VecVirtual{},
+		uses: p.Uses(), set: map[loop.Reg]int{}, late: map[int]bool{}, joined: map[int]junction{}, helpers: map[uint32]reg.VecVirtual{},
 		words: map[uint32]operand.Mem{}, vectorsOf: map[uint32]operand.Mem{}}
 	e.ConstraintExpr("!purego,!noasm")
 	if !t.machine.Masks {

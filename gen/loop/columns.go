@@ -120,7 +120,7 @@ func (l *lowering) loop(name string, n Reg, s span, side int) {
 
 // fetchStreams writes the prefetch of what a long rule for one tensor will come to, if it converts more
 // than two buffers: it has so many operations that the processor sees few vectors ahead. What is float32
-// and only read may be a table.
+// and only read may be a table. Rules that fetch have it of matrices.
 func (l *lowering) fetchStreams() {
 	typed := 0
 	for _, b := range l.Rule.Buffers {
@@ -128,11 +128,11 @@ func (l *lowering) fetchStreams() {
 			typed++
 		}
 	}
-	if typed <= 2 || l.Rule.IsMatrix() || !l.main().Long() {
+	if !l.Rule.Fetches && (typed <= 2 || l.Rule.IsMatrix() || !l.main().Long()) {
 		return
 	}
 	for k, b := range l.Rule.Buffers {
-		if b.Type != rule.F32 || l.Rule.Stores(k) {
+		if l.Rule.Fetches && b.Shape == rule.Matrix && l.Rule.Loads(k) || !l.Rule.Fetches && (b.Type != rule.F32 || l.Rule.Stores(k)) {
 			l.do(Inst{Op: Fetch, Mem: l.walked[0][k].plus(tune.StreamAhead * b.Type.Bytes())})
 		}
 	}

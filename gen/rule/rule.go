@@ -203,6 +203,7 @@ type Rule struct {
 	Nodes      []Node
 	Effects    []Effect
 	Usual      []Assumption
+	Fetches    bool // matrices that are read are fetched ahead: other kernels run between the calls
 
 	seen      map[Node]int
 	redundant map[int]Assumption

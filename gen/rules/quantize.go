@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/lockstep-go/lockstep/gen/rule"
 )
@@ -12,26 +11,24 @@ import (
 // place in a word and no lane another's.
 var (
 	Quantize = All.Define("Quantize", `
-	u = the upper 20 bits of (h·factor + add)·part
-	y = |x|·inverse, from low to 1
-	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+	u = the upper 24 bits of (h·factor + add)·part
+	y = |x|·inverse + offset, rounded once, at least least
+	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
 	q ← c of e0 to e3, in its bytes from the lowest on`, func(r *rule.Rule) {
 		q, x, h := r.Buffer("q"), quarters(r, "e"), quarters(r, "h")
 		inverse := [4]rule.Value{r.Scalar("inverse0"), r.Scalar("inverse1"), r.Scalar("inverse2"), r.Scalar("inverse3")}
-		low, least := r.Scalar("low"), r.Scalar("least")
-		bias, signs := r.Scalar("bias"), r.Scalar("signs")
+		offset, least, signs := r.Scalar("offset"), r.Scalar("least"), r.Scalar("signs")
 		random, part := randoms(r), r.Scalar("part")
+		magnitudes := signs.Xor(r.Bits(1<<32 - 1))
 
 		var word rule.Value
 		for k, x := range x {
-			draw, size := random(h[k]).MulInt(part).ShiftRight(12), x.Abs().Mul(inverse[k])
-			y := size.Min(r.Const(1)).Max(low)
-			code := y.AddInt(draw).ShiftRight(20).SubInt(bias).Or(x.And(signs).ShiftRight(24))
-			code = draw.FromInt().Mul(least).Less(size).Select(code, r.Bits(0))
+			y := x.Abs().FMA(inverse[k], offset)
+			code := coded(y.Max(least), random(h[k]).MulInt(part).ShiftRight(8)).And(signOf(r, x, y, magnitudes))
 			if k == 0 {
-				word = code
+				word = code // what is below it is shifted out
 			} else {
-				word = word.Or(code.ShiftLeft(uint32(8 * k)))
+				word = word.ShiftRight(8).Or(code.And(r.Bits(topByte)))
 			}
 		}
 		q.Set(word)
@@ -46,36 +43,30 @@ var (
 		m, v, h := r.Matrix("m"), r.Matrix("v"), r.Matrix("h")
 		mi, vi := r.PerRow("mi"), r.PerRow("vi")
 		random := randoms(r)(h)
+		signedLeast, squareLeast := r.Const(signedLeast), r.Const(squareLeast)
 
-		draw, size := random.ShiftRight(12), m.Abs().Mul(mi)
-		code := coded(r, size, draw, signedBias).Or(m.And(r.Bits(signBit)))
-		low := r.Const(math.Float32frombits((signedBias+1)<<20) * 0x1p-20)
-		code = draw.FromInt().Mul(low).Less(size).Select(code, r.Bits(0))
+		y := m.Abs().FMA(mi, signedLeast)
+		code := coded(y, random.ShiftRight(8)).And(signOf(r, m, y, r.Bits(signBit-1)))
 		mq.Set(mq.ShiftRight(8).Or(code.And(r.Bits(topByte))))
 
-		draw, size = random.ShiftRight(4).And(r.Bits(1<<20-1)), v.Mul(vi)
-		code = r.Const(0).Less(size).Select(coded(r, size, draw, squareBias), r.Bits(0))
+		code = coded(v.Mul(vi).Max(squareLeast), random.And(r.Bits(1<<24-1)))
 		vq.Set(vq.ShiftRight(8).Or(code.And(r.Bits(topByte))))
 	})
 
 	Dequantize = All.Define("Dequantize", `
 	c = the byte of q without its sign, from the lowest on
-	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is`, func(r *rule.Rule) {
+	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit`, func(r *rule.Rule) {
 		q, x := r.Buffer("q"), quarters(r, "e")
-		scale := [4]rule.Value{r.Scalar("scale0"), r.Scalar("scale1"), r.Scalar("scale2"), r.Scalar("scale3")}
-		bias, signs := r.Scalar("bias"), r.Scalar("signs")
-		codes := r.Bits(255).Xor(signs.ShiftRight(24))
+		unit := [4]rule.Value{r.Scalar("unit0"), r.Scalar("unit1"), r.Scalar("unit2"), r.Scalar("unit3")}
+		offset, least, signs := r.Scalar("offset"), r.Scalar("least"), r.Scalar("signs")
+		codes := signs.Xor(r.Bits(topByte)).ShiftRight(4)
 		for k, x := range x {
-			byte, top := q, q
-			if k > 0 {
-				byte = q.ShiftRight(uint32(8 * k))
+			top := q
+			if below := uint32(24 - 8*k); below > 0 {
+				top = q.ShiftLeft(below)
 			}
-			if k < 3 {
-				top = q.ShiftLeft(uint32(24 - 8*k))
-			}
-			c := byte.And(codes)
-			y := c.AddInt(bias).ShiftLeft(20).Or(top.And(signs)).Mul(scale[k])
-			x.Set(r.Const(0).Less(c.FromInt()).Select(y, r.Const(0)))
+			y := top.ShiftRight(4).And(codes).Or(least)
+			x.Set(y.Sub(offset).Mul(unit[k]).Or(top.And(signs)))
 		}
 	})
 
@@ -108,29 +99,31 @@ func randoms(r *rule.Rule) func(h rule.Value) rule.Value {
 	return func(h rule.Value) rule.Value { return h.MulInt(factor).AddInt(add) }
 }
 
-// What is added to a code: the largest, of 7 bits beside a sign or of 8 bits, stands for 1.
+// The numbers of package fallback.
 const (
-	signedBias = 127<<3 - 127
-	squareBias = 127<<3 - 255
+	signedLeast = 0x1p-15
+	squareLeast = 0x1p-31
 
 	signBit = 1 << 31
 	topByte = 255 << 24
 )
 
-// coded is the code of a size in the highest bits, those of a sign apart, above bits that are none.
-func coded(r *rule.Rule, size, draw rule.Value, bias uint32) rule.Value {
-	y := size.Min(r.Const(1)).Max(r.Bits((bias + 1) << 20))
-	return y.AddInt(draw).SubInt(r.Bits(bias << 20)).ShiftLeft(4)
+// coded has the code of a size in its highest bits, the sign apart.
+func coded(size, draw rule.Value) rule.Value { return size.ShiftLeft(4).AddInt(draw) }
+
+// signOf has all of a code's bits, but one that is not of magnitudes as x has it: there a code has a 1, of
+// an exponent. Where the size is NaN it has none.
+func signOf(r *rule.Rule, x, y, magnitudes rule.Value) rule.Value {
+	return y.LessEqual(r.Const(2)).Select(x.Or(magnitudes), r.Bits(0))
 }
 
 // signedNumber is what the code in the highest byte of top stands for, that of a number with a sign.
-func signedNumber(r *rule.Rule, top, scale rule.Value) rule.Value {
-	y := top.ShiftArith(4).And(r.Bits(signBit | 127<<20)).AddInt(r.Bits(signedBias << 20))
-	return r.Bits(signedBias<<20).Less(y.Abs()).Select(y.Mul(scale), r.Const(0))
+func signedNumber(r *rule.Rule, top, unit rule.Value) rule.Value {
+	y := top.ShiftRight(4).And(r.Bits(127 << 20)).Or(r.Const(signedLeast))
+	return y.Sub(r.Const(signedLeast)).Mul(unit).Or(top.And(r.Bits(signBit)))
 }
 
 // squareNumber is signedNumber of a code without a sign.
-func squareNumber(r *rule.Rule, top, scale rule.Value) rule.Value {
-	y := top.ShiftRight(4).And(r.Bits(255 << 20)).AddInt(r.Bits(squareBias << 20))
-	return r.Bits(squareBias<<20).Less(y).Select(y.Mul(scale), r.Const(0))
+func squareNumber(r *rule.Rule, top, unit rule.Value) rule.Value {
+	return top.ShiftRight(4).And(r.Bits(255 << 20)).Or(r.Const(squareLeast)).Mul(unit)
 }

@@ -32,9 +32,6 @@ type packed struct {
 const (
 	signBit = 1 << 31
 
-	// one is the bits of 1 as Quantize has them, which the largest code stands for.
-	one = 127 << 3
-
 	// quarters are the parts of a block whose elements share a word.
 	quarters, quarter = tune.PackLen / tune.ScaleLen, tune.ScaleLen
 )
@@ -57,12 +54,26 @@ func newPacked(p Packing, signed bool, n, before int) packed {
 	return s
 }
 
-// bias is what is added to a code: the largest, of 7 or 8 bits, stands for 1.
-func (p *packed) bias() fallback.Mask {
+// offset, least and most are those of fallback.Quantize.
+func (p *packed) offset() float32 {
 	if p.signed {
-		return one - 127
+		return fallback.SignedLeast
 	}
-	return one - 255
+	return 0
+}
+
+func (p *packed) least() float32 {
+	if p.signed {
+		return fallback.SignedLeast
+	}
+	return fallback.SquareLeast
+}
+
+func (p *packed) most() float32 {
+	if p.signed {
+		return fallback.SignedMost
+	}
+	return fallback.SquareMost
 }
 
 // signs is the mask of the bit for the sign.
@@ -95,8 +106,9 @@ type packRoom struct {
 	bf16       fallback.QuantizeBF16Scalars
 	pair       fallback.QuantizePairScalars
 	inverses   [2][quarters]float32
-	pairs      bool    // a block's pass packs both slots itself
-	drawing    drawing // of these
+	scales     [2][quarters]float32 // before the pass the units, then the largest magnitudes
+	pairs      bool                 // a block's pass packs both slots itself
+	drawing    drawing              // of these
 }
 
 // A packBlock is the float32 of a block, with the lists of kernels that pack and unpack it: they
@@ -196,6 +208,14 @@ func (d drawing) at(block int) (factor, add fallback.Mask) {
 // shareOf is which part of the numbers a slot has.
 func shareOf(slot int) fallback.Mask { return 1 << (slot % 2 * 8) }
 
+// units are what the numbers of a block's codes are multiplied by.
+func (p *packed) units(block int) (list [quarters]float32) {
+	for k, s := range p.scales[block*quarters:][:quarters] {
+		list[k] = s / p.most()
+	}
+	return list
+}
+
 // load makes float32 of a block.
 func (p *packed) load(e *Engine, w *Worker, block int, b *packBlock) {
 	n := p.packing.words()
@@ -204,9 +224,9 @@ func (p *packed) load(e *Engine, w *Worker, block int, b *packBlock) {
 		e.packers.widenBF16(e.table, b.x, bf16Of(words))
 		return
 	}
-	c, scales := &w.packs.dequantize, p.scales[block*quarters:][:quarters]
-	c.Scale0, c.Scale1, c.Scale2, c.Scale3 = scales[0], scales[1], scales[2], scales[3]
-	c.Bias, c.Signs = p.bias(), p.signs()
+	c, units := &w.packs.dequantize, p.units(block)
+	c.Unit0, c.Unit1, c.Unit2, c.Unit3 = units[0], units[1], units[2], units[3]
+	c.Offset, c.Least, c.Signs = p.offset(), fallback.Mask(math.Float32bits(p.least())), p.signs()
 	b.codes[0] = words
 	e.packers.dequantize(e.table, b.dequantize, c)
 }
@@ -223,15 +243,11 @@ func (p *packed) store(e *Engine, w *Worker, block int, b *packBlock, slot int, 
 		return
 	}
 	c, scales := &w.packs.quantize, p.scales[block*quarters:][:quarters]
-	*c = fallback.QuantizeScalars{Bias: p.bias(), Signs: p.signs(), Part: shareOf(slot)}
+	*c = fallback.QuantizeScalars{Offset: p.offset(), Least: p.least(), Signs: p.signs(), Part: shareOf(slot)}
 	c.Factor, c.Add = d.at(block)
-	c.Low = math.Float32frombits(uint32(c.Bias+1) << 20)
-	if p.signed { // what would have a code below 1 has 1 or 0
-		c.Least = c.Low * 0x1p-20
-	}
 	e.packers.rowMost(e.table, scales, b.x, e.hashes[:quarter])
 	inverses := &w.packs.inverses[0]
-	e.invert(inverses, b.x, scales)
+	e.invert(inverses, b.x, scales, p.most())
 	c.Inverse0, c.Inverse1, c.Inverse2, c.Inverse3 = inverses[0], inverses[1], inverses[2], inverses[3]
 	b.words[0] = words
 	e.packers.quantize(e.table, b.quantize, c)
@@ -242,10 +258,10 @@ func bf16Of(words []float32) []kernels.BF16 {
 	return unsafe.Slice((*kernels.BF16)(unsafe.Pointer(unsafe.SliceData(words))), 2*len(words))
 }
 
-// inverseFor is the inverse of the largest magnitude of x, rounded up: what it times that is,
-// rounded, is at least 1, so that the largest number has the largest code. Where that would be no
-// normal number, x is multiplied by a power of 2 first.
-func inverseFor(x []float32, largest float32) (inverse float32) {
+// inverseFor is most/(the largest magnitude of x), rounded down: what it times that is, rounded, is at
+// most most, so that no number has a code above the largest. Where that would be no normal number, x is
+// multiplied by a power of 2 first.
+func inverseFor(x []float32, largest, most float32) (inverse float32) {
 	if largest == 0 {
 		return 0
 	}
@@ -258,16 +274,16 @@ func inverseFor(x []float32, largest float32) (inverse float32) {
 		}
 		largest *= up
 	}
-	inverse = 1 / largest
-	if float64(inverse)*float64(largest) < 1 { // which is exact
-		inverse = math.Float32frombits(math.Float32bits(inverse) + 1)
+	inverse = most / largest
+	if float64(inverse)*float64(largest) > float64(most) { // which is exact
+		inverse = math.Float32frombits(math.Float32bits(inverse) - 1)
 	}
 	return inverse
 }
 
 // invert makes inverses of the largest magnitudes of a block's parts. Infinite elements, which would
-// leave nothing of the others, become zeros, and NaN is 0 once it is packed.
-func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32) {
+// leave nothing of the others, become zeros, and NaN has the code 0 once it is packed.
+func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32, most float32) {
 	for k := range inverses {
 		part := x[k*quarter:][:quarter]
 		if scales[k] > math.MaxFloat32 {
@@ -278,7 +294,7 @@ func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32) {
 			}
 			e.packers.rowMost(e.table, scales[k:k+1], part, e.hashes[:quarter])
 		}
-		inverses[k] = inverseFor(part, scales[k])
+		inverses[k] = inverseFor(part, scales[k], most)
 	}
 }
 
@@ -296,17 +312,19 @@ var ups = []float32{math.Float32frombits(1 << 24), math.Float32frombits(1 << 16)
 // runPair runs the pass over a whole block from element lo on, whose slots are packed together.
 func (e *Engine) runPair(w *Worker, t *tensor, lo int, p, grad []float32) {
 	g, r, block := &e.groups[t.Rule], &w.packs, lo/tune.PackLen
-	var words, scales, x [2][]float32
+	var words, x [2][]float32
 	for j := range x {
 		if len(r.rooms[j]) == 0 {
 			r.reserve(j, tune.PackLen, e.hashes)
 		}
-		words[j], scales[j] = t.packed[j].words[block*quarter:][:quarter], t.packed[j].scales[block*quarters:][:quarters]
-		x[j] = r.rooms[j][:tune.PackLen]
+		words[j], x[j] = t.packed[j].words[block*quarter:][:quarter], r.rooms[j][:tune.PackLen]
+		r.scales[j] = t.packed[j].units(block)
 	}
-	g.paired.run(g.call(t, 0), e.table, p, grad, x[0], x[1], scales[0], scales[1], ups, words[0], words[1])
+	ms, vs := r.scales[0][:], r.scales[1][:]
+	g.paired.run(g.call(t, 0), e.table, p, grad, x[0], x[1], ms, vs, ups, words[0], words[1])
 	for j := range x {
-		e.invert(&r.inverses[j], x[j], scales[j])
+		e.invert(&r.inverses[j], x[j], r.scales[j][:], t.packed[j].most())
+		copy(t.packed[j].scales[block*quarters:], r.scales[j][:])
 	}
 	r.pair.Factor, r.pair.Add = r.drawing.at(block)
 	e.packers.quantizePair(e.table, words[0], words[1], x[0], x[1], e.hashes, r.inverses[0][:], r.inverses[1][:], &r.pair)

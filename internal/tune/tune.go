@@ -34,7 +34,9 @@ const (
 
 	// StreamAhead is how many elements ahead a long kernel for one tensor fetches that converts
 	// more than two buffers: AdamW with moments of BF16 and on halves of parameters was 1.1 times
-	// as fast in memory on Zen 4. Along a gradient of BF16 alone it was a tenth slower so.
+	// as fast in memory on Zen 4. Along a gradient of BF16 alone it was a tenth slower so. With
+	// moments of 8 bits, where the kernel that packs them runs in between and the processor's own
+	// prefetch stops, it was 1.3 times as fast on Emerald Rapids, and as fast with 1024 or 2048.
 	StreamAhead = 512
 )
 

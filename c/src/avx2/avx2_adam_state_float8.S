@@ -31,26 +31,29 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
+L(word38000000):
+	.long 0x38000000
+	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word37900000):
-	.long 0x37900000
-	.balign 4
-L(word2f900000):
-	.long 0x2f900000
 	.balign 4
 L(wordffffffff):
 	.long 0xffffffff
 	.balign 4
-L(word87f00000):
-	.long 0x87f00000
+L(word07f00000):
+	.long 0x7f00000
+	.balign 4
+L(word80000000):
+	.long 0x80000000
 	.balign 4
 L(word0ff00000):
 	.long 0xff00000
+	.balign 4
+L(word30000000):
+	.long 0x30000000
+	.balign 4
+L(word00000000):
+	.long 0x0
 
 	BEGIN(avx2_adam_state_float8)
 	ENTER
@@ -59,31 +62,31 @@ L(word0ff00000):
 	PUSH(r13)
 	PUSH(r14)
 	PUSH(r15)
-	ALLOCATE(640, 0)
-	movq ARGUMENT0, 608(%rsp)
-	movq ARGUMENT1, 616(%rsp)
-	movq ARGUMENT2, 624(%rsp)
-	movq ARGUMENT3, 632(%rsp)
-	movq 624(%rsp), %rax
-	movq 608(%rsp), %rcx
+	ALLOCATE(544, 0)
+	movq ARGUMENT0, 512(%rsp)
+	movq ARGUMENT1, 520(%rsp)
+	movq ARGUMENT2, 528(%rsp)
+	movq ARGUMENT3, 536(%rsp)
+	movq 528(%rsp), %rax
+	movq 512(%rsp), %rcx
 	movq 176(%rcx), %rcx
-	movq 608(%rsp), %rdx
+	movq 512(%rsp), %rdx
 	movq 0(%rdx), %rdx
-	movq 608(%rsp), %rbx
+	movq 512(%rsp), %rbx
 	movq 24(%rbx), %rbx
-	movq 608(%rsp), %rsi
+	movq 512(%rsp), %rsi
 	movq 48(%rsi), %rsi
-	movq 608(%rsp), %rdi
+	movq 512(%rsp), %rdi
 	movq 72(%rdi), %rdi
-	movq 608(%rsp), %r8
+	movq 512(%rsp), %r8
 	movq 96(%r8), %r8
-	movq 608(%rsp), %r9
+	movq 512(%rsp), %r9
 	movq 120(%r9), %r9
-	movq 608(%rsp), %r10
+	movq 512(%rsp), %r10
 	movq 144(%r10), %r10
-	movq 608(%rsp), %r11
+	movq 512(%rsp), %r11
 	movq 168(%r11), %r11
-	movq 608(%rsp), %r12
+	movq 512(%rsp), %r12
 	movq 192(%r12), %r12
 	cmpl $0x3f800000, (%rax)
 	jne L(general)
@@ -91,32 +94,30 @@ L(word0ff00000):
 	jne L(general)
 	cmpl $0, 20(%rax)
 	jle L(general)
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm0
-	vbroadcastss L(word00000000)+0(%rip), %ymm1
-	vbroadcastss L(word37900000)+0(%rip), %ymm2
-	vbroadcastss L(word2f900000)+0(%rip), %ymm3
-	vbroadcastss 8(%rax), %ymm4
-	vbroadcastss 12(%rax), %ymm5
-	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
-	vxorps %ymm6, %ymm5, %ymm5
-	vandps %ymm0, %ymm5, %ymm5
-	vmovups %ymm5, (%rsp)
+	vbroadcastss L(word38000000)+0(%rip), %ymm0
+	vbroadcastss 8(%rax), %ymm1
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm2
+	vbroadcastss 12(%rax), %ymm3
+	vbroadcastss L(wordffffffff)+0(%rip), %ymm4
+	vxorps %ymm4, %ymm3, %ymm3
+	vandps %ymm2, %ymm3, %ymm3
+	vbroadcastss L(word07f00000)+0(%rip), %ymm4
 	vbroadcastss 20(%rax), %ymm5
-	vmovups %ymm5, 32(%rsp)
+	vmovups %ymm5, (%rsp)
 	vbroadcastss 24(%rax), %ymm5
-	vmovups %ymm5, 64(%rsp)
+	vmovups %ymm5, 32(%rsp)
 	vbroadcastss 28(%rax), %ymm5
-	vmovups %ymm5, 96(%rsp)
+	vmovups %ymm5, 64(%rsp)
 	vbroadcastss 32(%rax), %ymm5
 	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
 	vxorps %ymm6, %ymm5, %ymm5
-	vandps %ymm0, %ymm5, %ymm5
-	vmovups %ymm5, 128(%rsp)
+	vandps %ymm2, %ymm5, %ymm5
+	vmovups %ymm5, 96(%rsp)
 	vbroadcastss 36(%rax), %ymm5
-	vmovups %ymm5, 160(%rsp)
+	vmovups %ymm5, 128(%rsp)
 	vbroadcastss 40(%rax), %ymm5
-	vmovups %ymm5, 192(%rsp)
-	movq 608(%rsp), %rax
+	vmovups %ymm5, 160(%rsp)
+	movq 512(%rsp), %rax
 	movq 104(%rax), %rax
 	xorq %r13, %r13
 	subq $1, %rax
@@ -136,47 +137,48 @@ L(usualrows1):
 	jge L(usualrows1loopend)
 
 L(usualrows1loop):
+	prefetcht0 2048(%rdx, %r14, 4)
+	prefetcht0 2048(%rbx, %r14, 4)
 	vmovups (%rdx, %r14, 4), %ymm10
 	vpmulld (%r11, %r14, 4), %ymm7, %ymm11
-	vpsrad $0x04, %ymm11, %ymm11
-	vbroadcastss L(word87f00000)+0(%rip), %ymm12
-	vandps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm2, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm12
-	vandps %ymm0, %ymm11, %ymm11
-	vcmpps $0x11, %ymm11, %ymm2, %ymm11
-	vblendvps %ymm11, %ymm12, %ymm1, %ymm11
+	vpsrld $0x04, %ymm11, %ymm12
+	vandps %ymm4, %ymm12, %ymm12
+	vorps %ymm0, %ymm12, %ymm12
+	vsubps %ymm0, %ymm12, %ymm12
+	vmulps %ymm5, %ymm12, %ymm12
+	vbroadcastss L(word80000000)+0(%rip), %ymm13
+	vandps %ymm13, %ymm11, %ymm11
+	vorps %ymm11, %ymm12, %ymm11
 	vmovups (%rbx, %r14, 4), %ymm12
-	vandps (%rsp), %ymm12, %ymm13
+	vandps %ymm3, %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
 	vsubps %ymm11, %ymm12, %ymm13
-	vmulps 32(%rsp), %ymm13, %ymm13
+	vmulps (%rsp), %ymm13, %ymm13
 	vaddps %ymm13, %ymm11, %ymm11
-	vmulps 192(%rsp), %ymm11, %ymm13
+	vmulps 160(%rsp), %ymm11, %ymm13
 	vpmulld (%r12, %r14, 4), %ymm7, %ymm14
 	vpsrld $0x04, %ymm14, %ymm14
 	vbroadcastss L(word0ff00000)+0(%rip), %ymm15
 	vandps %ymm15, %ymm14, %ymm14
-	vpaddd %ymm3, %ymm14, %ymm14
-	vmulps %ymm6, %ymm14, %ymm15
-	vcmpps $0x11, %ymm14, %ymm3, %ymm14
-	vblendvps %ymm14, %ymm15, %ymm1, %ymm14
-	vmulps 64(%rsp), %ymm14, %ymm14
-	vmulps 96(%rsp), %ymm12, %ymm12
-	vandps 128(%rsp), %ymm12, %ymm15
+	vbroadcastss L(word30000000)+0(%rip), %ymm15
+	vorps %ymm15, %ymm14, %ymm14
+	vmulps %ymm6, %ymm14, %ymm14
+	vmulps 32(%rsp), %ymm14, %ymm14
+	vmulps 64(%rsp), %ymm12, %ymm12
+	vandps 96(%rsp), %ymm12, %ymm15
 	vpsignd %ymm15, %ymm12, %ymm12
 	vmulps %ymm12, %ymm12, %ymm12
 	vaddps %ymm12, %ymm14, %ymm12
 	vsqrtps %ymm12, %ymm14
-	vaddps 160(%rsp), %ymm14, %ymm14
+	vaddps 128(%rsp), %ymm14, %ymm14
 	vdivps %ymm14, %ymm13, %ymm13
-	vmulps %ymm4, %ymm10, %ymm14
+	vmulps %ymm1, %ymm10, %ymm14
 	vaddps %ymm14, %ymm13, %ymm13
 	vsubps %ymm13, %ymm10, %ymm10
 	vmovups %ymm10, (%rdx, %r14, 4)
 	vmovups %ymm11, (%rsi, %r14, 4)
 	vmovups %ymm12, (%rdi, %r14, 4)
-	vandps %ymm0, %ymm11, %ymm10
+	vandps %ymm2, %ymm11, %ymm10
 	vmaxps %ymm8, %ymm10, %ymm8
 	vmaxps %ymm9, %ymm12, %ymm9
 	addq $8, %r14
@@ -193,46 +195,45 @@ L(usualrows1loopend):
 	vmaskmovps (%rdx, %r14, 4), %ymm10, %ymm11
 	vmaskmovps (%r11, %r14, 4), %ymm10, %ymm12
 	vpmulld %ymm7, %ymm12, %ymm12
-	vpsrad $0x04, %ymm12, %ymm12
-	vbroadcastss L(word87f00000)+0(%rip), %ymm13
+	vpsrld $0x04, %ymm12, %ymm13
+	vandps %ymm4, %ymm13, %ymm13
+	vorps %ymm0, %ymm13, %ymm13
+	vsubps %ymm0, %ymm13, %ymm13
+	vmulps %ymm5, %ymm13, %ymm5
+	vbroadcastss L(word80000000)+0(%rip), %ymm13
 	vandps %ymm13, %ymm12, %ymm12
-	vpaddd %ymm2, %ymm12, %ymm12
-	vmulps %ymm5, %ymm12, %ymm5
-	vandps %ymm0, %ymm12, %ymm12
-	vcmpps $0x11, %ymm12, %ymm2, %ymm12
-	vblendvps %ymm12, %ymm5, %ymm1, %ymm5
+	vorps %ymm12, %ymm5, %ymm5
 	vmaskmovps (%rbx, %r14, 4), %ymm10, %ymm12
-	vandps (%rsp), %ymm12, %ymm13
+	vandps %ymm3, %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
 	vsubps %ymm5, %ymm12, %ymm13
-	vmulps 32(%rsp), %ymm13, %ymm13
+	vmulps (%rsp), %ymm13, %ymm13
 	vaddps %ymm13, %ymm5, %ymm5
-	vmulps 192(%rsp), %ymm5, %ymm13
+	vmulps 160(%rsp), %ymm5, %ymm13
 	vmaskmovps (%r12, %r14, 4), %ymm10, %ymm14
 	vpmulld %ymm7, %ymm14, %ymm7
 	vpsrld $0x04, %ymm7, %ymm7
 	vbroadcastss L(word0ff00000)+0(%rip), %ymm14
 	vandps %ymm14, %ymm7, %ymm7
-	vpaddd %ymm3, %ymm7, %ymm7
+	vbroadcastss L(word30000000)+0(%rip), %ymm14
+	vorps %ymm14, %ymm7, %ymm7
 	vmulps %ymm6, %ymm7, %ymm6
-	vcmpps $0x11, %ymm7, %ymm3, %ymm7
-	vblendvps %ymm7, %ymm6, %ymm1, %ymm6
-	vmulps 64(%rsp), %ymm6, %ymm6
-	vmulps 96(%rsp), %ymm12, %ymm7
-	vandps 128(%rsp), %ymm7, %ymm12
+	vmulps 32(%rsp), %ymm6, %ymm6
+	vmulps 64(%rsp), %ymm12, %ymm7
+	vandps 96(%rsp), %ymm7, %ymm12
 	vpsignd %ymm12, %ymm7, %ymm7
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm6, %ymm6
 	vsqrtps %ymm6, %ymm7
-	vaddps 160(%rsp), %ymm7, %ymm7
+	vaddps 128(%rsp), %ymm7, %ymm7
 	vdivps %ymm7, %ymm13, %ymm7
-	vmulps %ymm4, %ymm11, %ymm12
+	vmulps %ymm1, %ymm11, %ymm12
 	vaddps %ymm12, %ymm7, %ymm7
 	vsubps %ymm7, %ymm11, %ymm7
 	vmaskmovps %ymm7, %ymm10, (%rdx, %r14, 4)
 	vmaskmovps %ymm5, %ymm10, (%rsi, %r14, 4)
 	vmaskmovps %ymm6, %ymm10, (%rdi, %r14, 4)
-	vandps %ymm0, %ymm5, %ymm5
+	vandps %ymm2, %ymm5, %ymm5
 	vandps %ymm10, %ymm5, %ymm5
 	vmaxps %ymm8, %ymm5, %ymm8
 	vandps %ymm10, %ymm6, %ymm5
@@ -273,49 +274,47 @@ L(general):
 	movq $-32, %r13
 
 L(asked):
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm0
-	vbroadcastss L(word00000000)+0(%rip), %ymm1
-	vbroadcastss L(word37900000)+0(%rip), %ymm2
-	vbroadcastss L(word2f900000)+0(%rip), %ymm3
-	vbroadcastss (%rax), %ymm4
-	vbroadcastss 8(%rax), %ymm5
-	vmovups %ymm5, 224(%rsp)
-	vbroadcastss 16(%rax), %ymm5
-	vbroadcastss 12(%rax), %ymm6
-	vandps %ymm6, %ymm5, %ymm5
-	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
-	vxorps %ymm6, %ymm5, %ymm5
-	vandps %ymm0, %ymm5, %ymm5
-	vmovups %ymm5, 256(%rsp)
+	vbroadcastss L(word38000000)+0(%rip), %ymm0
+	vbroadcastss (%rax), %ymm1
+	vbroadcastss 8(%rax), %ymm2
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm3
+	vbroadcastss 16(%rax), %ymm4
+	vbroadcastss 12(%rax), %ymm5
+	vandps %ymm5, %ymm4, %ymm4
+	vbroadcastss L(wordffffffff)+0(%rip), %ymm5
+	vxorps %ymm5, %ymm4, %ymm4
+	vandps %ymm3, %ymm4, %ymm4
 	vbroadcastss 12(%rax), %ymm5
 	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
 	vxorps %ymm6, %ymm5, %ymm5
-	vandps %ymm0, %ymm5, %ymm5
-	vmovups %ymm5, 288(%rsp)
+	vandps %ymm3, %ymm5, %ymm5
+	vmovups %ymm5, 192(%rsp)
 	vbroadcastss 20(%rax), %ymm5
-	vmovups %ymm5, 320(%rsp)
+	vmovups %ymm5, 224(%rsp)
 	vbroadcastss 24(%rax), %ymm5
-	vmovups %ymm5, 352(%rsp)
+	vmovups %ymm5, 256(%rsp)
 	vbroadcastss 28(%rax), %ymm5
-	vmovups %ymm5, 384(%rsp)
+	vmovups %ymm5, 288(%rsp)
 	vbroadcastss 32(%rax), %ymm5
 	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
 	vxorps %ymm6, %ymm5, %ymm5
-	vandps %ymm0, %ymm5, %ymm5
-	vmovups %ymm5, 416(%rsp)
+	vandps %ymm3, %ymm5, %ymm5
+	vmovups %ymm5, 320(%rsp)
 	vbroadcastss 36(%rax), %ymm5
-	vmovups %ymm5, 448(%rsp)
+	vmovups %ymm5, 352(%rsp)
 	vbroadcastss 40(%rax), %ymm5
+	vmovups %ymm5, 384(%rsp)
+	vbroadcastss 4(%rax), %ymm5
+	vmovups %ymm5, 416(%rsp)
+	vbroadcastss 4(%rax), %ymm5
+	vbroadcastss L(word00000000)+0(%rip), %ymm6
+	vcmpps $0x00, %ymm6, %ymm5, %ymm5
+	vmovups %ymm5, 448(%rsp)
+	vbroadcastss L(word00000000)+0(%rip), %ymm5
+	vbroadcastss 20(%rax), %ymm6
+	vcmpps $0x11, %ymm6, %ymm5, %ymm5
 	vmovups %ymm5, 480(%rsp)
-	vbroadcastss 4(%rax), %ymm5
-	vmovups %ymm5, 512(%rsp)
-	vbroadcastss 4(%rax), %ymm5
-	vcmpps $0x00, %ymm1, %ymm5, %ymm5
-	vmovups %ymm5, 544(%rsp)
-	vbroadcastss 20(%rax), %ymm5
-	vcmpps $0x11, %ymm5, %ymm1, %ymm5
-	vmovups %ymm5, 576(%rsp)
-	movq 608(%rsp), %r13
+	movq 512(%rsp), %r13
 	movq 104(%r13), %r13
 	xorq %rax, %rax
 	subq $1, %r13
@@ -335,56 +334,58 @@ L(rows1):
 	jge L(rows1loopend)
 
 L(rows1loop):
+	prefetcht0 2048(%rdx, %r14, 4)
+	prefetcht0 2048(%rbx, %r14, 4)
 	vmovups (%rdx, %r14, 4), %ymm10
 	vpmulld (%r11, %r14, 4), %ymm7, %ymm11
-	vpsrad $0x04, %ymm11, %ymm11
-	vbroadcastss L(word87f00000)+0(%rip), %ymm12
-	vandps %ymm12, %ymm11, %ymm11
-	vpaddd %ymm2, %ymm11, %ymm11
-	vmulps %ymm5, %ymm11, %ymm12
-	vandps %ymm0, %ymm11, %ymm11
-	vcmpps $0x11, %ymm11, %ymm2, %ymm11
-	vblendvps %ymm11, %ymm12, %ymm1, %ymm11
+	vpsrld $0x04, %ymm11, %ymm12
+	vbroadcastss L(word07f00000)+0(%rip), %ymm13
+	vandps %ymm13, %ymm12, %ymm12
+	vorps %ymm0, %ymm12, %ymm12
+	vsubps %ymm0, %ymm12, %ymm12
+	vmulps %ymm5, %ymm12, %ymm12
+	vbroadcastss L(word80000000)+0(%rip), %ymm13
+	vandps %ymm13, %ymm11, %ymm11
+	vorps %ymm11, %ymm12, %ymm11
 	vmovups (%rbx, %r14, 4), %ymm12
-	vandps 256(%rsp), %ymm12, %ymm13
+	vandps %ymm4, %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
-	vmulps %ymm4, %ymm12, %ymm12
-	vmulps 512(%rsp), %ymm10, %ymm13
+	vmulps %ymm1, %ymm12, %ymm12
+	vmulps 416(%rsp), %ymm10, %ymm13
 	vaddps %ymm13, %ymm12, %ymm13
-	vmovups 544(%rsp), %ymm14
+	vmovups 448(%rsp), %ymm14
 	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
-	vandps 288(%rsp), %ymm12, %ymm13
+	vandps 192(%rsp), %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
-	vmovups 576(%rsp), %ymm13
+	vmovups 480(%rsp), %ymm13
 	vblendvps %ymm13, %ymm11, %ymm12, %ymm13
 	vsubps %ymm11, %ymm12, %ymm11
-	vmulps 320(%rsp), %ymm11, %ymm11
+	vmulps 224(%rsp), %ymm11, %ymm11
 	vaddps %ymm11, %ymm13, %ymm11
-	vmulps 480(%rsp), %ymm11, %ymm13
+	vmulps 384(%rsp), %ymm11, %ymm13
 	vpmulld (%r12, %r14, 4), %ymm7, %ymm14
 	vpsrld $0x04, %ymm14, %ymm14
 	vbroadcastss L(word0ff00000)+0(%rip), %ymm15
 	vandps %ymm15, %ymm14, %ymm14
-	vpaddd %ymm3, %ymm14, %ymm14
-	vmulps %ymm6, %ymm14, %ymm15
-	vcmpps $0x11, %ymm14, %ymm3, %ymm14
-	vblendvps %ymm14, %ymm15, %ymm1, %ymm14
-	vmulps 352(%rsp), %ymm14, %ymm14
-	vmulps 384(%rsp), %ymm12, %ymm12
-	vandps 416(%rsp), %ymm12, %ymm15
+	vbroadcastss L(word30000000)+0(%rip), %ymm15
+	vorps %ymm15, %ymm14, %ymm14
+	vmulps %ymm6, %ymm14, %ymm14
+	vmulps 256(%rsp), %ymm14, %ymm14
+	vmulps 288(%rsp), %ymm12, %ymm12
+	vandps 320(%rsp), %ymm12, %ymm15
 	vpsignd %ymm15, %ymm12, %ymm12
 	vmulps %ymm12, %ymm12, %ymm12
 	vaddps %ymm12, %ymm14, %ymm12
 	vsqrtps %ymm12, %ymm14
-	vaddps 448(%rsp), %ymm14, %ymm14
+	vaddps 352(%rsp), %ymm14, %ymm14
 	vdivps %ymm14, %ymm13, %ymm13
-	vmulps 224(%rsp), %ymm10, %ymm14
+	vmulps %ymm2, %ymm10, %ymm14
 	vaddps %ymm14, %ymm13, %ymm13
 	vsubps %ymm13, %ymm10, %ymm10
 	vmovups %ymm10, (%rdx, %r14, 4)
 	vmovups %ymm11, (%rsi, %r14, 4)
 	vmovups %ymm12, (%rdi, %r14, 4)
-	vandps %ymm0, %ymm11, %ymm10
+	vandps %ymm3, %ymm11, %ymm10
 	vmaxps %ymm8, %ymm10, %ymm8
 	vmaxps %ymm9, %ymm12, %ymm9
 	addq $8, %r14
@@ -401,55 +402,55 @@ L(rows1loopend):
 	vmaskmovps (%rdx, %r14, 4), %ymm10, %ymm11
 	vmaskmovps (%r11, %r14, 4), %ymm10, %ymm12
 	vpmulld %ymm7, %ymm12, %ymm12
-	vpsrad $0x04, %ymm12, %ymm12
-	vbroadcastss L(word87f00000)+0(%rip), %ymm13
+	vpsrld $0x04, %ymm12, %ymm13
+	vbroadcastss L(word07f00000)+0(%rip), %ymm14
+	vandps %ymm14, %ymm13, %ymm13
+	vorps %ymm0, %ymm13, %ymm13
+	vsubps %ymm0, %ymm13, %ymm13
+	vmulps %ymm5, %ymm13, %ymm5
+	vbroadcastss L(word80000000)+0(%rip), %ymm13
 	vandps %ymm13, %ymm12, %ymm12
-	vpaddd %ymm2, %ymm12, %ymm12
-	vmulps %ymm5, %ymm12, %ymm5
-	vandps %ymm0, %ymm12, %ymm12
-	vcmpps $0x11, %ymm12, %ymm2, %ymm12
-	vblendvps %ymm12, %ymm5, %ymm1, %ymm5
+	vorps %ymm12, %ymm5, %ymm5
 	vmaskmovps (%rbx, %r14, 4), %ymm10, %ymm12
-	vandps 256(%rsp), %ymm12, %ymm13
+	vandps %ymm4, %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
-	vmulps %ymm4, %ymm12, %ymm12
-	vmulps 512(%rsp), %ymm11, %ymm13
+	vmulps %ymm1, %ymm12, %ymm12
+	vmulps 416(%rsp), %ymm11, %ymm13
 	vaddps %ymm13, %ymm12, %ymm13
-	vmovups 544(%rsp), %ymm14
+	vmovups 448(%rsp), %ymm14
 	vblendvps %ymm14, %ymm12, %ymm13, %ymm12
-	vandps 288(%rsp), %ymm12, %ymm13
+	vandps 192(%rsp), %ymm12, %ymm13
 	vpsignd %ymm13, %ymm12, %ymm12
-	vmovups 576(%rsp), %ymm13
+	vmovups 480(%rsp), %ymm13
 	vblendvps %ymm13, %ymm5, %ymm12, %ymm13
 	vsubps %ymm5, %ymm12, %ymm5
-	vmulps 320(%rsp), %ymm5, %ymm5
+	vmulps 224(%rsp), %ymm5, %ymm5
 	vaddps %ymm5, %ymm13, %ymm5
-	vmulps 480(%rsp), %ymm5, %ymm13
+	vmulps 384(%rsp), %ymm5, %ymm13
 	vmaskmovps (%r12, %r14, 4), %ymm10, %ymm14
 	vpmulld %ymm7, %ymm14, %ymm7
 	vpsrld $0x04, %ymm7, %ymm7
 	vbroadcastss L(word0ff00000)+0(%rip), %ymm14
 	vandps %ymm14, %ymm7, %ymm7
-	vpaddd %ymm3, %ymm7, %ymm7
+	vbroadcastss L(word30000000)+0(%rip), %ymm14
+	vorps %ymm14, %ymm7, %ymm7
 	vmulps %ymm6, %ymm7, %ymm6
-	vcmpps $0x11, %ymm7, %ymm3, %ymm7
-	vblendvps %ymm7, %ymm6, %ymm1, %ymm6
-	vmulps 352(%rsp), %ymm6, %ymm6
-	vmulps 384(%rsp), %ymm12, %ymm7
-	vandps 416(%rsp), %ymm7, %ymm12
+	vmulps 256(%rsp), %ymm6, %ymm6
+	vmulps 288(%rsp), %ymm12, %ymm7
+	vandps 320(%rsp), %ymm7, %ymm12
 	vpsignd %ymm12, %ymm7, %ymm7
 	vmulps %ymm7, %ymm7, %ymm7
 	vaddps %ymm7, %ymm6, %ymm6
 	vsqrtps %ymm6, %ymm7
-	vaddps 448(%rsp), %ymm7, %ymm7
+	vaddps 352(%rsp), %ymm7, %ymm7
 	vdivps %ymm7, %ymm13, %ymm7
-	vmulps 224(%rsp), %ymm11, %ymm12
+	vmulps %ymm2, %ymm11, %ymm12
 	vaddps %ymm12, %ymm7, %ymm7
 	vsubps %ymm7, %ymm11, %ymm7
 	vmaskmovps %ymm7, %ymm10, (%rdx, %r14, 4)
 	vmaskmovps %ymm5, %ymm10, (%rsi, %r14, 4)
 	vmaskmovps %ymm6, %ymm10, (%rdi, %r14, 4)
-	vandps %ymm0, %ymm5, %ymm5
+	vandps %ymm3, %ymm5, %ymm5
 	vandps %ymm10, %ymm5, %ymm5
 	vmaxps %ymm8, %ymm5, %ymm8
 	vandps %ymm10, %ymm6, %ymm5
@@ -482,7 +483,7 @@ L(rows1end):
 
 L(end):
 	vzeroupper
-	FREE(640, 0)
+	FREE(544, 0)
 	POP(r15)
 	POP(r14)
 	POP(r13)

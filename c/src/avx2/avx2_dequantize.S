@@ -3,12 +3,12 @@
  * Dequantize for avx2
  *
  *	c = the byte of q without its sign, from the lowest on
- *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
  *
  * void lockstep_avx2_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale0, scale1, scale2, scale3, bias, signs
+ * scalars  unit0, unit1, unit2, unit3, offset, least, signs
  *
  * Requires: AVX, AVX2
  * Saves: rbx, rsp
@@ -28,11 +28,8 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word000000ff):
-	.long 0xff
+L(wordff000000):
+	.long 0xff000000
 
 	BEGIN(avx2_dequantize)
 	ENTER
@@ -49,12 +46,12 @@ L(word000000ff):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss L(word00000000)+0(%rip), %ymm0
-	vbroadcastss 16(%rax), %ymm1
-	vbroadcastss 20(%rax), %ymm2
-	vbroadcastss L(word000000ff)+0(%rip), %ymm3
-	vpsrld $0x18, %ymm2, %ymm4
-	vxorps %ymm4, %ymm3, %ymm3
+	vbroadcastss 16(%rax), %ymm0
+	vbroadcastss 20(%rax), %ymm1
+	vbroadcastss 24(%rax), %ymm2
+	vbroadcastss L(wordff000000)+0(%rip), %ymm3
+	vxorps %ymm3, %ymm2, %ymm3
+	vpsrld $0x04, %ymm3, %ymm3
 	vbroadcastss (%rax), %ymm4
 	vbroadcastss 4(%rax), %ymm5
 	vbroadcastss 8(%rax), %ymm6
@@ -76,51 +73,40 @@ L(entry):
 
 L(loop):
 	vmovups (%rbx, %r10, 4), %ymm8
-	vandps %ymm3, %ymm8, %ymm9
-	vpaddd %ymm1, %ymm9, %ymm10
-	vpslld $0x14, %ymm10, %ymm10
-	vpslld $0x18, %ymm8, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
+	vpslld $0x18, %ymm8, %ymm9
+	vpsrld $0x04, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vorps %ymm1, %ymm10, %ymm10
+	vsubps %ymm0, %ymm10, %ymm10
 	vmulps %ymm4, %ymm10, %ymm10
-	vcvtdq2ps %ymm9, %ymm9
-	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vandps %ymm2, %ymm9, %ymm9
+	vorps %ymm9, %ymm10, %ymm9
 	vmovups %ymm9, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm8, %ymm9
-	vandps %ymm3, %ymm9, %ymm9
-	vpaddd %ymm1, %ymm9, %ymm10
-	vpslld $0x14, %ymm10, %ymm10
-	vpslld $0x10, %ymm8, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
+	vpslld $0x10, %ymm8, %ymm9
+	vpsrld $0x04, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vorps %ymm1, %ymm10, %ymm10
+	vsubps %ymm0, %ymm10, %ymm10
 	vmulps %ymm5, %ymm10, %ymm10
-	vcvtdq2ps %ymm9, %ymm9
-	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vandps %ymm2, %ymm9, %ymm9
+	vorps %ymm9, %ymm10, %ymm9
 	vmovups %ymm9, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm8, %ymm9
-	vandps %ymm3, %ymm9, %ymm9
-	vpaddd %ymm1, %ymm9, %ymm10
-	vpslld $0x14, %ymm10, %ymm10
-	vpslld $0x08, %ymm8, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
-	vorps %ymm11, %ymm10, %ymm10
+	vpslld $0x08, %ymm8, %ymm9
+	vpsrld $0x04, %ymm9, %ymm10
+	vandps %ymm3, %ymm10, %ymm10
+	vorps %ymm1, %ymm10, %ymm10
+	vsubps %ymm0, %ymm10, %ymm10
 	vmulps %ymm6, %ymm10, %ymm10
-	vcvtdq2ps %ymm9, %ymm9
-	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm10, %ymm0, %ymm9
+	vandps %ymm2, %ymm9, %ymm9
+	vorps %ymm9, %ymm10, %ymm9
 	vmovups %ymm9, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm8, %ymm9
+	vpsrld $0x04, %ymm8, %ymm9
 	vandps %ymm3, %ymm9, %ymm9
-	vpaddd %ymm1, %ymm9, %ymm10
-	vpslld $0x14, %ymm10, %ymm10
+	vorps %ymm1, %ymm9, %ymm9
+	vsubps %ymm0, %ymm9, %ymm9
+	vmulps %ymm7, %ymm9, %ymm9
 	vandps %ymm2, %ymm8, %ymm8
-	vorps %ymm8, %ymm10, %ymm8
-	vmulps %ymm7, %ymm8, %ymm8
-	vcvtdq2ps %ymm9, %ymm9
-	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm8, %ymm0, %ymm8
+	vorps %ymm8, %ymm9, %ymm8
 	vmovups %ymm8, (%r9, %r10, 4)
 	addq $8, %r10
 	cmpq %r11, %r10
@@ -133,51 +119,40 @@ L(loopend):
 	vpbroadcastd %xmm8, %ymm8
 	vpcmpgtd L(lanes)+0(%rip), %ymm8, %ymm8
 	vmaskmovps (%rbx, %r10, 4), %ymm8, %ymm9
-	vandps %ymm3, %ymm9, %ymm10
-	vpaddd %ymm1, %ymm10, %ymm11
-	vpslld $0x14, %ymm11, %ymm11
-	vpslld $0x18, %ymm9, %ymm12
-	vandps %ymm2, %ymm12, %ymm12
-	vorps %ymm12, %ymm11, %ymm11
+	vpslld $0x18, %ymm9, %ymm10
+	vpsrld $0x04, %ymm10, %ymm11
+	vandps %ymm3, %ymm11, %ymm11
+	vorps %ymm1, %ymm11, %ymm11
+	vsubps %ymm0, %ymm11, %ymm11
 	vmulps %ymm4, %ymm11, %ymm11
-	vcvtdq2ps %ymm10, %ymm10
-	vcmpps $0x11, %ymm10, %ymm0, %ymm10
-	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm11, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%rsi, %r10, 4)
-	vpsrld $0x08, %ymm9, %ymm10
-	vandps %ymm3, %ymm10, %ymm10
-	vpaddd %ymm1, %ymm10, %ymm11
-	vpslld $0x14, %ymm11, %ymm11
-	vpslld $0x10, %ymm9, %ymm12
-	vandps %ymm2, %ymm12, %ymm12
-	vorps %ymm12, %ymm11, %ymm11
+	vpslld $0x10, %ymm9, %ymm10
+	vpsrld $0x04, %ymm10, %ymm11
+	vandps %ymm3, %ymm11, %ymm11
+	vorps %ymm1, %ymm11, %ymm11
+	vsubps %ymm0, %ymm11, %ymm11
 	vmulps %ymm5, %ymm11, %ymm11
-	vcvtdq2ps %ymm10, %ymm10
-	vcmpps $0x11, %ymm10, %ymm0, %ymm10
-	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm11, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%rdi, %r10, 4)
-	vpsrld $0x10, %ymm9, %ymm10
-	vandps %ymm3, %ymm10, %ymm10
-	vpaddd %ymm1, %ymm10, %ymm11
-	vpslld $0x14, %ymm11, %ymm11
-	vpslld $0x08, %ymm9, %ymm12
-	vandps %ymm2, %ymm12, %ymm12
-	vorps %ymm12, %ymm11, %ymm11
+	vpslld $0x08, %ymm9, %ymm10
+	vpsrld $0x04, %ymm10, %ymm11
+	vandps %ymm3, %ymm11, %ymm11
+	vorps %ymm1, %ymm11, %ymm11
+	vsubps %ymm0, %ymm11, %ymm11
 	vmulps %ymm6, %ymm11, %ymm11
-	vcvtdq2ps %ymm10, %ymm10
-	vcmpps $0x11, %ymm10, %ymm0, %ymm10
-	vblendvps %ymm10, %ymm11, %ymm0, %ymm10
+	vandps %ymm2, %ymm10, %ymm10
+	vorps %ymm10, %ymm11, %ymm10
 	vmaskmovps %ymm10, %ymm8, (%r8, %r10, 4)
-	vpsrld $0x18, %ymm9, %ymm10
+	vpsrld $0x04, %ymm9, %ymm10
 	vandps %ymm3, %ymm10, %ymm10
-	vpaddd %ymm1, %ymm10, %ymm11
-	vpslld $0x14, %ymm11, %ymm11
+	vorps %ymm1, %ymm10, %ymm10
+	vsubps %ymm0, %ymm10, %ymm10
+	vmulps %ymm7, %ymm10, %ymm10
 	vandps %ymm2, %ymm9, %ymm9
-	vorps %ymm9, %ymm11, %ymm9
-	vmulps %ymm7, %ymm9, %ymm9
-	vcvtdq2ps %ymm10, %ymm10
-	vcmpps $0x11, %ymm10, %ymm0, %ymm10
-	vblendvps %ymm10, %ymm9, %ymm0, %ymm9
+	vorps %ymm9, %ymm10, %ymm9
 	vmaskmovps %ymm9, %ymm8, (%r9, %r10, 4)
 
 L(done):

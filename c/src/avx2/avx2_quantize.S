@@ -2,17 +2,17 @@
  *
  * Quantize for avx2
  *
- *	u = the upper 20 bits of (h·factor + add)·part
- *	y = |x|·inverse, from low to 1
- *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+ *	u = the upper 24 bits of (h·factor + add)·part
+ *	y = |x|·inverse + offset, rounded once, at least least
+ *	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx2_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, h0, h1, h2, h3
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
+ * scalars  inverse0, inverse1, inverse2, inverse3, offset, least, signs, factor, add, part
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, r13, r14, r15, rsp
  */
 #include "../asm.h"
@@ -30,14 +30,20 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
-L(word3f800000):
-	.long 0x3f800000
+L(wordffffffff):
+	.long 0xffffffff
+	.balign 4
+L(word40000000):
+	.long 0x40000000
 	.balign 4
 L(word00000000):
 	.long 0x0
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
+	.balign 4
+L(wordff000000):
+	.long 0xff000000
 
 	BEGIN(avx2_quantize)
 	ENTER
@@ -60,14 +66,16 @@ L(word7fffffff):
 	jge L(end)
 	vbroadcastss 16(%rax), %ymm0
 	vbroadcastss 20(%rax), %ymm1
-	vbroadcastss 24(%rax), %ymm2
-	vbroadcastss 28(%rax), %ymm3
-	vbroadcastss 32(%rax), %ymm4
-	vbroadcastss 36(%rax), %ymm5
-	vbroadcastss 40(%rax), %ymm6
-	vbroadcastss L(word3f800000)+0(%rip), %ymm7
-	vbroadcastss L(word00000000)+0(%rip), %ymm8
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm9
+	vbroadcastss 28(%rax), %ymm2
+	vbroadcastss 32(%rax), %ymm3
+	vbroadcastss 36(%rax), %ymm4
+	vbroadcastss 24(%rax), %ymm5
+	vbroadcastss L(wordffffffff)+0(%rip), %ymm6
+	vxorps %ymm6, %ymm5, %ymm5
+	vbroadcastss L(word40000000)+0(%rip), %ymm6
+	vbroadcastss L(word00000000)+0(%rip), %ymm7
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm8
+	vbroadcastss L(wordff000000)+0(%rip), %ymm9
 	vbroadcastss (%rax), %ymm10
 	vmovups %ymm10, (%rsp)
 	vbroadcastss 4(%rax), %ymm10
@@ -97,86 +105,69 @@ L(entry):
 
 L(loop):
 	vmovups (%rsi, %r14, 4), %ymm10
-	vandps %ymm9, %ymm10, %ymm11
-	vmulps (%rsp), %ymm11, %ymm11
-	vminps %ymm7, %ymm11, %ymm12
-	vmaxps %ymm0, %ymm12, %ymm12
-	vpmulld (%r10, %r14, 4), %ymm4, %ymm13
-	vpaddd %ymm5, %ymm13, %ymm13
-	vpmulld %ymm6, %ymm13, %ymm13
-	vpsrld $0x0c, %ymm13, %ymm13
+	vandps %ymm8, %ymm10, %ymm11
+	vfmadd132ps (%rsp), %ymm0, %ymm11
+	vmaxps %ymm1, %ymm11, %ymm12
+	vpslld $0x04, %ymm12, %ymm12
+	vpmulld (%r10, %r14, 4), %ymm2, %ymm13
+	vpaddd %ymm3, %ymm13, %ymm13
+	vpmulld %ymm4, %ymm13, %ymm13
+	vpsrld $0x08, %ymm13, %ymm13
 	vpaddd %ymm13, %ymm12, %ymm12
-	vpsrld $0x14, %ymm12, %ymm12
-	vpsubd %ymm2, %ymm12, %ymm12
-	vandps %ymm3, %ymm10, %ymm10
-	vpsrld $0x18, %ymm10, %ymm10
-	vorps %ymm10, %ymm12, %ymm10
-	vcvtdq2ps %ymm13, %ymm12
-	vmulps %ymm1, %ymm12, %ymm12
-	vcmpps $0x11, %ymm11, %ymm12, %ymm11
-	vblendvps %ymm11, %ymm10, %ymm8, %ymm10
+	vorps %ymm5, %ymm10, %ymm10
+	vcmpps $0x12, %ymm6, %ymm11, %ymm11
+	vblendvps %ymm11, %ymm10, %ymm7, %ymm10
+	vandps %ymm10, %ymm12, %ymm10
+	vpsrld $0x08, %ymm10, %ymm10
 	vmovups (%rdi, %r14, 4), %ymm11
-	vandps %ymm9, %ymm11, %ymm12
-	vmulps 32(%rsp), %ymm12, %ymm12
-	vminps %ymm7, %ymm12, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
-	vpmulld (%r11, %r14, 4), %ymm4, %ymm14
-	vpaddd %ymm5, %ymm14, %ymm14
-	vpmulld %ymm6, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm14
+	vandps %ymm8, %ymm11, %ymm12
+	vfmadd132ps 32(%rsp), %ymm0, %ymm12
+	vmaxps %ymm1, %ymm12, %ymm13
+	vpslld $0x04, %ymm13, %ymm13
+	vpmulld (%r11, %r14, 4), %ymm2, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
+	vpmulld %ymm4, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm14
 	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vcvtdq2ps %ymm14, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
-	vpslld $0x08, %ymm11, %ymm11
+	vorps %ymm5, %ymm11, %ymm11
+	vcmpps $0x12, %ymm6, %ymm12, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm7, %ymm11
+	vandps %ymm11, %ymm13, %ymm11
+	vandps %ymm9, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
+	vpsrld $0x08, %ymm10, %ymm10
 	vmovups (%r8, %r14, 4), %ymm11
-	vandps %ymm9, %ymm11, %ymm12
-	vmulps 64(%rsp), %ymm12, %ymm12
-	vminps %ymm7, %ymm12, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
-	vpmulld (%r12, %r14, 4), %ymm4, %ymm14
-	vpaddd %ymm5, %ymm14, %ymm14
-	vpmulld %ymm6, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm14
+	vandps %ymm8, %ymm11, %ymm12
+	vfmadd132ps 64(%rsp), %ymm0, %ymm12
+	vmaxps %ymm1, %ymm12, %ymm13
+	vpslld $0x04, %ymm13, %ymm13
+	vpmulld (%r12, %r14, 4), %ymm2, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
+	vpmulld %ymm4, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm14
 	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vcvtdq2ps %ymm14, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
-	vpslld $0x10, %ymm11, %ymm11
+	vorps %ymm5, %ymm11, %ymm11
+	vcmpps $0x12, %ymm6, %ymm12, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm7, %ymm11
+	vandps %ymm11, %ymm13, %ymm11
+	vandps %ymm9, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
+	vpsrld $0x08, %ymm10, %ymm10
 	vmovups (%r9, %r14, 4), %ymm11
-	vandps %ymm9, %ymm11, %ymm12
-	vmulps 96(%rsp), %ymm12, %ymm12
-	vminps %ymm7, %ymm12, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
-	vpmulld (%r13, %r14, 4), %ymm4, %ymm14
-	vpaddd %ymm5, %ymm14, %ymm14
-	vpmulld %ymm6, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm14
+	vandps %ymm8, %ymm11, %ymm12
+	vfmadd132ps 96(%rsp), %ymm0, %ymm12
+	vmaxps %ymm1, %ymm12, %ymm13
+	vpslld $0x04, %ymm13, %ymm13
+	vpmulld (%r13, %r14, 4), %ymm2, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
+	vpmulld %ymm4, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm14
 	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vcvtdq2ps %ymm14, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
-	vpslld $0x18, %ymm11, %ymm11
+	vorps %ymm5, %ymm11, %ymm11
+	vcmpps $0x12, %ymm6, %ymm12, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm7, %ymm11
+	vandps %ymm11, %ymm13, %ymm11
+	vandps %ymm9, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
 	vmovups %ymm10, (%rbx, %r14, 4)
 	addq $8, %r14
@@ -190,90 +181,73 @@ L(loopend):
 	vpbroadcastd %xmm10, %ymm10
 	vpcmpgtd L(lanes)+0(%rip), %ymm10, %ymm10
 	vmaskmovps (%rsi, %r14, 4), %ymm10, %ymm11
-	vandps %ymm9, %ymm11, %ymm12
-	vmulps (%rsp), %ymm12, %ymm12
-	vminps %ymm7, %ymm12, %ymm13
-	vmaxps %ymm0, %ymm13, %ymm13
+	vandps %ymm8, %ymm11, %ymm12
+	vfmadd132ps (%rsp), %ymm0, %ymm12
+	vmaxps %ymm1, %ymm12, %ymm13
+	vpslld $0x04, %ymm13, %ymm13
 	vmaskmovps (%r10, %r14, 4), %ymm10, %ymm14
+	vpmulld %ymm2, %ymm14, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
 	vpmulld %ymm4, %ymm14, %ymm14
-	vpaddd %ymm5, %ymm14, %ymm14
-	vpmulld %ymm6, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm14
 	vpaddd %ymm14, %ymm13, %ymm13
-	vpsrld $0x14, %ymm13, %ymm13
-	vpsubd %ymm2, %ymm13, %ymm13
-	vandps %ymm3, %ymm11, %ymm11
-	vpsrld $0x18, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vcvtdq2ps %ymm14, %ymm13
-	vmulps %ymm1, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm8, %ymm11
+	vorps %ymm5, %ymm11, %ymm11
+	vcmpps $0x12, %ymm6, %ymm12, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm7, %ymm11
+	vandps %ymm11, %ymm13, %ymm11
+	vpsrld $0x08, %ymm11, %ymm11
 	vmaskmovps (%rdi, %r14, 4), %ymm10, %ymm12
-	vandps %ymm9, %ymm12, %ymm13
-	vmulps 32(%rsp), %ymm13, %ymm13
-	vminps %ymm7, %ymm13, %ymm14
-	vmaxps %ymm0, %ymm14, %ymm14
+	vandps %ymm8, %ymm12, %ymm13
+	vfmadd132ps 32(%rsp), %ymm0, %ymm13
+	vmaxps %ymm1, %ymm13, %ymm14
+	vpslld $0x04, %ymm14, %ymm14
 	vmaskmovps (%r11, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm2, %ymm15, %ymm15
+	vpaddd %ymm3, %ymm15, %ymm15
 	vpmulld %ymm4, %ymm15, %ymm15
-	vpaddd %ymm5, %ymm15, %ymm15
-	vpmulld %ymm6, %ymm15, %ymm15
-	vpsrld $0x0c, %ymm15, %ymm15
+	vpsrld $0x08, %ymm15, %ymm15
 	vpaddd %ymm15, %ymm14, %ymm14
-	vpsrld $0x14, %ymm14, %ymm14
-	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm12, %ymm12
-	vpsrld $0x18, %ymm12, %ymm12
-	vorps %ymm12, %ymm14, %ymm12
-	vcvtdq2ps %ymm15, %ymm14
-	vmulps %ymm1, %ymm14, %ymm14
-	vcmpps $0x11, %ymm13, %ymm14, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
-	vpslld $0x08, %ymm12, %ymm12
+	vorps %ymm5, %ymm12, %ymm12
+	vcmpps $0x12, %ymm6, %ymm13, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm7, %ymm12
+	vandps %ymm12, %ymm14, %ymm12
+	vandps %ymm9, %ymm12, %ymm12
 	vorps %ymm12, %ymm11, %ymm11
+	vpsrld $0x08, %ymm11, %ymm11
 	vmaskmovps (%r8, %r14, 4), %ymm10, %ymm12
-	vandps %ymm9, %ymm12, %ymm13
-	vmulps 64(%rsp), %ymm13, %ymm13
-	vminps %ymm7, %ymm13, %ymm14
-	vmaxps %ymm0, %ymm14, %ymm14
+	vandps %ymm8, %ymm12, %ymm13
+	vfmadd132ps 64(%rsp), %ymm0, %ymm13
+	vmaxps %ymm1, %ymm13, %ymm14
+	vpslld $0x04, %ymm14, %ymm14
 	vmaskmovps (%r12, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm2, %ymm15, %ymm15
+	vpaddd %ymm3, %ymm15, %ymm15
 	vpmulld %ymm4, %ymm15, %ymm15
-	vpaddd %ymm5, %ymm15, %ymm15
-	vpmulld %ymm6, %ymm15, %ymm15
-	vpsrld $0x0c, %ymm15, %ymm15
+	vpsrld $0x08, %ymm15, %ymm15
 	vpaddd %ymm15, %ymm14, %ymm14
-	vpsrld $0x14, %ymm14, %ymm14
-	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm12, %ymm12
-	vpsrld $0x18, %ymm12, %ymm12
-	vorps %ymm12, %ymm14, %ymm12
-	vcvtdq2ps %ymm15, %ymm14
-	vmulps %ymm1, %ymm14, %ymm14
-	vcmpps $0x11, %ymm13, %ymm14, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
-	vpslld $0x10, %ymm12, %ymm12
+	vorps %ymm5, %ymm12, %ymm12
+	vcmpps $0x12, %ymm6, %ymm13, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm7, %ymm12
+	vandps %ymm12, %ymm14, %ymm12
+	vandps %ymm9, %ymm12, %ymm12
 	vorps %ymm12, %ymm11, %ymm11
+	vpsrld $0x08, %ymm11, %ymm11
 	vmaskmovps (%r9, %r14, 4), %ymm10, %ymm12
-	vandps %ymm9, %ymm12, %ymm13
-	vmulps 96(%rsp), %ymm13, %ymm13
-	vminps %ymm7, %ymm13, %ymm14
-	vmaxps %ymm0, %ymm14, %ymm14
+	vandps %ymm8, %ymm12, %ymm13
+	vfmadd132ps 96(%rsp), %ymm0, %ymm13
+	vmaxps %ymm1, %ymm13, %ymm14
+	vpslld $0x04, %ymm14, %ymm14
 	vmaskmovps (%r13, %r14, 4), %ymm10, %ymm15
+	vpmulld %ymm2, %ymm15, %ymm15
+	vpaddd %ymm3, %ymm15, %ymm15
 	vpmulld %ymm4, %ymm15, %ymm15
-	vpaddd %ymm5, %ymm15, %ymm15
-	vpmulld %ymm6, %ymm15, %ymm15
-	vpsrld $0x0c, %ymm15, %ymm15
+	vpsrld $0x08, %ymm15, %ymm15
 	vpaddd %ymm15, %ymm14, %ymm14
-	vpsrld $0x14, %ymm14, %ymm14
-	vpsubd %ymm2, %ymm14, %ymm14
-	vandps %ymm3, %ymm12, %ymm12
-	vpsrld $0x18, %ymm12, %ymm12
-	vorps %ymm12, %ymm14, %ymm12
-	vcvtdq2ps %ymm15, %ymm14
-	vmulps %ymm1, %ymm14, %ymm14
-	vcmpps $0x11, %ymm13, %ymm14, %ymm13
-	vblendvps %ymm13, %ymm12, %ymm8, %ymm12
-	vpslld $0x18, %ymm12, %ymm12
+	vorps %ymm5, %ymm12, %ymm12
+	vcmpps $0x12, %ymm6, %ymm13, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm7, %ymm12
+	vandps %ymm12, %ymm14, %ymm12
+	vandps %ymm9, %ymm12, %ymm12
 	vorps %ymm12, %ymm11, %ymm11
 	vmaskmovps %ymm11, %ymm10, (%rbx, %r14, 4)
 

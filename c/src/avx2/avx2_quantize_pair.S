@@ -12,7 +12,7 @@
  * list     mq, vq, m, v, h, mi, vi
  * scalars  factor, add
  *
- * Requires: AVX, AVX2
+ * Requires: AVX, AVX2, FMA3
  * Saves: rbx, r12, r13, rsp
  */
 #include "../asm.h"
@@ -30,38 +30,26 @@ L(lanes):
 	.long 0x6
 	.long 0x7
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
+L(word7fffffff):
+	.long 0x7fffffff
 	.balign 4
 L(wordff000000):
 	.long 0xff000000
 	.balign 4
-L(word37a00000):
-	.long 0x37a00000
+L(word38000000):
+	.long 0x38000000
 	.balign 4
-L(word37900000):
-	.long 0x37900000
+L(word30000000):
+	.long 0x30000000
 	.balign 4
-L(word80000000):
-	.long 0x80000000
+L(word40000000):
+	.long 0x40000000
 	.balign 4
-L(word7fffffff):
-	.long 0x7fffffff
+L(word00000000):
+	.long 0x0
 	.balign 4
-L(word2da00000):
-	.long 0x2da00000
-	.balign 4
-L(word2fa00000):
-	.long 0x2fa00000
-	.balign 4
-L(word000fffff):
-	.long 0xfffff
-	.balign 4
-L(word2f900000):
-	.long 0x2f900000
+L(word00ffffff):
+	.long 0xffffff
 
 	BEGIN(avx2_quantize_pair)
 	ENTER
@@ -90,14 +78,14 @@ L(word2f900000):
 	movq 120(%r9), %r9
 	movq 0(%rsp), %r10
 	movq 144(%r10), %r10
-	vbroadcastss L(word00000000)+0(%rip), %ymm0
-	vbroadcastss L(word3f800000)+0(%rip), %ymm1
-	vbroadcastss L(wordff000000)+0(%rip), %ymm2
-	vbroadcastss (%rax), %ymm3
-	vbroadcastss 4(%rax), %ymm4
-	vbroadcastss L(word37a00000)+0(%rip), %ymm5
-	vbroadcastss L(word37900000)+0(%rip), %ymm6
-	vbroadcastss L(word80000000)+0(%rip), %ymm7
+	vbroadcastss L(word7fffffff)+0(%rip), %ymm0
+	vbroadcastss L(wordff000000)+0(%rip), %ymm1
+	vbroadcastss (%rax), %ymm2
+	vbroadcastss 4(%rax), %ymm3
+	vbroadcastss L(word38000000)+0(%rip), %ymm4
+	vbroadcastss L(word30000000)+0(%rip), %ymm5
+	vbroadcastss L(word40000000)+0(%rip), %ymm6
+	vbroadcastss L(word00000000)+0(%rip), %ymm7
 	movq 0(%rsp), %rax
 	movq 128(%rax), %rax
 	xorq %r11, %r11
@@ -118,43 +106,29 @@ L(rows1loop):
 	vmovups (%rdx, %r12, 4), %ymm10
 	vpsrld $0x08, %ymm10, %ymm10
 	vmovups (%rsi, %r12, 4), %ymm11
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm12
-	vandps %ymm12, %ymm11, %ymm12
-	vmulps %ymm8, %ymm12, %ymm12
-	vminps %ymm1, %ymm12, %ymm13
-	vmaxps %ymm5, %ymm13, %ymm13
-	vpmulld (%r8, %r12, 4), %ymm3, %ymm14
-	vpaddd %ymm4, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm15
+	vandps %ymm0, %ymm11, %ymm12
+	vfmadd213ps %ymm4, %ymm8, %ymm12
+	vpslld $0x04, %ymm12, %ymm13
+	vpmulld (%r8, %r12, 4), %ymm2, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm15
 	vpaddd %ymm15, %ymm13, %ymm13
-	vpsubd %ymm6, %ymm13, %ymm13
-	vpslld $0x04, %ymm13, %ymm13
-	vandps %ymm7, %ymm11, %ymm11
-	vorps %ymm11, %ymm13, %ymm11
-	vcvtdq2ps %ymm15, %ymm13
-	vbroadcastss L(word2da00000)+0(%rip), %ymm15
-	vmulps %ymm15, %ymm13, %ymm13
-	vcmpps $0x11, %ymm12, %ymm13, %ymm12
-	vblendvps %ymm12, %ymm11, %ymm0, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
+	vorps %ymm0, %ymm11, %ymm11
+	vcmpps $0x12, %ymm6, %ymm12, %ymm12
+	vblendvps %ymm12, %ymm11, %ymm7, %ymm11
+	vandps %ymm11, %ymm13, %ymm11
+	vandps %ymm1, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
 	vmovups %ymm10, (%rdx, %r12, 4)
 	vmovups (%rbx, %r12, 4), %ymm10
 	vpsrld $0x08, %ymm10, %ymm10
 	vmulps (%rdi, %r12, 4), %ymm9, %ymm11
-	vminps %ymm1, %ymm11, %ymm12
-	vbroadcastss L(word2fa00000)+0(%rip), %ymm13
-	vmaxps %ymm13, %ymm12, %ymm12
-	vpsrld $0x04, %ymm14, %ymm13
-	vbroadcastss L(word000fffff)+0(%rip), %ymm14
-	vandps %ymm14, %ymm13, %ymm13
-	vpaddd %ymm13, %ymm12, %ymm12
-	vbroadcastss L(word2f900000)+0(%rip), %ymm13
-	vpsubd %ymm13, %ymm12, %ymm12
-	vpslld $0x04, %ymm12, %ymm12
-	vcmpps $0x11, %ymm11, %ymm0, %ymm11
-	vblendvps %ymm11, %ymm12, %ymm0, %ymm11
-	vandps %ymm2, %ymm11, %ymm11
+	vmaxps %ymm5, %ymm11, %ymm11
+	vpslld $0x04, %ymm11, %ymm11
+	vbroadcastss L(word00ffffff)+0(%rip), %ymm12
+	vandps %ymm12, %ymm14, %ymm12
+	vpaddd %ymm12, %ymm11, %ymm11
+	vandps %ymm1, %ymm11, %ymm11
 	vorps %ymm11, %ymm10, %ymm10
 	vmovups %ymm10, (%rbx, %r12, 4)
 	addq $8, %r12
@@ -171,45 +145,31 @@ L(rows1loopend):
 	vmaskmovps (%rdx, %r12, 4), %ymm10, %ymm11
 	vpsrld $0x08, %ymm11, %ymm11
 	vmaskmovps (%rsi, %r12, 4), %ymm10, %ymm12
-	vbroadcastss L(word7fffffff)+0(%rip), %ymm13
-	vandps %ymm13, %ymm12, %ymm13
-	vmulps %ymm8, %ymm13, %ymm8
-	vminps %ymm1, %ymm8, %ymm13
-	vmaxps %ymm5, %ymm13, %ymm13
+	vandps %ymm0, %ymm12, %ymm13
+	vfmadd213ps %ymm4, %ymm8, %ymm13
+	vpslld $0x04, %ymm13, %ymm8
 	vmaskmovps (%r8, %r12, 4), %ymm10, %ymm14
-	vpmulld %ymm3, %ymm14, %ymm14
-	vpaddd %ymm4, %ymm14, %ymm14
-	vpsrld $0x0c, %ymm14, %ymm15
-	vpaddd %ymm15, %ymm13, %ymm13
-	vpsubd %ymm6, %ymm13, %ymm13
-	vpslld $0x04, %ymm13, %ymm13
-	vandps %ymm7, %ymm12, %ymm12
-	vorps %ymm12, %ymm13, %ymm12
-	vcvtdq2ps %ymm15, %ymm13
-	vbroadcastss L(word2da00000)+0(%rip), %ymm15
-	vmulps %ymm15, %ymm13, %ymm13
-	vcmpps $0x11, %ymm8, %ymm13, %ymm8
-	vblendvps %ymm8, %ymm12, %ymm0, %ymm8
-	vandps %ymm2, %ymm8, %ymm8
+	vpmulld %ymm2, %ymm14, %ymm14
+	vpaddd %ymm3, %ymm14, %ymm14
+	vpsrld $0x08, %ymm14, %ymm15
+	vpaddd %ymm15, %ymm8, %ymm8
+	vorps %ymm0, %ymm12, %ymm12
+	vcmpps $0x12, %ymm6, %ymm13, %ymm13
+	vblendvps %ymm13, %ymm12, %ymm7, %ymm12
+	vandps %ymm12, %ymm8, %ymm8
+	vandps %ymm1, %ymm8, %ymm8
 	vorps %ymm8, %ymm11, %ymm8
 	vmaskmovps %ymm8, %ymm10, (%rdx, %r12, 4)
 	vmaskmovps (%rbx, %r12, 4), %ymm10, %ymm8
 	vpsrld $0x08, %ymm8, %ymm8
 	vmaskmovps (%rdi, %r12, 4), %ymm10, %ymm11
 	vmulps %ymm9, %ymm11, %ymm9
-	vminps %ymm1, %ymm9, %ymm11
-	vbroadcastss L(word2fa00000)+0(%rip), %ymm12
-	vmaxps %ymm12, %ymm11, %ymm11
-	vpsrld $0x04, %ymm14, %ymm12
-	vbroadcastss L(word000fffff)+0(%rip), %ymm13
-	vandps %ymm13, %ymm12, %ymm12
-	vpaddd %ymm12, %ymm11, %ymm11
-	vbroadcastss L(word2f900000)+0(%rip), %ymm12
-	vpsubd %ymm12, %ymm11, %ymm11
-	vpslld $0x04, %ymm11, %ymm11
-	vcmpps $0x11, %ymm9, %ymm0, %ymm9
-	vblendvps %ymm9, %ymm11, %ymm0, %ymm9
-	vandps %ymm2, %ymm9, %ymm9
+	vmaxps %ymm5, %ymm9, %ymm9
+	vpslld $0x04, %ymm9, %ymm9
+	vbroadcastss L(word00ffffff)+0(%rip), %ymm11
+	vandps %ymm11, %ymm14, %ymm11
+	vpaddd %ymm11, %ymm9, %ymm9
+	vandps %ymm1, %ymm9, %ymm9
 	vorps %ymm9, %ymm8, %ymm8
 	vmaskmovps %ymm8, %ymm10, (%rbx, %r12, 4)
 

@@ -21,29 +21,29 @@
 
 	CONSTANTS
 	.balign 4
+L(word38000000):
+	.long 0x38000000
+	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
-	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word37900000):
-	.long 0x37900000
-	.balign 4
-L(word2f900000):
-	.long 0x2f900000
 	.balign 4
 L(wordffffffff):
 	.long 0xffffffff
 	.balign 4
-L(word87f00000):
-	.long 0x87f00000
+L(word07f00000):
+	.long 0x7f00000
+	.balign 4
+L(word80000000):
+	.long 0x80000000
 	.balign 4
 L(word0ff00000):
 	.long 0xff00000
 	.balign 4
-L(word80000000):
-	.long 0x80000000
+L(word30000000):
+	.long 0x30000000
+	.balign 4
+L(word00000000):
+	.long 0x0
 
 	BEGIN(avx512_adam_state_float8)
 	ENTER
@@ -85,27 +85,27 @@ L(word80000000):
 	jne L(general)
 	cmpl $0, 20(%rax)
 	jle L(general)
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm0
-	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss L(word37900000)+0(%rip), %zmm1
-	vbroadcastss L(word2f900000)+0(%rip), %zmm2
-	vbroadcastss 8(%rax), %zmm3
-	vbroadcastss 12(%rax), %zmm4
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
-	vxorps %zmm5, %zmm4, %zmm4
-	vandps %zmm0, %zmm4, %zmm4
-	vbroadcastss L(word87f00000)+0(%rip), %zmm5
+	vbroadcastss L(word38000000)+0(%rip), %zmm0
+	vbroadcastss 8(%rax), %zmm1
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm2
+	vbroadcastss 12(%rax), %zmm3
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm4
+	vxorps %zmm4, %zmm3, %zmm3
+	vandps %zmm2, %zmm3, %zmm3
+	vbroadcastss L(word07f00000)+0(%rip), %zmm4
+	vbroadcastss L(word80000000)+0(%rip), %zmm5
 	vbroadcastss L(word0ff00000)+0(%rip), %zmm6
-	vbroadcastss 20(%rax), %zmm7
-	vbroadcastss 24(%rax), %zmm8
-	vbroadcastss 28(%rax), %zmm9
-	vbroadcastss 32(%rax), %zmm10
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm11
-	vxorps %zmm11, %zmm10, %zmm10
-	vandps %zmm0, %zmm10, %zmm10
-	vbroadcastss 36(%rax), %zmm11
-	vbroadcastss 40(%rax), %zmm12
-	vbroadcastss L(word80000000)+0(%rip), %zmm13
+	vbroadcastss L(word30000000)+0(%rip), %zmm7
+	vbroadcastss 20(%rax), %zmm8
+	vbroadcastss 24(%rax), %zmm9
+	vbroadcastss 28(%rax), %zmm10
+	vbroadcastss 32(%rax), %zmm11
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm12
+	vxorps %zmm12, %zmm11, %zmm11
+	vandps %zmm2, %zmm11, %zmm11
+	vbroadcastss 36(%rax), %zmm12
+	vbroadcastss 40(%rax), %zmm13
+	vbroadcastss L(word80000000)+0(%rip), %zmm14
 	movq 8(%rsp), %rax
 	movq 104(%rax), %rax
 	xorq %r13, %r13
@@ -114,11 +114,11 @@ L(word80000000):
 	jg L(usualrows1end)
 
 L(usualrows1):
-	vbroadcastss (%r8, %r13, 4), %zmm14
-	vbroadcastss (%r9, %r13, 4), %zmm15
-	vbroadcastss (%r10, %r13, 4), %zmm16
-	vxorps %zmm17, %zmm17, %zmm17
+	vbroadcastss (%r8, %r13, 4), %zmm15
+	vbroadcastss (%r9, %r13, 4), %zmm16
+	vbroadcastss (%r10, %r13, 4), %zmm17
 	vxorps %zmm18, %zmm18, %zmm18
+	vxorps %zmm19, %zmm19, %zmm19
 	xorq %r14, %r14
 	movq %rcx, %r15
 	andq $-16, %r15
@@ -126,43 +126,42 @@ L(usualrows1):
 	jge L(usualrows1loopend)
 
 L(usualrows1loop):
-	vmovups (%rdx, %r14, 4), %zmm19
-	vpmulld (%r11, %r14, 4), %zmm16, %zmm20
-	vpsrad $0x04, %zmm20, %zmm20
-	vandps %zmm5, %zmm20, %zmm20
-	vpaddd %zmm1, %zmm20, %zmm20
-	vandps %zmm0, %zmm20, %zmm21
-	vcmpps $0x11, %zmm21, %zmm1, %k1
-	vmulps %zmm14, %zmm20, %zmm20{%k1}{z}
-	vptestmd (%rbx, %r14, 4), %zmm4, %k1
+	prefetcht0 2048(%rdx, %r14, 4)
+	prefetcht0 2048(%rbx, %r14, 4)
+	vmovups (%rdx, %r14, 4), %zmm20
+	vpmulld (%r11, %r14, 4), %zmm17, %zmm21
+	vpsrld $0x04, %zmm21, %zmm22
+	vpternlogd $0xea, %zmm0, %zmm4, %zmm22
+	vsubps %zmm0, %zmm22, %zmm22
+	vmulps %zmm15, %zmm22, %zmm22
+	vpternlogd $0xf8, %zmm5, %zmm21, %zmm22
+	vptestmd (%rbx, %r14, 4), %zmm3, %k1
 	vmovups (%rbx, %r14, 4), %zmm21{%k1}{z}
-	vsubps %zmm20, %zmm21, %zmm22
-	vmulps %zmm7, %zmm22, %zmm22
-	vaddps %zmm22, %zmm20, %zmm20
-	vmulps %zmm12, %zmm20, %zmm22
-	vpmulld (%r12, %r14, 4), %zmm16, %zmm23
-	vpsrld $0x04, %zmm23, %zmm23
-	vandps %zmm6, %zmm23, %zmm23
-	vpaddd %zmm2, %zmm23, %zmm23
-	vcmpps $0x11, %zmm23, %zmm2, %k1
-	vmulps %zmm15, %zmm23, %zmm23{%k1}{z}
+	vsubps %zmm22, %zmm21, %zmm23
 	vmulps %zmm8, %zmm23, %zmm23
-	vmulps %zmm9, %zmm21, %zmm21
-	vptestmd %zmm10, %zmm21, %k1
-	vmulps %zmm21, %zmm21, %zmm21{%k1}{z}
-	vaddps %zmm21, %zmm23, %zmm21
-	vsqrtps %zmm21, %zmm23
-	vaddps %zmm11, %zmm23, %zmm23
-	vdivps %zmm23, %zmm22, %zmm22
-	vmulps %zmm3, %zmm19, %zmm23
 	vaddps %zmm23, %zmm22, %zmm22
-	vsubps %zmm22, %zmm19, %zmm19
-	vmovups %zmm19, (%rdx, %r14, 4)
-	vmovups %zmm20, (%rsi, %r14, 4)
+	vmulps %zmm13, %zmm22, %zmm23
+	vpmulld (%r12, %r14, 4), %zmm17, %zmm24
+	vpsrld $0x04, %zmm24, %zmm24
+	vpternlogd $0xea, %zmm7, %zmm6, %zmm24
+	vmulps %zmm16, %zmm24, %zmm24
+	vmulps %zmm9, %zmm24, %zmm24
+	vmulps %zmm10, %zmm21, %zmm21
+	vptestmd %zmm11, %zmm21, %k1
+	vmulps %zmm21, %zmm21, %zmm21{%k1}{z}
+	vaddps %zmm21, %zmm24, %zmm21
+	vsqrtps %zmm21, %zmm24
+	vaddps %zmm12, %zmm24, %zmm24
+	vdivps %zmm24, %zmm23, %zmm23
+	vmulps %zmm1, %zmm20, %zmm24
+	vaddps %zmm24, %zmm23, %zmm23
+	vsubps %zmm23, %zmm20, %zmm20
+	vmovups %zmm20, (%rdx, %r14, 4)
+	vmovups %zmm22, (%rsi, %r14, 4)
 	vmovups %zmm21, (%rdi, %r14, 4)
-	vandps %zmm0, %zmm20, %zmm19
-	vmaxps %zmm17, %zmm19, %zmm17
-	vmaxps %zmm18, %zmm21, %zmm18
+	vandps %zmm2, %zmm22, %zmm20
+	vmaxps %zmm18, %zmm20, %zmm18
+	vmaxps %zmm19, %zmm21, %zmm19
 	addq $16, %r14
 	cmpq %r15, %r14
 	jl L(usualrows1loop)
@@ -174,68 +173,65 @@ L(usualrows1loopend):
 	movl $0x0000ffff, %ebp
 	bzhil %r15d, %ebp, %ebp
 	kmovw %ebp, %k1
-	vmovups (%rdx, %r14, 4), %zmm19{%k1}{z}
-	vmovups (%r11, %r14, 4), %zmm20{%k1}{z}
-	vpmulld %zmm16, %zmm20, %zmm20
-	vpsrad $0x04, %zmm20, %zmm20
-	vandps %zmm5, %zmm20, %zmm20
-	vpaddd %zmm1, %zmm20, %zmm20
-	vandps %zmm0, %zmm20, %zmm21
-	vcmpps $0x11, %zmm21, %zmm1, %k2
-	vmulps %zmm14, %zmm20, %zmm14{%k2}{z}
-	vmovups (%rbx, %r14, 4), %zmm20{%k1}{z}
-	vptestmd %zmm4, %zmm20, %k2
-	vaddps %zmm13, %zmm20, %zmm20{%k2}{z}
-	vsubps %zmm14, %zmm20, %zmm21
-	vmulps %zmm7, %zmm21, %zmm21
-	vaddps %zmm21, %zmm14, %zmm14
-	vmulps %zmm12, %zmm14, %zmm21
-	vmovups (%r12, %r14, 4), %zmm22{%k1}{z}
-	vpmulld %zmm16, %zmm22, %zmm16
-	vpsrld $0x04, %zmm16, %zmm16
-	vandps %zmm6, %zmm16, %zmm16
-	vpaddd %zmm2, %zmm16, %zmm16
-	vcmpps $0x11, %zmm16, %zmm2, %k2
-	vmulps %zmm15, %zmm16, %zmm15{%k2}{z}
-	vmulps %zmm8, %zmm15, %zmm15
-	vmulps %zmm9, %zmm20, %zmm16
-	vptestmd %zmm10, %zmm16, %k2
-	vmulps %zmm16, %zmm16, %zmm16{%k2}{z}
-	vaddps %zmm16, %zmm15, %zmm15
-	vsqrtps %zmm15, %zmm16
-	vaddps %zmm11, %zmm16, %zmm16
-	vdivps %zmm16, %zmm21, %zmm16
-	vmulps %zmm3, %zmm19, %zmm20
-	vaddps %zmm20, %zmm16, %zmm16
-	vsubps %zmm16, %zmm19, %zmm16
-	vmovups %zmm16, (%rdx, %r14, 4){%k1}
-	vmovups %zmm14, (%rsi, %r14, 4){%k1}
-	vmovups %zmm15, (%rdi, %r14, 4){%k1}
-	vandps %zmm0, %zmm14, %zmm14
-	vmovaps %zmm14, %zmm14{%k1}{z}
-	vmaxps %zmm17, %zmm14, %zmm17
-	vmovaps %zmm15, %zmm14{%k1}{z}
-	vmaxps %zmm18, %zmm14, %zmm18
+	vmovups (%rdx, %r14, 4), %zmm20{%k1}{z}
+	vmovups (%r11, %r14, 4), %zmm21{%k1}{z}
+	vpmulld %zmm17, %zmm21, %zmm21
+	vpsrld $0x04, %zmm21, %zmm22
+	vpternlogd $0xea, %zmm0, %zmm4, %zmm22
+	vsubps %zmm0, %zmm22, %zmm22
+	vmulps %zmm15, %zmm22, %zmm15
+	vpternlogd $0xf8, %zmm5, %zmm21, %zmm15
+	vmovups (%rbx, %r14, 4), %zmm21{%k1}{z}
+	vptestmd %zmm3, %zmm21, %k2
+	vaddps %zmm14, %zmm21, %zmm21{%k2}{z}
+	vsubps %zmm15, %zmm21, %zmm22
+	vmulps %zmm8, %zmm22, %zmm22
+	vaddps %zmm22, %zmm15, %zmm15
+	vmulps %zmm13, %zmm15, %zmm22
+	vmovups (%r12, %r14, 4), %zmm23{%k1}{z}
+	vpmulld %zmm17, %zmm23, %zmm17
+	vpsrld $0x04, %zmm17, %zmm17
+	vpternlogd $0xea, %zmm7, %zmm6, %zmm17
+	vmulps %zmm16, %zmm17, %zmm16
+	vmulps %zmm9, %zmm16, %zmm16
+	vmulps %zmm10, %zmm21, %zmm17
+	vptestmd %zmm11, %zmm17, %k2
+	vmulps %zmm17, %zmm17, %zmm17{%k2}{z}
+	vaddps %zmm17, %zmm16, %zmm16
+	vsqrtps %zmm16, %zmm17
+	vaddps %zmm12, %zmm17, %zmm17
+	vdivps %zmm17, %zmm22, %zmm17
+	vmulps %zmm1, %zmm20, %zmm21
+	vaddps %zmm21, %zmm17, %zmm17
+	vsubps %zmm17, %zmm20, %zmm17
+	vmovups %zmm17, (%rdx, %r14, 4){%k1}
+	vmovups %zmm15, (%rsi, %r14, 4){%k1}
+	vmovups %zmm16, (%rdi, %r14, 4){%k1}
+	vandps %zmm2, %zmm15, %zmm15
+	vmovaps %zmm15, %zmm15{%k1}{z}
+	vmaxps %zmm18, %zmm15, %zmm18
+	vmovaps %zmm16, %zmm15{%k1}{z}
+	vmaxps %zmm19, %zmm15, %zmm19
 
 L(usualrows1done):
-	vextractf64x4 $0x01, %zmm17, %ymm14
-	vmaxps %ymm17, %ymm14, %ymm14
-	vextractf32x4 $0x01, %ymm14, %xmm15
-	vmaxps %xmm14, %xmm15, %xmm15
-	vmovhlps %xmm15, %xmm15, %xmm14
-	vmaxps %xmm15, %xmm14, %xmm14
-	vmovshdup %xmm14, %xmm15
-	vmaxss %xmm15, %xmm14, %xmm14
-	vmovss %xmm14, (%r8, %r13, 4)
-	vextractf64x4 $0x01, %zmm18, %ymm14
-	vmaxps %ymm18, %ymm14, %ymm14
-	vextractf32x4 $0x01, %ymm14, %xmm15
-	vmaxps %xmm14, %xmm15, %xmm15
-	vmovhlps %xmm15, %xmm15, %xmm14
-	vmaxps %xmm15, %xmm14, %xmm14
-	vmovshdup %xmm14, %xmm15
-	vmaxss %xmm15, %xmm14, %xmm14
-	vmovss %xmm14, (%r9, %r13, 4)
+	vextractf64x4 $0x01, %zmm18, %ymm15
+	vmaxps %ymm18, %ymm15, %ymm15
+	vextractf32x4 $0x01, %ymm15, %xmm16
+	vmaxps %xmm15, %xmm16, %xmm16
+	vmovhlps %xmm16, %xmm16, %xmm15
+	vmaxps %xmm16, %xmm15, %xmm15
+	vmovshdup %xmm15, %xmm16
+	vmaxss %xmm16, %xmm15, %xmm15
+	vmovss %xmm15, (%r8, %r13, 4)
+	vextractf64x4 $0x01, %zmm19, %ymm15
+	vmaxps %ymm19, %ymm15, %ymm15
+	vextractf32x4 $0x01, %ymm15, %xmm16
+	vmaxps %xmm15, %xmm16, %xmm16
+	vmovhlps %xmm16, %xmm16, %xmm15
+	vmaxps %xmm16, %xmm15, %xmm15
+	vmovshdup %xmm15, %xmm16
+	vmaxss %xmm16, %xmm15, %xmm15
+	vmovss %xmm15, (%r9, %r13, 4)
 	leaq (%rdx, %rcx, 4), %rdx
 	leaq (%rbx, %rcx, 4), %rbx
 	leaq (%rsi, %rcx, 4), %rsi
@@ -256,37 +252,39 @@ L(general):
 	movq $-64, %r13
 
 L(asked):
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm0
-	vbroadcastss L(word00000000)+0(%rip), %zmm1
-	vbroadcastss L(word37900000)+0(%rip), %zmm2
-	vbroadcastss L(word2f900000)+0(%rip), %zmm3
-	vbroadcastss (%rax), %zmm4
-	vbroadcastss 8(%rax), %zmm5
-	vbroadcastss 16(%rax), %zmm6
-	vbroadcastss 12(%rax), %zmm7
-	vandps %zmm7, %zmm6, %zmm6
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm7
-	vxorps %zmm7, %zmm6, %zmm6
-	vandps %zmm0, %zmm6, %zmm6
-	vbroadcastss 12(%rax), %zmm7
-	vbroadcastss L(wordffffffff)+0(%rip), %zmm8
-	vxorps %zmm8, %zmm7, %zmm7
-	vandps %zmm0, %zmm7, %zmm7
-	vbroadcastss L(word87f00000)+0(%rip), %zmm8
-	vbroadcastss L(word0ff00000)+0(%rip), %zmm9
+	vbroadcastss L(word38000000)+0(%rip), %zmm0
+	vbroadcastss (%rax), %zmm1
+	vbroadcastss 8(%rax), %zmm2
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm3
+	vbroadcastss 16(%rax), %zmm4
+	vbroadcastss 12(%rax), %zmm5
+	vandps %zmm5, %zmm4, %zmm4
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm5
+	vxorps %zmm5, %zmm4, %zmm4
+	vandps %zmm3, %zmm4, %zmm4
+	vbroadcastss 12(%rax), %zmm5
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm6
+	vxorps %zmm6, %zmm5, %zmm5
+	vandps %zmm3, %zmm5, %zmm5
+	vbroadcastss L(word07f00000)+0(%rip), %zmm6
+	vbroadcastss L(word80000000)+0(%rip), %zmm7
+	vbroadcastss L(word0ff00000)+0(%rip), %zmm8
+	vbroadcastss L(word30000000)+0(%rip), %zmm9
 	vbroadcastss 20(%rax), %zmm10
 	vbroadcastss 24(%rax), %zmm11
 	vbroadcastss 28(%rax), %zmm12
 	vbroadcastss 32(%rax), %zmm13
 	vbroadcastss L(wordffffffff)+0(%rip), %zmm14
 	vxorps %zmm14, %zmm13, %zmm13
-	vandps %zmm0, %zmm13, %zmm13
+	vandps %zmm3, %zmm13, %zmm13
 	vbroadcastss 36(%rax), %zmm14
 	vbroadcastss 40(%rax), %zmm15
 	vbroadcastss 4(%rax), %zmm16
-	vcmpps $0x00, %zmm1, %zmm16, %k1
-	vcmpps $0x11, %zmm10, %zmm1, %k2
-	vbroadcastss L(word80000000)+0(%rip), %zmm1
+	vbroadcastss L(word00000000)+0(%rip), %zmm17
+	vcmpps $0x00, %zmm17, %zmm16, %k1
+	vbroadcastss L(word00000000)+0(%rip), %zmm17
+	vcmpps $0x11, %zmm10, %zmm17, %k2
+	vbroadcastss L(word80000000)+0(%rip), %zmm17
 	movq 8(%rsp), %r13
 	movq 104(%r13), %r13
 	xorq %rax, %rax
@@ -295,11 +293,11 @@ L(asked):
 	jg L(rows1end)
 
 L(rows1):
-	vbroadcastss (%r8, %rax, 4), %zmm17
-	vbroadcastss (%r9, %rax, 4), %zmm18
-	vbroadcastss (%r10, %rax, 4), %zmm19
-	vxorps %zmm20, %zmm20, %zmm20
+	vbroadcastss (%r8, %rax, 4), %zmm18
+	vbroadcastss (%r9, %rax, 4), %zmm19
+	vbroadcastss (%r10, %rax, 4), %zmm20
 	vxorps %zmm21, %zmm21, %zmm21
+	vxorps %zmm22, %zmm22, %zmm22
 	xorq %r14, %r14
 	movq %rcx, %r15
 	andq $-16, %r15
@@ -307,52 +305,51 @@ L(rows1):
 	jge L(rows1loopend)
 
 L(rows1loop):
-	vmovups (%rdx, %r14, 4), %zmm22
-	vpmulld (%r11, %r14, 4), %zmm19, %zmm23
-	vpsrad $0x04, %zmm23, %zmm23
-	vandps %zmm8, %zmm23, %zmm23
-	vpaddd %zmm2, %zmm23, %zmm23
-	vandps %zmm0, %zmm23, %zmm24
-	vcmpps $0x11, %zmm24, %zmm2, %k3
-	vmulps %zmm17, %zmm23, %zmm23{%k3}{z}
-	vptestmd (%rbx, %r14, 4), %zmm6, %k3
+	prefetcht0 2048(%rdx, %r14, 4)
+	prefetcht0 2048(%rbx, %r14, 4)
+	vmovups (%rdx, %r14, 4), %zmm23
+	vpmulld (%r11, %r14, 4), %zmm20, %zmm24
+	vpsrld $0x04, %zmm24, %zmm25
+	vpternlogd $0xea, %zmm0, %zmm6, %zmm25
+	vsubps %zmm0, %zmm25, %zmm25
+	vmulps %zmm18, %zmm25, %zmm25
+	vpternlogd $0xf8, %zmm7, %zmm24, %zmm25
+	vptestmd (%rbx, %r14, 4), %zmm4, %k3
 	vmovups (%rbx, %r14, 4), %zmm24{%k3}{z}
-	vmulps %zmm4, %zmm24, %zmm24
-	vmulps %zmm16, %zmm22, %zmm25
-	vaddps %zmm25, %zmm24, %zmm25
-	vmovaps %zmm25, %zmm25
-	vmovaps %zmm24, %zmm25{%k1}
-	vptestmd %zmm7, %zmm25, %k3
-	vaddps %zmm1, %zmm25, %zmm24{%k3}{z}
-	vmovaps %zmm24, %zmm25
-	vmovaps %zmm23, %zmm25{%k2}
-	vsubps %zmm23, %zmm24, %zmm23
-	vmulps %zmm10, %zmm23, %zmm23
-	vaddps %zmm23, %zmm25, %zmm23
-	vmulps %zmm15, %zmm23, %zmm25
-	vpmulld (%r12, %r14, 4), %zmm19, %zmm26
-	vpsrld $0x04, %zmm26, %zmm26
-	vandps %zmm9, %zmm26, %zmm26
-	vpaddd %zmm3, %zmm26, %zmm26
-	vcmpps $0x11, %zmm26, %zmm3, %k3
-	vmulps %zmm18, %zmm26, %zmm26{%k3}{z}
-	vmulps %zmm11, %zmm26, %zmm26
+	vmulps %zmm1, %zmm24, %zmm24
+	vmulps %zmm16, %zmm23, %zmm26
+	vaddps %zmm26, %zmm24, %zmm26
+	vmovaps %zmm26, %zmm26
+	vmovaps %zmm24, %zmm26{%k1}
+	vptestmd %zmm5, %zmm26, %k3
+	vaddps %zmm17, %zmm26, %zmm24{%k3}{z}
+	vmovaps %zmm24, %zmm26
+	vmovaps %zmm25, %zmm26{%k2}
+	vsubps %zmm25, %zmm24, %zmm25
+	vmulps %zmm10, %zmm25, %zmm25
+	vaddps %zmm25, %zmm26, %zmm25
+	vmulps %zmm15, %zmm25, %zmm26
+	vpmulld (%r12, %r14, 4), %zmm20, %zmm27
+	vpsrld $0x04, %zmm27, %zmm27
+	vpternlogd $0xea, %zmm9, %zmm8, %zmm27
+	vmulps %zmm19, %zmm27, %zmm27
+	vmulps %zmm11, %zmm27, %zmm27
 	vmulps %zmm12, %zmm24, %zmm24
 	vptestmd %zmm13, %zmm24, %k3
 	vmulps %zmm24, %zmm24, %zmm24{%k3}{z}
-	vaddps %zmm24, %zmm26, %zmm24
-	vsqrtps %zmm24, %zmm26
-	vaddps %zmm14, %zmm26, %zmm26
-	vdivps %zmm26, %zmm25, %zmm25
-	vmulps %zmm5, %zmm22, %zmm26
-	vaddps %zmm26, %zmm25, %zmm25
-	vsubps %zmm25, %zmm22, %zmm22
-	vmovups %zmm22, (%rdx, %r14, 4)
-	vmovups %zmm23, (%rsi, %r14, 4)
+	vaddps %zmm24, %zmm27, %zmm24
+	vsqrtps %zmm24, %zmm27
+	vaddps %zmm14, %zmm27, %zmm27
+	vdivps %zmm27, %zmm26, %zmm26
+	vmulps %zmm2, %zmm23, %zmm27
+	vaddps %zmm27, %zmm26, %zmm26
+	vsubps %zmm26, %zmm23, %zmm23
+	vmovups %zmm23, (%rdx, %r14, 4)
+	vmovups %zmm25, (%rsi, %r14, 4)
 	vmovups %zmm24, (%rdi, %r14, 4)
-	vandps %zmm0, %zmm23, %zmm22
-	vmaxps %zmm20, %zmm22, %zmm20
-	vmaxps %zmm21, %zmm24, %zmm21
+	vandps %zmm3, %zmm25, %zmm23
+	vmaxps %zmm21, %zmm23, %zmm21
+	vmaxps %zmm22, %zmm24, %zmm22
 	addq $16, %r14
 	cmpq %r15, %r14
 	jl L(rows1loop)
@@ -364,77 +361,74 @@ L(rows1loopend):
 	movl $0x0000ffff, %ebp
 	bzhil %r15d, %ebp, %ebp
 	kmovw %ebp, %k3
-	vmovups (%rdx, %r14, 4), %zmm22{%k3}{z}
-	vmovups (%r11, %r14, 4), %zmm23{%k3}{z}
-	vpmulld %zmm19, %zmm23, %zmm23
-	vpsrad $0x04, %zmm23, %zmm23
-	vandps %zmm8, %zmm23, %zmm23
-	vpaddd %zmm2, %zmm23, %zmm23
-	vandps %zmm0, %zmm23, %zmm24
-	vcmpps $0x11, %zmm24, %zmm2, %k4
-	vmulps %zmm17, %zmm23, %zmm17{%k4}{z}
-	vmovups (%rbx, %r14, 4), %zmm23{%k3}{z}
-	vptestmd %zmm6, %zmm23, %k4
-	vaddps %zmm1, %zmm23, %zmm23{%k4}{z}
-	vmulps %zmm4, %zmm23, %zmm23
-	vmulps %zmm16, %zmm22, %zmm24
-	vaddps %zmm24, %zmm23, %zmm24
-	vmovaps %zmm24, %zmm24
-	vmovaps %zmm23, %zmm24{%k1}
-	vptestmd %zmm7, %zmm24, %k4
-	vaddps %zmm1, %zmm24, %zmm23{%k4}{z}
-	vmovaps %zmm23, %zmm24
-	vmovaps %zmm17, %zmm24{%k2}
-	vsubps %zmm17, %zmm23, %zmm17
-	vmulps %zmm10, %zmm17, %zmm17
-	vaddps %zmm17, %zmm24, %zmm17
-	vmulps %zmm15, %zmm17, %zmm24
-	vmovups (%r12, %r14, 4), %zmm25{%k3}{z}
-	vpmulld %zmm19, %zmm25, %zmm19
-	vpsrld $0x04, %zmm19, %zmm19
-	vandps %zmm9, %zmm19, %zmm19
-	vpaddd %zmm3, %zmm19, %zmm19
-	vcmpps $0x11, %zmm19, %zmm3, %k4
-	vmulps %zmm18, %zmm19, %zmm18{%k4}{z}
-	vmulps %zmm11, %zmm18, %zmm18
-	vmulps %zmm12, %zmm23, %zmm19
-	vptestmd %zmm13, %zmm19, %k4
-	vmulps %zmm19, %zmm19, %zmm19{%k4}{z}
-	vaddps %zmm19, %zmm18, %zmm18
-	vsqrtps %zmm18, %zmm19
-	vaddps %zmm14, %zmm19, %zmm19
-	vdivps %zmm19, %zmm24, %zmm19
-	vmulps %zmm5, %zmm22, %zmm23
-	vaddps %zmm23, %zmm19, %zmm19
-	vsubps %zmm19, %zmm22, %zmm19
-	vmovups %zmm19, (%rdx, %r14, 4){%k3}
-	vmovups %zmm17, (%rsi, %r14, 4){%k3}
-	vmovups %zmm18, (%rdi, %r14, 4){%k3}
-	vandps %zmm0, %zmm17, %zmm17
-	vmovaps %zmm17, %zmm17{%k3}{z}
-	vmaxps %zmm20, %zmm17, %zmm20
-	vmovaps %zmm18, %zmm17{%k3}{z}
-	vmaxps %zmm21, %zmm17, %zmm21
+	vmovups (%rdx, %r14, 4), %zmm23{%k3}{z}
+	vmovups (%r11, %r14, 4), %zmm24{%k3}{z}
+	vpmulld %zmm20, %zmm24, %zmm24
+	vpsrld $0x04, %zmm24, %zmm25
+	vpternlogd $0xea, %zmm0, %zmm6, %zmm25
+	vsubps %zmm0, %zmm25, %zmm25
+	vmulps %zmm18, %zmm25, %zmm18
+	vpternlogd $0xf8, %zmm7, %zmm24, %zmm18
+	vmovups (%rbx, %r14, 4), %zmm24{%k3}{z}
+	vptestmd %zmm4, %zmm24, %k4
+	vaddps %zmm17, %zmm24, %zmm24{%k4}{z}
+	vmulps %zmm1, %zmm24, %zmm24
+	vmulps %zmm16, %zmm23, %zmm25
+	vaddps %zmm25, %zmm24, %zmm25
+	vmovaps %zmm25, %zmm25
+	vmovaps %zmm24, %zmm25{%k1}
+	vptestmd %zmm5, %zmm25, %k4
+	vaddps %zmm17, %zmm25, %zmm24{%k4}{z}
+	vmovaps %zmm24, %zmm25
+	vmovaps %zmm18, %zmm25{%k2}
+	vsubps %zmm18, %zmm24, %zmm18
+	vmulps %zmm10, %zmm18, %zmm18
+	vaddps %zmm18, %zmm25, %zmm18
+	vmulps %zmm15, %zmm18, %zmm25
+	vmovups (%r12, %r14, 4), %zmm26{%k3}{z}
+	vpmulld %zmm20, %zmm26, %zmm20
+	vpsrld $0x04, %zmm20, %zmm20
+	vpternlogd $0xea, %zmm9, %zmm8, %zmm20
+	vmulps %zmm19, %zmm20, %zmm19
+	vmulps %zmm11, %zmm19, %zmm19
+	vmulps %zmm12, %zmm24, %zmm20
+	vptestmd %zmm13, %zmm20, %k4
+	vmulps %zmm20, %zmm20, %zmm20{%k4}{z}
+	vaddps %zmm20, %zmm19, %zmm19
+	vsqrtps %zmm19, %zmm20
+	vaddps %zmm14, %zmm20, %zmm20
+	vdivps %zmm20, %zmm25, %zmm20
+	vmulps %zmm2, %zmm23, %zmm24
+	vaddps %zmm24, %zmm20, %zmm20
+	vsubps %zmm20, %zmm23, %zmm20
+	vmovups %zmm20, (%rdx, %r14, 4){%k3}
+	vmovups %zmm18, (%rsi, %r14, 4){%k3}
+	vmovups %zmm19, (%rdi, %r14, 4){%k3}
+	vandps %zmm3, %zmm18, %zmm18
+	vmovaps %zmm18, %zmm18{%k3}{z}
+	vmaxps %zmm21, %zmm18, %zmm21
+	vmovaps %zmm19, %zmm18{%k3}{z}
+	vmaxps %zmm22, %zmm18, %zmm22
 
 L(rows1done):
-	vextractf64x4 $0x01, %zmm20, %ymm17
-	vmaxps %ymm20, %ymm17, %ymm17
-	vextractf32x4 $0x01, %ymm17, %xmm18
-	vmaxps %xmm17, %xmm18, %xmm18
-	vmovhlps %xmm18, %xmm18, %xmm17
-	vmaxps %xmm18, %xmm17, %xmm17
-	vmovshdup %xmm17, %xmm18
-	vmaxss %xmm18, %xmm17, %xmm17
-	vmovss %xmm17, (%r8, %rax, 4)
-	vextractf64x4 $0x01, %zmm21, %ymm17
-	vmaxps %ymm21, %ymm17, %ymm17
-	vextractf32x4 $0x01, %ymm17, %xmm18
-	vmaxps %xmm17, %xmm18, %xmm18
-	vmovhlps %xmm18, %xmm18, %xmm17
-	vmaxps %xmm18, %xmm17, %xmm17
-	vmovshdup %xmm17, %xmm18
-	vmaxss %xmm18, %xmm17, %xmm17
-	vmovss %xmm17, (%r9, %rax, 4)
+	vextractf64x4 $0x01, %zmm21, %ymm18
+	vmaxps %ymm21, %ymm18, %ymm18
+	vextractf32x4 $0x01, %ymm18, %xmm19
+	vmaxps %xmm18, %xmm19, %xmm19
+	vmovhlps %xmm19, %xmm19, %xmm18
+	vmaxps %xmm19, %xmm18, %xmm18
+	vmovshdup %xmm18, %xmm19
+	vmaxss %xmm19, %xmm18, %xmm18
+	vmovss %xmm18, (%r8, %rax, 4)
+	vextractf64x4 $0x01, %zmm22, %ymm18
+	vmaxps %ymm22, %ymm18, %ymm18
+	vextractf32x4 $0x01, %ymm18, %xmm19
+	vmaxps %xmm18, %xmm19, %xmm19
+	vmovhlps %xmm19, %xmm19, %xmm18
+	vmaxps %xmm19, %xmm18, %xmm18
+	vmovshdup %xmm18, %xmm19
+	vmaxss %xmm19, %xmm18, %xmm18
+	vmovss %xmm18, (%r9, %rax, 4)
 	leaq (%rdx, %rcx, 4), %rdx
 	leaq (%rbx, %rcx, 4), %rbx
 	leaq (%rsi, %rcx, 4), %rsi

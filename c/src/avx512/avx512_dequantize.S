@@ -3,12 +3,12 @@
  * Dequantize for avx512
  *
  *	c = the byte of q without its sign, from the lowest on
- *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
  *
  * void lockstep_avx512_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale0, scale1, scale2, scale3, bias, signs
+ * scalars  unit0, unit1, unit2, unit3, offset, least, signs
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, rsp
@@ -18,11 +18,8 @@
 
 	CONSTANTS
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word000000ff):
-	.long 0xff
+L(wordff000000):
+	.long 0xff000000
 
 	BEGIN(avx512_dequantize)
 	ENTER
@@ -39,12 +36,12 @@ L(word000000ff):
 	addq %rcx, %rdx
 	cmpq %rdx, %rcx
 	jge L(end)
-	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss 16(%rax), %zmm1
-	vbroadcastss 20(%rax), %zmm2
-	vbroadcastss L(word000000ff)+0(%rip), %zmm3
-	vpsrld $0x18, %zmm2, %zmm4
-	vxorps %zmm4, %zmm3, %zmm3
+	vbroadcastss 16(%rax), %zmm0
+	vbroadcastss 20(%rax), %zmm1
+	vbroadcastss 24(%rax), %zmm2
+	vbroadcastss L(wordff000000)+0(%rip), %zmm3
+	vxorps %zmm3, %zmm2, %zmm3
+	vpsrld $0x04, %zmm3, %zmm3
 	vbroadcastss (%rax), %zmm4
 	vbroadcastss 4(%rax), %zmm5
 	vbroadcastss 8(%rax), %zmm6
@@ -66,44 +63,33 @@ L(entry):
 
 L(loop):
 	vmovups (%rbx, %r10, 4), %zmm8
-	vandps %zmm3, %zmm8, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x18, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmulps %zmm4, %zmm10, %zmm9{%k1}{z}
-	vmovups %zmm9, (%rsi, %r10, 4)
-	vpsrld $0x08, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x10, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmulps %zmm5, %zmm10, %zmm9{%k1}{z}
-	vmovups %zmm9, (%rdi, %r10, 4)
-	vpsrld $0x10, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x08, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k1
-	vmulps %zmm6, %zmm10, %zmm9{%k1}{z}
-	vmovups %zmm9, (%r8, %r10, 4)
-	vpsrld $0x18, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpternlogd $0xf8, %zmm2, %zmm8, %zmm10
-	vcvtdq2ps %zmm9, %zmm8
-	vcmpps $0x11, %zmm8, %zmm0, %k1
-	vmulps %zmm7, %zmm10, %zmm8{%k1}{z}
-	vmovups %zmm8, (%r9, %r10, 4)
+	vpslld $0x18, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm4, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%rsi, %r10, 4)
+	vpslld $0x10, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm5, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%rdi, %r10, 4)
+	vpslld $0x08, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm6, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%r8, %r10, 4)
+	vpsrld $0x04, %zmm8, %zmm9
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm9
+	vsubps %zmm0, %zmm9, %zmm9
+	vmulps %zmm7, %zmm9, %zmm9
+	vpternlogd $0xf8, %zmm2, %zmm8, %zmm9
+	vmovups %zmm9, (%r9, %r10, 4)
 	addq $16, %r10
 	cmpq %r11, %r10
 	jl L(loop)
@@ -115,44 +101,33 @@ L(loopend):
 	bzhil %eax, %r11d, %r11d
 	kmovw %r11d, %k1
 	vmovups (%rbx, %r10, 4), %zmm8{%k1}{z}
-	vandps %zmm3, %zmm8, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x18, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmulps %zmm4, %zmm10, %zmm9{%k2}{z}
-	vmovups %zmm9, (%rsi, %r10, 4){%k1}
-	vpsrld $0x08, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x10, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmulps %zmm5, %zmm10, %zmm9{%k2}{z}
-	vmovups %zmm9, (%rdi, %r10, 4){%k1}
-	vpsrld $0x10, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpslld $0x08, %zmm8, %zmm11
-	vpternlogd $0xf8, %zmm2, %zmm11, %zmm10
-	vcvtdq2ps %zmm9, %zmm9
-	vcmpps $0x11, %zmm9, %zmm0, %k2
-	vmulps %zmm6, %zmm10, %zmm9{%k2}{z}
-	vmovups %zmm9, (%r8, %r10, 4){%k1}
-	vpsrld $0x18, %zmm8, %zmm9
-	vandps %zmm3, %zmm9, %zmm9
-	vpaddd %zmm1, %zmm9, %zmm10
-	vpslld $0x14, %zmm10, %zmm10
-	vpternlogd $0xf8, %zmm2, %zmm8, %zmm10
-	vcvtdq2ps %zmm9, %zmm8
-	vcmpps $0x11, %zmm8, %zmm0, %k2
-	vmulps %zmm7, %zmm10, %zmm8{%k2}{z}
-	vmovups %zmm8, (%r9, %r10, 4){%k1}
+	vpslld $0x18, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm4, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%rsi, %r10, 4){%k1}
+	vpslld $0x10, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm5, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%rdi, %r10, 4){%k1}
+	vpslld $0x08, %zmm8, %zmm9
+	vpsrld $0x04, %zmm9, %zmm10
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm10
+	vsubps %zmm0, %zmm10, %zmm10
+	vmulps %zmm6, %zmm10, %zmm10
+	vpternlogd $0xf8, %zmm2, %zmm9, %zmm10
+	vmovups %zmm10, (%r8, %r10, 4){%k1}
+	vpsrld $0x04, %zmm8, %zmm9
+	vpternlogd $0xea, %zmm1, %zmm3, %zmm9
+	vsubps %zmm0, %zmm9, %zmm9
+	vmulps %zmm7, %zmm9, %zmm9
+	vpternlogd $0xf8, %zmm2, %zmm8, %zmm9
+	vmovups %zmm9, (%r9, %r10, 4){%k1}
 
 L(done):
 	addq $120, %rcx

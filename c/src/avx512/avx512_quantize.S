@@ -2,15 +2,15 @@
  *
  * Quantize for avx512
  *
- *	u = the upper 20 bits of (h·factor + add)·part
- *	y = |x|·inverse, from low to 1
- *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+ *	u = the upper 24 bits of (h·factor + add)·part
+ *	y = |x|·inverse + offset, rounded once, at least least
+ *	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_avx512_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, h0, h1, h2, h3
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
+ * scalars  inverse0, inverse1, inverse2, inverse3, offset, least, signs, factor, add, part
  *
  * Requires: AVX, AVX512DQ, AVX512F, BMI2
  * Saves: rbx, r12, r13, r14, r15, rsp
@@ -20,14 +20,20 @@
 
 	CONSTANTS
 	.balign 4
-L(word3f800000):
-	.long 0x3f800000
+L(wordffffffff):
+	.long 0xffffffff
+	.balign 4
+L(word40000000):
+	.long 0x40000000
 	.balign 4
 L(word00000000):
 	.long 0x0
 	.balign 4
 L(word7fffffff):
 	.long 0x7fffffff
+	.balign 4
+L(wordff000000):
+	.long 0xff000000
 
 	BEGIN(avx512_quantize)
 	ENTER
@@ -50,14 +56,16 @@ L(word7fffffff):
 	jge L(end)
 	vbroadcastss 16(%rax), %zmm0
 	vbroadcastss 20(%rax), %zmm1
-	vbroadcastss 24(%rax), %zmm2
-	vbroadcastss 28(%rax), %zmm3
-	vbroadcastss 32(%rax), %zmm4
-	vbroadcastss 36(%rax), %zmm5
-	vbroadcastss 40(%rax), %zmm6
-	vbroadcastss L(word3f800000)+0(%rip), %zmm7
-	vbroadcastss L(word00000000)+0(%rip), %zmm8
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm8
+	vbroadcastss 28(%rax), %zmm2
+	vbroadcastss 32(%rax), %zmm3
+	vbroadcastss 36(%rax), %zmm4
+	vbroadcastss 24(%rax), %zmm5
+	vbroadcastss L(wordffffffff)+0(%rip), %zmm6
+	vxorps %zmm6, %zmm5, %zmm5
+	vbroadcastss L(word40000000)+0(%rip), %zmm6
+	vbroadcastss L(word00000000)+0(%rip), %zmm7
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm7
+	vbroadcastss L(wordff000000)+0(%rip), %zmm8
 	vbroadcastss (%rax), %zmm9
 	vbroadcastss 4(%rax), %zmm10
 	vbroadcastss 8(%rax), %zmm11
@@ -83,83 +91,63 @@ L(entry):
 
 L(loop):
 	vmovups (%rsi, %r14, 4), %zmm13
-	vandps %zmm8, %zmm13, %zmm14
-	vmulps %zmm9, %zmm14, %zmm14
-	vminps %zmm7, %zmm14, %zmm15
-	vmaxps %zmm0, %zmm15, %zmm15
-	vpmulld (%r10, %r14, 4), %zmm4, %zmm16
-	vpaddd %zmm5, %zmm16, %zmm16
-	vpmulld %zmm6, %zmm16, %zmm16
-	vpsrld $0x0c, %zmm16, %zmm16
+	vandps %zmm7, %zmm13, %zmm14
+	vfmadd213ps %zmm0, %zmm9, %zmm14
+	vmaxps %zmm1, %zmm14, %zmm15
+	vpslld $0x04, %zmm15, %zmm15
+	vpmulld (%r10, %r14, 4), %zmm2, %zmm16
+	vpaddd %zmm3, %zmm16, %zmm16
+	vpmulld %zmm4, %zmm16, %zmm16
+	vpsrld $0x08, %zmm16, %zmm16
 	vpaddd %zmm16, %zmm15, %zmm15
-	vpsrld $0x14, %zmm15, %zmm15
-	vpsubd %zmm2, %zmm15, %zmm15
-	vandps %zmm3, %zmm13, %zmm13
-	vpsrld $0x18, %zmm13, %zmm13
-	vcvtdq2ps %zmm16, %zmm16
-	vmulps %zmm1, %zmm16, %zmm16
-	vcmpps $0x11, %zmm14, %zmm16, %k1
-	vorps %zmm13, %zmm15, %zmm13{%k1}{z}
+	vcmpps $0x12, %zmm6, %zmm14, %k1
+	vorps %zmm5, %zmm13, %zmm13{%k1}{z}
+	vandps %zmm13, %zmm15, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%rdi, %r14, 4), %zmm14
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm10, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
-	vpmulld (%r11, %r14, 4), %zmm4, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm10, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
+	vpmulld (%r11, %r14, 4), %zmm2, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k1
-	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
-	vpslld $0x08, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k1
+	vorps %zmm5, %zmm14, %zmm14{%k1}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%r8, %r14, 4), %zmm14
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm11, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
-	vpmulld (%r12, %r14, 4), %zmm4, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm11, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
+	vpmulld (%r12, %r14, 4), %zmm2, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k1
-	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
-	vpslld $0x10, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k1
+	vorps %zmm5, %zmm14, %zmm14{%k1}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%r9, %r14, 4), %zmm14
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm12, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
-	vpmulld (%r13, %r14, 4), %zmm4, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm12, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
+	vpmulld (%r13, %r14, 4), %zmm2, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
+	vpmulld %zmm4, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k1
-	vorps %zmm14, %zmm16, %zmm14{%k1}{z}
-	vpslld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k1
+	vorps %zmm5, %zmm14, %zmm14{%k1}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
 	vmovups %zmm13, (%rbx, %r14, 4)
 	addq $16, %r14
 	cmpq %r15, %r14
@@ -172,87 +160,67 @@ L(loopend):
 	bzhil %eax, %r15d, %r15d
 	kmovw %r15d, %k1
 	vmovups (%rsi, %r14, 4), %zmm13{%k1}{z}
-	vandps %zmm8, %zmm13, %zmm14
-	vmulps %zmm9, %zmm14, %zmm14
-	vminps %zmm7, %zmm14, %zmm15
-	vmaxps %zmm0, %zmm15, %zmm15
+	vandps %zmm7, %zmm13, %zmm14
+	vfmadd213ps %zmm0, %zmm9, %zmm14
+	vmaxps %zmm1, %zmm14, %zmm15
+	vpslld $0x04, %zmm15, %zmm15
 	vmovups (%r10, %r14, 4), %zmm16{%k1}{z}
+	vpmulld %zmm2, %zmm16, %zmm16
+	vpaddd %zmm3, %zmm16, %zmm16
 	vpmulld %zmm4, %zmm16, %zmm16
-	vpaddd %zmm5, %zmm16, %zmm16
-	vpmulld %zmm6, %zmm16, %zmm16
-	vpsrld $0x0c, %zmm16, %zmm16
+	vpsrld $0x08, %zmm16, %zmm16
 	vpaddd %zmm16, %zmm15, %zmm15
-	vpsrld $0x14, %zmm15, %zmm15
-	vpsubd %zmm2, %zmm15, %zmm15
-	vandps %zmm3, %zmm13, %zmm13
-	vpsrld $0x18, %zmm13, %zmm13
-	vcvtdq2ps %zmm16, %zmm16
-	vmulps %zmm1, %zmm16, %zmm16
-	vcmpps $0x11, %zmm14, %zmm16, %k2
-	vorps %zmm13, %zmm15, %zmm13{%k2}{z}
+	vcmpps $0x12, %zmm6, %zmm14, %k2
+	vorps %zmm5, %zmm13, %zmm13{%k2}{z}
+	vandps %zmm13, %zmm15, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%rdi, %r14, 4), %zmm14{%k1}{z}
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm10, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm10, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
 	vmovups (%r11, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm2, %zmm17, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
 	vpmulld %zmm4, %zmm17, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k2
-	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
-	vpslld $0x08, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k2
+	vorps %zmm5, %zmm14, %zmm14{%k2}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%r8, %r14, 4), %zmm14{%k1}{z}
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm11, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm11, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
 	vmovups (%r12, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm2, %zmm17, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
 	vpmulld %zmm4, %zmm17, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k2
-	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
-	vpslld $0x10, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k2
+	vorps %zmm5, %zmm14, %zmm14{%k2}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
+	vpsrld $0x08, %zmm13, %zmm13
 	vmovups (%r9, %r14, 4), %zmm14{%k1}{z}
-	vandps %zmm8, %zmm14, %zmm15
-	vmulps %zmm12, %zmm15, %zmm15
-	vminps %zmm7, %zmm15, %zmm16
-	vmaxps %zmm0, %zmm16, %zmm16
+	vandps %zmm7, %zmm14, %zmm15
+	vfmadd213ps %zmm0, %zmm12, %zmm15
+	vmaxps %zmm1, %zmm15, %zmm16
+	vpslld $0x04, %zmm16, %zmm16
 	vmovups (%r13, %r14, 4), %zmm17{%k1}{z}
+	vpmulld %zmm2, %zmm17, %zmm17
+	vpaddd %zmm3, %zmm17, %zmm17
 	vpmulld %zmm4, %zmm17, %zmm17
-	vpaddd %zmm5, %zmm17, %zmm17
-	vpmulld %zmm6, %zmm17, %zmm17
-	vpsrld $0x0c, %zmm17, %zmm17
+	vpsrld $0x08, %zmm17, %zmm17
 	vpaddd %zmm17, %zmm16, %zmm16
-	vpsrld $0x14, %zmm16, %zmm16
-	vpsubd %zmm2, %zmm16, %zmm16
-	vandps %zmm3, %zmm14, %zmm14
-	vpsrld $0x18, %zmm14, %zmm14
-	vcvtdq2ps %zmm17, %zmm17
-	vmulps %zmm1, %zmm17, %zmm17
-	vcmpps $0x11, %zmm15, %zmm17, %k2
-	vorps %zmm14, %zmm16, %zmm14{%k2}{z}
-	vpslld $0x18, %zmm14, %zmm14
-	vorps %zmm14, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm15, %k2
+	vorps %zmm5, %zmm14, %zmm14{%k2}{z}
+	vandps %zmm14, %zmm16, %zmm14
+	vpternlogd $0xf8, %zmm8, %zmm14, %zmm13
 	vmovups %zmm13, (%rbx, %r14, 4){%k1}
 
 L(done):

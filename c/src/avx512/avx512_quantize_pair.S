@@ -20,38 +20,26 @@
 
 	CONSTANTS
 	.balign 4
-L(word00000000):
-	.long 0x0
-	.balign 4
-L(word3f800000):
-	.long 0x3f800000
+L(word7fffffff):
+	.long 0x7fffffff
 	.balign 4
 L(wordff000000):
 	.long 0xff000000
 	.balign 4
-L(word37a00000):
-	.long 0x37a00000
+L(word38000000):
+	.long 0x38000000
 	.balign 4
-L(word37900000):
-	.long 0x37900000
+L(word30000000):
+	.long 0x30000000
 	.balign 4
-L(word80000000):
-	.long 0x80000000
+L(word40000000):
+	.long 0x40000000
 	.balign 4
-L(word2da00000):
-	.long 0x2da00000
+L(word00000000):
+	.long 0x0
 	.balign 4
-L(word000fffff):
-	.long 0xfffff
-	.balign 4
-L(word2fa00000):
-	.long 0x2fa00000
-	.balign 4
-L(word2f900000):
-	.long 0x2f900000
-	.balign 4
-L(word7fffffff):
-	.long 0x7fffffff
+L(word00ffffff):
+	.long 0xffffff
 
 	BEGIN(avx512_quantize_pair)
 	ENTER
@@ -81,19 +69,15 @@ L(word7fffffff):
 	movq 120(%r9), %r9
 	movq 0(%rsp), %r10
 	movq 144(%r10), %r10
-	vbroadcastss L(word00000000)+0(%rip), %zmm0
-	vbroadcastss L(word3f800000)+0(%rip), %zmm1
-	vbroadcastss L(wordff000000)+0(%rip), %zmm2
-	vbroadcastss (%rax), %zmm3
-	vbroadcastss 4(%rax), %zmm4
-	vbroadcastss L(word37a00000)+0(%rip), %zmm5
-	vbroadcastss L(word37900000)+0(%rip), %zmm6
-	vbroadcastss L(word80000000)+0(%rip), %zmm7
-	vbroadcastss L(word2da00000)+0(%rip), %zmm8
-	vbroadcastss L(word000fffff)+0(%rip), %zmm9
-	vbroadcastss L(word2fa00000)+0(%rip), %zmm10
-	vbroadcastss L(word2f900000)+0(%rip), %zmm11
-	vbroadcastss L(word7fffffff)+0(%rip), %zmm12
+	vbroadcastss L(word7fffffff)+0(%rip), %zmm0
+	vbroadcastss L(wordff000000)+0(%rip), %zmm1
+	vbroadcastss (%rax), %zmm2
+	vbroadcastss 4(%rax), %zmm3
+	vbroadcastss L(word38000000)+0(%rip), %zmm4
+	vbroadcastss L(word30000000)+0(%rip), %zmm5
+	vbroadcastss L(word40000000)+0(%rip), %zmm6
+	vbroadcastss L(word00000000)+0(%rip), %zmm7
+	vbroadcastss L(word00ffffff)+0(%rip), %zmm7
 	movq 0(%rsp), %rax
 	movq 128(%rax), %rax
 	xorq %r11, %r11
@@ -102,8 +86,8 @@ L(word7fffffff):
 	jg L(rows1end)
 
 L(rows1):
-	vbroadcastss (%r9, %r11, 4), %zmm13
-	vbroadcastss (%r10, %r11, 4), %zmm14
+	vbroadcastss (%r9, %r11, 4), %zmm8
+	vbroadcastss (%r10, %r11, 4), %zmm9
 	xorq %r12, %r12
 	movq %rcx, %r13
 	andq $-16, %r13
@@ -111,39 +95,30 @@ L(rows1):
 	jge L(rows1loopend)
 
 L(rows1loop):
-	vmovups (%rdx, %r12, 4), %zmm15
-	vpsrld $0x08, %zmm15, %zmm15
-	vmovups (%rsi, %r12, 4), %zmm16
-	vandps %zmm12, %zmm16, %zmm17
-	vmulps %zmm13, %zmm17, %zmm17
-	vminps %zmm1, %zmm17, %zmm18
-	vmaxps %zmm5, %zmm18, %zmm18
-	vpmulld (%r8, %r12, 4), %zmm3, %zmm19
-	vpaddd %zmm4, %zmm19, %zmm19
-	vpsrld $0x0c, %zmm19, %zmm20
-	vpaddd %zmm20, %zmm18, %zmm18
-	vpsubd %zmm6, %zmm18, %zmm18
-	vpslld $0x04, %zmm18, %zmm18
-	vandps %zmm7, %zmm16, %zmm16
-	vcvtdq2ps %zmm20, %zmm20
-	vmulps %zmm8, %zmm20, %zmm20
-	vcmpps $0x11, %zmm17, %zmm20, %k1
-	vorps %zmm16, %zmm18, %zmm16{%k1}{z}
-	vpternlogd $0xf8, %zmm2, %zmm16, %zmm15
-	vmovups %zmm15, (%rdx, %r12, 4)
-	vmovups (%rbx, %r12, 4), %zmm15
-	vpsrld $0x08, %zmm15, %zmm15
-	vmulps (%rdi, %r12, 4), %zmm14, %zmm16
-	vminps %zmm1, %zmm16, %zmm17
-	vmaxps %zmm10, %zmm17, %zmm17
-	vpsrld $0x04, %zmm19, %zmm18
-	vandps %zmm9, %zmm18, %zmm18
-	vpaddd %zmm18, %zmm17, %zmm17
-	vpsubd %zmm11, %zmm17, %zmm17
-	vcmpps $0x11, %zmm16, %zmm0, %k1
-	vpslld $0x04, %zmm17, %zmm16{%k1}{z}
-	vpternlogd $0xf8, %zmm2, %zmm16, %zmm15
-	vmovups %zmm15, (%rbx, %r12, 4)
+	vmovups (%rdx, %r12, 4), %zmm10
+	vpsrld $0x08, %zmm10, %zmm10
+	vmovups (%rsi, %r12, 4), %zmm11
+	vandps %zmm0, %zmm11, %zmm12
+	vfmadd213ps %zmm4, %zmm8, %zmm12
+	vpslld $0x04, %zmm12, %zmm13
+	vpmulld (%r8, %r12, 4), %zmm2, %zmm14
+	vpaddd %zmm3, %zmm14, %zmm14
+	vpsrld $0x08, %zmm14, %zmm15
+	vpaddd %zmm15, %zmm13, %zmm13
+	vcmpps $0x12, %zmm6, %zmm12, %k1
+	vorps %zmm0, %zmm11, %zmm11{%k1}{z}
+	vandps %zmm11, %zmm13, %zmm11
+	vpternlogd $0xf8, %zmm1, %zmm11, %zmm10
+	vmovups %zmm10, (%rdx, %r12, 4)
+	vmovups (%rbx, %r12, 4), %zmm10
+	vpsrld $0x08, %zmm10, %zmm10
+	vmulps (%rdi, %r12, 4), %zmm9, %zmm11
+	vmaxps %zmm5, %zmm11, %zmm11
+	vpslld $0x04, %zmm11, %zmm11
+	vandps %zmm7, %zmm14, %zmm12
+	vpaddd %zmm12, %zmm11, %zmm11
+	vpternlogd $0xf8, %zmm1, %zmm11, %zmm10
+	vmovups %zmm10, (%rbx, %r12, 4)
 	addq $16, %r12
 	cmpq %r13, %r12
 	jl L(rows1loop)
@@ -155,41 +130,32 @@ L(rows1loopend):
 	movl $0x0000ffff, %r14d
 	bzhil %r13d, %r14d, %r14d
 	kmovw %r14d, %k1
-	vmovups (%rdx, %r12, 4), %zmm15{%k1}{z}
-	vpsrld $0x08, %zmm15, %zmm15
-	vmovups (%rsi, %r12, 4), %zmm16{%k1}{z}
-	vandps %zmm12, %zmm16, %zmm17
-	vmulps %zmm13, %zmm17, %zmm13
-	vminps %zmm1, %zmm13, %zmm17
-	vmaxps %zmm5, %zmm17, %zmm17
-	vmovups (%r8, %r12, 4), %zmm18{%k1}{z}
-	vpmulld %zmm3, %zmm18, %zmm18
-	vpaddd %zmm4, %zmm18, %zmm18
-	vpsrld $0x0c, %zmm18, %zmm19
-	vpaddd %zmm19, %zmm17, %zmm17
-	vpsubd %zmm6, %zmm17, %zmm17
-	vpslld $0x04, %zmm17, %zmm17
-	vandps %zmm7, %zmm16, %zmm16
-	vcvtdq2ps %zmm19, %zmm19
-	vmulps %zmm8, %zmm19, %zmm19
-	vcmpps $0x11, %zmm13, %zmm19, %k2
-	vorps %zmm16, %zmm17, %zmm13{%k2}{z}
-	vpternlogd $0xf8, %zmm2, %zmm13, %zmm15
-	vmovups %zmm15, (%rdx, %r12, 4){%k1}
-	vmovups (%rbx, %r12, 4), %zmm13{%k1}{z}
-	vpsrld $0x08, %zmm13, %zmm13
-	vmovups (%rdi, %r12, 4), %zmm15{%k1}{z}
-	vmulps %zmm14, %zmm15, %zmm14
-	vminps %zmm1, %zmm14, %zmm15
-	vmaxps %zmm10, %zmm15, %zmm15
-	vpsrld $0x04, %zmm18, %zmm16
-	vandps %zmm9, %zmm16, %zmm16
-	vpaddd %zmm16, %zmm15, %zmm15
-	vpsubd %zmm11, %zmm15, %zmm15
-	vcmpps $0x11, %zmm14, %zmm0, %k2
-	vpslld $0x04, %zmm15, %zmm14{%k2}{z}
-	vpternlogd $0xf8, %zmm2, %zmm14, %zmm13
-	vmovups %zmm13, (%rbx, %r12, 4){%k1}
+	vmovups (%rdx, %r12, 4), %zmm10{%k1}{z}
+	vpsrld $0x08, %zmm10, %zmm10
+	vmovups (%rsi, %r12, 4), %zmm11{%k1}{z}
+	vandps %zmm0, %zmm11, %zmm12
+	vfmadd213ps %zmm4, %zmm8, %zmm12
+	vpslld $0x04, %zmm12, %zmm8
+	vmovups (%r8, %r12, 4), %zmm13{%k1}{z}
+	vpmulld %zmm2, %zmm13, %zmm13
+	vpaddd %zmm3, %zmm13, %zmm13
+	vpsrld $0x08, %zmm13, %zmm14
+	vpaddd %zmm14, %zmm8, %zmm8
+	vcmpps $0x12, %zmm6, %zmm12, %k2
+	vorps %zmm0, %zmm11, %zmm11{%k2}{z}
+	vandps %zmm11, %zmm8, %zmm8
+	vpternlogd $0xf8, %zmm1, %zmm8, %zmm10
+	vmovups %zmm10, (%rdx, %r12, 4){%k1}
+	vmovups (%rbx, %r12, 4), %zmm8{%k1}{z}
+	vpsrld $0x08, %zmm8, %zmm8
+	vmovups (%rdi, %r12, 4), %zmm10{%k1}{z}
+	vmulps %zmm9, %zmm10, %zmm9
+	vmaxps %zmm5, %zmm9, %zmm9
+	vpslld $0x04, %zmm9, %zmm9
+	vandps %zmm7, %zmm13, %zmm10
+	vpaddd %zmm10, %zmm9, %zmm9
+	vpternlogd $0xf8, %zmm1, %zmm9, %zmm8
+	vmovups %zmm8, (%rbx, %r12, 4){%k1}
 
 L(rows1done):
 	leaq (%rsi, %rcx, 4), %rsi

@@ -22,17 +22,18 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
-	.long 0x0, 0x0, 0x0, 0x0
-	.long 0x37900000, 0x37900000, 0x37900000, 0x37900000
-	.long 0x2f900000, 0x2f900000, 0x2f900000, 0x2f900000
+	.long 0x38000000, 0x38000000, 0x38000000, 0x38000000
 	.long 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff
 	.long 0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff
-	.long 0x87f00000, 0x87f00000, 0x87f00000, 0x87f00000
+	.long 0x7f00000, 0x7f00000, 0x7f00000, 0x7f00000
+	.long 0x80000000, 0x80000000, 0x80000000, 0x80000000
 	.long 0xff00000, 0xff00000, 0xff00000, 0xff00000
+	.long 0x30000000, 0x30000000, 0x30000000, 0x30000000
+	.long 0x0, 0x0, 0x0, 0x0
 
 	BEGIN(neon_adam_state_float8)
-	sub sp, sp, #208
-	.cfi_def_cfa_offset 208
+	sub sp, sp, #192
+	.cfi_def_cfa_offset 192
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp x19, x20, [sp, #32]
@@ -42,19 +43,19 @@ VECTORS:
 	stp d10, d11, [sp, #88]
 	stp d12, d13, [sp, #104]
 	stp d14, d15, [sp, #120]
-	.cfi_offset x19, -176
-	.cfi_offset x20, -168
-	.cfi_offset x21, -160
-	.cfi_offset x22, -152
-	.cfi_offset x23, -144
-	.cfi_offset d8, -136
-	.cfi_offset d9, -128
-	.cfi_offset d10, -120
-	.cfi_offset d11, -112
-	.cfi_offset d12, -104
-	.cfi_offset d13, -96
-	.cfi_offset d14, -88
-	.cfi_offset d15, -80
+	.cfi_offset x19, -160
+	.cfi_offset x20, -152
+	.cfi_offset x21, -144
+	.cfi_offset x22, -136
+	.cfi_offset x23, -128
+	.cfi_offset d8, -120
+	.cfi_offset d9, -112
+	.cfi_offset d10, -104
+	.cfi_offset d11, -96
+	.cfi_offset d12, -88
+	.cfi_offset d13, -80
+	.cfi_offset d14, -72
+	.cfi_offset d15, -64
 	ADDRESS x0
 	add x1, sp, #144
 	add x1, x1, #15
@@ -91,16 +92,16 @@ VECTORS:
 	cmp w13, #0
 	b.le L(general)
 	ldr q0, [x0, #0]
-	ldr q1, [x0, #16]
-	ldr q2, [x0, #32]
-	ldr s3, [x2, #8]
-	dup v3.4s, v3.s[0]
-	ldr s4, [x2, #12]
-	dup v4.4s, v4.s[0]
-	ldr q5, [x0, #48]
-	eor v4.16b, v4.16b, v5.16b
-	ldr q5, [x0, #64]
-	and v4.16b, v4.16b, v5.16b
+	ldr s1, [x2, #8]
+	dup v1.4s, v1.s[0]
+	ldr s2, [x2, #12]
+	dup v2.4s, v2.s[0]
+	ldr q3, [x0, #16]
+	eor v2.16b, v2.16b, v3.16b
+	ldr q3, [x0, #32]
+	and v2.16b, v2.16b, v3.16b
+	ldr q3, [x0, #48]
+	ldr q4, [x0, #64]
 	ldr q5, [x0, #80]
 	ldr q6, [x0, #96]
 	ldr s7, [x2, #20]
@@ -111,9 +112,9 @@ VECTORS:
 	dup v9.4s, v9.s[0]
 	ldr s10, [x2, #32]
 	dup v10.4s, v10.s[0]
-	ldr q11, [x0, #48]
+	ldr q11, [x0, #16]
 	eor v10.16b, v10.16b, v11.16b
-	ldr q11, [x0, #64]
+	ldr q11, [x0, #32]
 	and v10.16b, v10.16b, v11.16b
 	ldr s11, [x2, #36]
 	dup v11.4s, v11.s[0]
@@ -149,28 +150,30 @@ L(usualrows1):
 	b.lt L(usualrows1mainend)
 
 L(usualrows1main):
+	prfm pldl1keep, [x13, #2048]
+	prfm pldl1keep, [x14, #2048]
 	ldp q18, q19, [x13], #32
 	ldp q20, q21, [x17], #32
 	mul v20.4s, v20.4s, v15.4s
 	mul v21.4s, v21.4s, v15.4s
-	sshr v20.4s, v20.4s, #4
-	sshr v21.4s, v21.4s, #4
-	and v20.16b, v20.16b, v5.16b
-	and v21.16b, v21.16b, v5.16b
-	add v20.4s, v20.4s, v1.4s
-	add v21.4s, v21.4s, v1.4s
-	fmul v22.4s, v20.4s, v13.4s
-	fmul v23.4s, v21.4s, v13.4s
-	fabs v20.4s, v20.4s
-	fabs v21.4s, v21.4s
-	fcmgt v20.4s, v20.4s, v1.4s
-	fcmgt v21.4s, v21.4s, v1.4s
-	bsl v20.16b, v22.16b, v0.16b
-	bsl v21.16b, v23.16b, v0.16b
+	ushr v22.4s, v20.4s, #4
+	ushr v23.4s, v21.4s, #4
+	and v22.16b, v22.16b, v3.16b
+	and v23.16b, v23.16b, v3.16b
+	orr v22.16b, v22.16b, v0.16b
+	orr v23.16b, v23.16b, v0.16b
+	fsub v22.4s, v22.4s, v0.4s
+	fsub v23.4s, v23.4s, v0.4s
+	fmul v22.4s, v22.4s, v13.4s
+	fmul v23.4s, v23.4s, v13.4s
+	and v20.16b, v20.16b, v4.16b
+	and v21.16b, v21.16b, v4.16b
+	orr v20.16b, v22.16b, v20.16b
+	orr v21.16b, v23.16b, v21.16b
 	ldp q22, q23, [x14], #32
-	cmtst v24.4s, v22.4s, v4.4s
+	cmtst v24.4s, v22.4s, v2.4s
 	and v22.16b, v24.16b, v22.16b
-	cmtst v24.4s, v23.4s, v4.4s
+	cmtst v24.4s, v23.4s, v2.4s
 	and v23.16b, v24.16b, v23.16b
 	fsub v24.4s, v22.4s, v20.4s
 	fsub v25.4s, v23.4s, v21.4s
@@ -185,16 +188,12 @@ L(usualrows1main):
 	mul v27.4s, v27.4s, v15.4s
 	ushr v26.4s, v26.4s, #4
 	ushr v27.4s, v27.4s, #4
-	and v26.16b, v26.16b, v6.16b
-	and v27.16b, v27.16b, v6.16b
-	add v26.4s, v26.4s, v2.4s
-	add v27.4s, v27.4s, v2.4s
-	fmul v28.4s, v26.4s, v14.4s
-	fmul v29.4s, v27.4s, v14.4s
-	fcmgt v26.4s, v26.4s, v2.4s
-	fcmgt v27.4s, v27.4s, v2.4s
-	bsl v26.16b, v28.16b, v0.16b
-	bsl v27.16b, v29.16b, v0.16b
+	and v26.16b, v26.16b, v5.16b
+	and v27.16b, v27.16b, v5.16b
+	orr v26.16b, v26.16b, v6.16b
+	orr v27.16b, v27.16b, v6.16b
+	fmul v26.4s, v26.4s, v14.4s
+	fmul v27.4s, v27.4s, v14.4s
 	fmul v26.4s, v26.4s, v8.4s
 	fmul v27.4s, v27.4s, v8.4s
 	fmul v22.4s, v22.4s, v9.4s
@@ -213,8 +212,8 @@ L(usualrows1main):
 	fadd v27.4s, v27.4s, v11.4s
 	fdiv v24.4s, v24.4s, v26.4s
 	fdiv v25.4s, v25.4s, v27.4s
-	fmul v26.4s, v18.4s, v3.4s
-	fmul v27.4s, v19.4s, v3.4s
+	fmul v26.4s, v18.4s, v1.4s
+	fmul v27.4s, v19.4s, v1.4s
 	fadd v24.4s, v24.4s, v26.4s
 	fadd v25.4s, v25.4s, v27.4s
 	fsub v18.4s, v18.4s, v24.4s
@@ -244,15 +243,15 @@ L(usualrows1loop):
 	ldr q18, [x13], #16
 	ldr q19, [x17], #16
 	mul v19.4s, v19.4s, v15.4s
-	sshr v19.4s, v19.4s, #4
-	and v19.16b, v19.16b, v5.16b
-	add v19.4s, v19.4s, v1.4s
-	fmul v20.4s, v19.4s, v13.4s
-	fabs v19.4s, v19.4s
-	fcmgt v19.4s, v19.4s, v1.4s
-	bsl v19.16b, v20.16b, v0.16b
+	ushr v20.4s, v19.4s, #4
+	and v20.16b, v20.16b, v3.16b
+	orr v20.16b, v20.16b, v0.16b
+	fsub v20.4s, v20.4s, v0.4s
+	fmul v20.4s, v20.4s, v13.4s
+	and v19.16b, v19.16b, v4.16b
+	orr v19.16b, v20.16b, v19.16b
 	ldr q20, [x14], #16
-	cmtst v21.4s, v20.4s, v4.4s
+	cmtst v21.4s, v20.4s, v2.4s
 	and v20.16b, v21.16b, v20.16b
 	fsub v21.4s, v20.4s, v19.4s
 	fmul v21.4s, v21.4s, v7.4s
@@ -261,11 +260,9 @@ L(usualrows1loop):
 	ldr q22, [x19], #16
 	mul v22.4s, v22.4s, v15.4s
 	ushr v22.4s, v22.4s, #4
-	and v22.16b, v22.16b, v6.16b
-	add v22.4s, v22.4s, v2.4s
-	fmul v23.4s, v22.4s, v14.4s
-	fcmgt v22.4s, v22.4s, v2.4s
-	bsl v22.16b, v23.16b, v0.16b
+	and v22.16b, v22.16b, v5.16b
+	orr v22.16b, v22.16b, v6.16b
+	fmul v22.4s, v22.4s, v14.4s
 	fmul v22.4s, v22.4s, v8.4s
 	fmul v20.4s, v20.4s, v9.4s
 	cmtst v23.4s, v20.4s, v10.4s
@@ -275,7 +272,7 @@ L(usualrows1loop):
 	fsqrt v22.4s, v20.4s
 	fadd v22.4s, v22.4s, v11.4s
 	fdiv v21.4s, v21.4s, v22.4s
-	fmul v22.4s, v18.4s, v3.4s
+	fmul v22.4s, v18.4s, v1.4s
 	fadd v21.4s, v21.4s, v22.4s
 	fsub v18.4s, v18.4s, v21.4s
 	str q18, [x13, #-16]
@@ -298,15 +295,15 @@ L(usualrows1single):
 	ldr s18, [x13], #4
 	ldr s19, [x17], #4
 	mul v19.4s, v19.4s, v15.4s
-	sshr v19.4s, v19.4s, #4
-	and v19.16b, v19.16b, v5.16b
-	add v19.4s, v19.4s, v1.4s
-	fmul v20.4s, v19.4s, v13.4s
-	fabs v19.4s, v19.4s
-	fcmgt v19.4s, v19.4s, v1.4s
-	bsl v19.16b, v20.16b, v0.16b
+	ushr v20.4s, v19.4s, #4
+	and v20.16b, v20.16b, v3.16b
+	orr v20.16b, v20.16b, v0.16b
+	fsub v20.4s, v20.4s, v0.4s
+	fmul v20.4s, v20.4s, v13.4s
+	and v19.16b, v19.16b, v4.16b
+	orr v19.16b, v20.16b, v19.16b
 	ldr s20, [x14], #4
-	cmtst v21.4s, v20.4s, v4.4s
+	cmtst v21.4s, v20.4s, v2.4s
 	and v20.16b, v21.16b, v20.16b
 	fsub v21.4s, v20.4s, v19.4s
 	fmul v21.4s, v21.4s, v7.4s
@@ -315,11 +312,9 @@ L(usualrows1single):
 	ldr s22, [x19], #4
 	mul v22.4s, v22.4s, v15.4s
 	ushr v22.4s, v22.4s, #4
-	and v22.16b, v22.16b, v6.16b
-	add v22.4s, v22.4s, v2.4s
-	fmul v23.4s, v22.4s, v14.4s
-	fcmgt v22.4s, v22.4s, v2.4s
-	bsl v22.16b, v23.16b, v0.16b
+	and v22.16b, v22.16b, v5.16b
+	orr v22.16b, v22.16b, v6.16b
+	fmul v22.4s, v22.4s, v14.4s
 	fmul v22.4s, v22.4s, v8.4s
 	fmul v20.4s, v20.4s, v9.4s
 	cmtst v23.4s, v20.4s, v10.4s
@@ -329,7 +324,7 @@ L(usualrows1single):
 	fsqrt v22.4s, v20.4s
 	fadd v22.4s, v22.4s, v11.4s
 	fdiv v21.4s, v21.4s, v22.4s
-	fmul v22.4s, v18.4s, v3.4s
+	fmul v22.4s, v18.4s, v1.4s
 	fadd v21.4s, v21.4s, v22.4s
 	fsub v18.4s, v18.4s, v21.4s
 	str s18, [x13, #-4]
@@ -387,27 +382,27 @@ L(general):
 
 L(asked):
 	ldr q0, [x0, #0]
-	ldr q1, [x0, #16]
-	ldr q2, [x0, #32]
-	ldr s3, [x2, #0]
+	ldr s1, [x2, #0]
+	dup v1.4s, v1.s[0]
+	ldr s2, [x2, #8]
+	dup v2.4s, v2.s[0]
+	ldr s3, [x2, #16]
 	dup v3.4s, v3.s[0]
-	ldr s4, [x2, #8]
+	ldr s4, [x2, #12]
 	dup v4.4s, v4.s[0]
-	ldr s5, [x2, #16]
-	dup v5.4s, v5.s[0]
-	ldr s6, [x2, #12]
-	dup v6.4s, v6.s[0]
-	and v5.16b, v5.16b, v6.16b
-	ldr q6, [x0, #48]
-	eor v5.16b, v5.16b, v6.16b
+	and v3.16b, v3.16b, v4.16b
+	ldr q4, [x0, #16]
+	eor v3.16b, v3.16b, v4.16b
+	ldr q4, [x0, #32]
+	and v3.16b, v3.16b, v4.16b
+	ldr s4, [x2, #12]
+	dup v4.4s, v4.s[0]
+	ldr q5, [x0, #16]
+	eor v4.16b, v4.16b, v5.16b
+	ldr q5, [x0, #32]
+	and v4.16b, v4.16b, v5.16b
+	ldr q5, [x0, #48]
 	ldr q6, [x0, #64]
-	and v5.16b, v5.16b, v6.16b
-	ldr s6, [x2, #12]
-	dup v6.4s, v6.s[0]
-	ldr q7, [x0, #48]
-	eor v6.16b, v6.16b, v7.16b
-	ldr q7, [x0, #64]
-	and v6.16b, v6.16b, v7.16b
 	ldr q7, [x0, #80]
 	ldr q8, [x0, #96]
 	ldr s9, [x2, #20]
@@ -418,9 +413,9 @@ L(asked):
 	dup v11.4s, v11.s[0]
 	ldr s12, [x2, #32]
 	dup v12.4s, v12.s[0]
-	ldr q13, [x0, #48]
+	ldr q13, [x0, #16]
 	eor v12.16b, v12.16b, v13.16b
-	ldr q13, [x0, #64]
+	ldr q13, [x0, #32]
 	and v12.16b, v12.16b, v13.16b
 	ldr s13, [x2, #36]
 	dup v13.4s, v13.s[0]
@@ -428,13 +423,12 @@ L(asked):
 	dup v14.4s, v14.s[0]
 	ldr s15, [x2, #4]
 	dup v15.4s, v15.s[0]
-	str q15, [x1, #0]
-	ldr s15, [x2, #4]
-	dup v15.4s, v15.s[0]
-	fcmeq v15.4s, v15.4s, v0.4s
-	str q15, [x1, #16]
-	fcmgt v15.4s, v9.4s, v0.4s
-	str q15, [x1, #32]
+	ldr q16, [x0, #112]
+	fcmeq v16.4s, v15.4s, v16.4s
+	str q16, [x1, #0]
+	ldr q16, [x0, #112]
+	fcmgt v16.4s, v9.4s, v16.4s
+	str q16, [x1, #16]
 	ldr x0, [sp, #0]
 	ldr x0, [x0, #104]
 	mov x2, #0
@@ -444,16 +438,16 @@ L(asked):
 
 L(rows1):
 	add x14, x8, x2, lsl #2
-	ldr s15, [x14, #0]
-	dup v15.4s, v15.s[0]
-	add x14, x9, x2, lsl #2
 	ldr s16, [x14, #0]
 	dup v16.4s, v16.s[0]
-	add x14, x10, x2, lsl #2
+	add x14, x9, x2, lsl #2
 	ldr s17, [x14, #0]
 	dup v17.4s, v17.s[0]
-	eor v18.16b, v18.16b, v18.16b
+	add x14, x10, x2, lsl #2
+	ldr s18, [x14, #0]
+	dup v18.4s, v18.s[0]
 	eor v19.16b, v19.16b, v19.16b
+	eor v20.16b, v20.16b, v20.16b
 	mov x14, x3
 	mov x15, x4
 	mov x16, x5
@@ -465,95 +459,93 @@ L(rows1):
 	b.lt L(rows1mainend)
 
 L(rows1main):
-	ldp q20, q21, [x15], #32
-	ldp q22, q23, [x20], #32
-	mul v22.4s, v22.4s, v17.4s
-	mul v23.4s, v23.4s, v17.4s
-	sshr v22.4s, v22.4s, #4
-	sshr v23.4s, v23.4s, #4
-	and v22.16b, v22.16b, v7.16b
-	and v23.16b, v23.16b, v7.16b
-	add v22.4s, v22.4s, v1.4s
-	add v23.4s, v23.4s, v1.4s
-	fmul v24.4s, v22.4s, v15.4s
-	fmul v25.4s, v23.4s, v15.4s
-	fabs v22.4s, v22.4s
-	fabs v23.4s, v23.4s
-	fcmgt v22.4s, v22.4s, v1.4s
-	fcmgt v23.4s, v23.4s, v1.4s
-	bsl v22.16b, v24.16b, v0.16b
-	bsl v23.16b, v25.16b, v0.16b
-	ldp q24, q25, [x16], #32
-	cmtst v26.4s, v24.4s, v5.4s
-	and v24.16b, v26.16b, v24.16b
-	cmtst v26.4s, v25.4s, v5.4s
-	and v25.16b, v26.16b, v25.16b
-	fmul v24.4s, v24.4s, v3.4s
-	fmul v25.4s, v25.4s, v3.4s
-	cmtst v26.4s, v24.4s, v6.4s
-	and v24.16b, v26.16b, v24.16b
-	cmtst v26.4s, v25.4s, v6.4s
-	and v25.16b, v26.16b, v25.16b
-	fsub v26.4s, v24.4s, v22.4s
+	prfm pldl1keep, [x15, #2048]
+	prfm pldl1keep, [x16, #2048]
+	ldp q21, q22, [x15], #32
+	ldp q23, q24, [x20], #32
+	mul v23.4s, v23.4s, v18.4s
+	mul v24.4s, v24.4s, v18.4s
+	ushr v25.4s, v23.4s, #4
+	ushr v26.4s, v24.4s, #4
+	and v25.16b, v25.16b, v5.16b
+	and v26.16b, v26.16b, v5.16b
+	orr v25.16b, v25.16b, v0.16b
+	orr v26.16b, v26.16b, v0.16b
+	fsub v25.4s, v25.4s, v0.4s
+	fsub v26.4s, v26.4s, v0.4s
+	fmul v25.4s, v25.4s, v16.4s
+	fmul v26.4s, v26.4s, v16.4s
+	and v23.16b, v23.16b, v6.16b
+	and v24.16b, v24.16b, v6.16b
+	orr v23.16b, v25.16b, v23.16b
+	orr v24.16b, v26.16b, v24.16b
+	ldp q25, q26, [x16], #32
+	cmtst v27.4s, v25.4s, v3.4s
+	and v25.16b, v27.16b, v25.16b
+	cmtst v27.4s, v26.4s, v3.4s
+	and v26.16b, v27.16b, v26.16b
+	fmul v25.4s, v25.4s, v1.4s
+	fmul v26.4s, v26.4s, v1.4s
+	cmtst v27.4s, v25.4s, v4.4s
+	and v25.16b, v27.16b, v25.16b
+	cmtst v27.4s, v26.4s, v4.4s
+	and v26.16b, v27.16b, v26.16b
 	fsub v27.4s, v25.4s, v23.4s
-	fmul v26.4s, v26.4s, v9.4s
+	fsub v28.4s, v26.4s, v24.4s
 	fmul v27.4s, v27.4s, v9.4s
-	fadd v22.4s, v22.4s, v26.4s
+	fmul v28.4s, v28.4s, v9.4s
 	fadd v23.4s, v23.4s, v27.4s
-	fmul v26.4s, v22.4s, v14.4s
+	fadd v24.4s, v24.4s, v28.4s
 	fmul v27.4s, v23.4s, v14.4s
-	ldp q28, q29, [x21], #32
-	mul v28.4s, v28.4s, v17.4s
-	mul v29.4s, v29.4s, v17.4s
-	ushr v28.4s, v28.4s, #4
+	fmul v28.4s, v24.4s, v14.4s
+	ldp q29, q30, [x21], #32
+	mul v29.4s, v29.4s, v18.4s
+	mul v30.4s, v30.4s, v18.4s
 	ushr v29.4s, v29.4s, #4
-	and v28.16b, v28.16b, v8.16b
-	and v29.16b, v29.16b, v8.16b
-	add v28.4s, v28.4s, v2.4s
-	add v29.4s, v29.4s, v2.4s
-	fmul v30.4s, v28.4s, v16.4s
-	fmul v31.4s, v29.4s, v16.4s
-	fcmgt v28.4s, v28.4s, v2.4s
-	fcmgt v29.4s, v29.4s, v2.4s
-	bsl v28.16b, v30.16b, v0.16b
-	bsl v29.16b, v31.16b, v0.16b
-	fmul v28.4s, v28.4s, v10.4s
+	ushr v30.4s, v30.4s, #4
+	and v29.16b, v29.16b, v7.16b
+	and v30.16b, v30.16b, v7.16b
+	orr v29.16b, v29.16b, v8.16b
+	orr v30.16b, v30.16b, v8.16b
+	fmul v29.4s, v29.4s, v17.4s
+	fmul v30.4s, v30.4s, v17.4s
 	fmul v29.4s, v29.4s, v10.4s
-	fmul v24.4s, v24.4s, v11.4s
+	fmul v30.4s, v30.4s, v10.4s
 	fmul v25.4s, v25.4s, v11.4s
-	cmtst v30.4s, v24.4s, v12.4s
-	and v24.16b, v30.16b, v24.16b
-	cmtst v30.4s, v25.4s, v12.4s
-	and v25.16b, v30.16b, v25.16b
-	fmul v24.4s, v24.4s, v24.4s
+	fmul v26.4s, v26.4s, v11.4s
+	cmtst v31.4s, v25.4s, v12.4s
+	and v25.16b, v31.16b, v25.16b
+	cmtst v31.4s, v26.4s, v12.4s
+	and v26.16b, v31.16b, v26.16b
 	fmul v25.4s, v25.4s, v25.4s
-	fadd v24.4s, v28.4s, v24.4s
+	fmul v26.4s, v26.4s, v26.4s
 	fadd v25.4s, v29.4s, v25.4s
-	fsqrt v28.4s, v24.4s
+	fadd v26.4s, v30.4s, v26.4s
 	fsqrt v29.4s, v25.4s
-	fadd v28.4s, v28.4s, v13.4s
+	fsqrt v30.4s, v26.4s
 	fadd v29.4s, v29.4s, v13.4s
-	fdiv v26.4s, v26.4s, v28.4s
+	fadd v30.4s, v30.4s, v13.4s
 	fdiv v27.4s, v27.4s, v29.4s
-	fmul v28.4s, v20.4s, v4.4s
-	fmul v29.4s, v21.4s, v4.4s
-	fadd v26.4s, v26.4s, v28.4s
+	fdiv v28.4s, v28.4s, v30.4s
+	fmul v29.4s, v21.4s, v2.4s
+	fmul v30.4s, v22.4s, v2.4s
 	fadd v27.4s, v27.4s, v29.4s
-	fsub v20.4s, v20.4s, v26.4s
+	fadd v28.4s, v28.4s, v30.4s
 	fsub v21.4s, v21.4s, v27.4s
-	stp q20, q21, [x15, #-32]
-	stp q22, q23, [x17], #32
-	stp q24, q25, [x19], #32
-	fabs v20.4s, v22.4s
+	fsub v22.4s, v22.4s, v28.4s
+	stp q21, q22, [x15, #-32]
+	stp q23, q24, [x17], #32
+	stp q25, q26, [x19], #32
 	fabs v21.4s, v23.4s
-	fcmgt v22.4s, v20.4s, v18.4s
-	bit v18.16b, v20.16b, v22.16b
-	fcmgt v20.4s, v21.4s, v18.4s
-	bit v18.16b, v21.16b, v20.16b
-	fcmgt v20.4s, v24.4s, v19.4s
-	bit v19.16b, v24.16b, v20.16b
-	fcmgt v20.4s, v25.4s, v19.4s
-	bit v19.16b, v25.16b, v20.16b
+	fabs v22.4s, v24.4s
+	fcmgt v23.4s, v21.4s, v19.4s
+	bit v19.16b, v21.16b, v23.16b
+	fcmgt v21.4s, v22.4s, v19.4s
+	bit v19.16b, v22.16b, v21.16b
+	fcmgt v21.4s, v25.4s, v20.4s
+	bit v20.16b, v25.16b, v21.16b
+	fcmgt v21.4s, v26.4s, v20.4s
+	bit v20.16b, v26.16b, v21.16b
 	subs x14, x14, #8
 	b.ge L(rows1main)
 
@@ -563,61 +555,58 @@ L(rows1mainend):
 	b.lt L(rows1loopend)
 
 L(rows1loop):
-	ldr q20, [x15], #16
-	ldr q21, [x20], #16
-	mul v21.4s, v21.4s, v17.4s
-	sshr v21.4s, v21.4s, #4
-	and v21.16b, v21.16b, v7.16b
-	add v21.4s, v21.4s, v1.4s
-	fmul v22.4s, v21.4s, v15.4s
-	fabs v21.4s, v21.4s
-	fcmgt v21.4s, v21.4s, v1.4s
-	bsl v21.16b, v22.16b, v0.16b
-	ldr q22, [x16], #16
-	cmtst v23.4s, v22.4s, v5.4s
-	and v22.16b, v23.16b, v22.16b
-	fmul v22.4s, v22.4s, v3.4s
-	ldr q23, [x1, #0]
-	fmul v23.4s, v20.4s, v23.4s
-	fadd v23.4s, v22.4s, v23.4s
+	ldr q21, [x15], #16
+	ldr q22, [x20], #16
+	mul v22.4s, v22.4s, v18.4s
+	ushr v23.4s, v22.4s, #4
+	and v23.16b, v23.16b, v5.16b
+	orr v23.16b, v23.16b, v0.16b
+	fsub v23.4s, v23.4s, v0.4s
+	fmul v23.4s, v23.4s, v16.4s
+	and v22.16b, v22.16b, v6.16b
+	orr v22.16b, v23.16b, v22.16b
+	ldr q23, [x16], #16
+	cmtst v24.4s, v23.4s, v3.4s
+	and v23.16b, v24.16b, v23.16b
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v21.4s, v15.4s
+	fadd v24.4s, v23.4s, v24.4s
+	ldr q25, [x1, #0]
+	bsl v25.16b, v23.16b, v24.16b
+	cmtst v23.4s, v25.4s, v4.4s
+	and v23.16b, v23.16b, v25.16b
 	ldr q24, [x1, #16]
 	bsl v24.16b, v22.16b, v23.16b
-	cmtst v22.4s, v24.4s, v6.4s
-	and v22.16b, v22.16b, v24.16b
-	ldr q23, [x1, #32]
-	bsl v23.16b, v21.16b, v22.16b
-	fsub v21.4s, v22.4s, v21.4s
-	fmul v21.4s, v21.4s, v9.4s
-	fadd v21.4s, v23.4s, v21.4s
-	fmul v23.4s, v21.4s, v14.4s
-	ldr q24, [x21], #16
-	mul v24.4s, v24.4s, v17.4s
-	ushr v24.4s, v24.4s, #4
-	and v24.16b, v24.16b, v8.16b
-	add v24.4s, v24.4s, v2.4s
-	fmul v25.4s, v24.4s, v16.4s
-	fcmgt v24.4s, v24.4s, v2.4s
-	bsl v24.16b, v25.16b, v0.16b
-	fmul v24.4s, v24.4s, v10.4s
-	fmul v22.4s, v22.4s, v11.4s
-	cmtst v25.4s, v22.4s, v12.4s
-	and v22.16b, v25.16b, v22.16b
-	fmul v22.4s, v22.4s, v22.4s
+	fsub v22.4s, v23.4s, v22.4s
+	fmul v22.4s, v22.4s, v9.4s
 	fadd v22.4s, v24.4s, v22.4s
-	fsqrt v24.4s, v22.4s
-	fadd v24.4s, v24.4s, v13.4s
-	fdiv v23.4s, v23.4s, v24.4s
-	fmul v24.4s, v20.4s, v4.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fsub v20.4s, v20.4s, v23.4s
-	str q20, [x15, #-16]
-	str q21, [x17], #16
-	str q22, [x19], #16
-	fabs v20.4s, v21.4s
-	fcmgt v21.4s, v20.4s, v18.4s
-	bit v18.16b, v20.16b, v21.16b
-	fcmgt v20.4s, v22.4s, v19.4s
-	bit v19.16b, v22.16b, v20.16b
+	fmul v24.4s, v22.4s, v14.4s
+	ldr q25, [x21], #16
+	mul v25.4s, v25.4s, v18.4s
+	ushr v25.4s, v25.4s, #4
+	and v25.16b, v25.16b, v7.16b
+	orr v25.16b, v25.16b, v8.16b
+	fmul v25.4s, v25.4s, v17.4s
+	fmul v25.4s, v25.4s, v10.4s
+	fmul v23.4s, v23.4s, v11.4s
+	cmtst v26.4s, v23.4s, v12.4s
+	and v23.16b, v26.16b, v23.16b
+	fmul v23.4s, v23.4s, v23.4s
+	fadd v23.4s, v25.4s, v23.4s
+	fsqrt v25.4s, v23.4s
+	fadd v25.4s, v25.4s, v13.4s
+	fdiv v24.4s, v24.4s, v25.4s
+	fmul v25.4s, v21.4s, v2.4s
+	fadd v24.4s, v24.4s, v25.4s
+	fsub v21.4s, v21.4s, v24.4s
+	str q21, [x15, #-16]
+	str q22, [x17], #16
+	str q23, [x19], #16
+	fabs v21.4s, v22.4s
+	fcmgt v22.4s, v21.4s, v19.4s
+	bit v19.16b, v21.16b, v22.16b
+	fcmgt v21.4s, v23.4s, v20.4s
+	bit v20.16b, v23.16b, v21.16b
 	subs x14, x14, #4
 	b.ge L(rows1loop)
 
@@ -627,85 +616,82 @@ L(rows1loopend):
 	b.lt L(rows1singleend)
 
 L(rows1single):
-	ldr s20, [x15], #4
-	ldr s21, [x20], #4
-	mul v21.4s, v21.4s, v17.4s
-	sshr v21.4s, v21.4s, #4
-	and v21.16b, v21.16b, v7.16b
-	add v21.4s, v21.4s, v1.4s
-	fmul v22.4s, v21.4s, v15.4s
-	fabs v21.4s, v21.4s
-	fcmgt v21.4s, v21.4s, v1.4s
-	bsl v21.16b, v22.16b, v0.16b
-	ldr s22, [x16], #4
-	cmtst v23.4s, v22.4s, v5.4s
-	and v22.16b, v23.16b, v22.16b
-	fmul v22.4s, v22.4s, v3.4s
-	ldr q23, [x1, #0]
-	fmul v23.4s, v20.4s, v23.4s
-	fadd v23.4s, v22.4s, v23.4s
+	ldr s21, [x15], #4
+	ldr s22, [x20], #4
+	mul v22.4s, v22.4s, v18.4s
+	ushr v23.4s, v22.4s, #4
+	and v23.16b, v23.16b, v5.16b
+	orr v23.16b, v23.16b, v0.16b
+	fsub v23.4s, v23.4s, v0.4s
+	fmul v23.4s, v23.4s, v16.4s
+	and v22.16b, v22.16b, v6.16b
+	orr v22.16b, v23.16b, v22.16b
+	ldr s23, [x16], #4
+	cmtst v24.4s, v23.4s, v3.4s
+	and v23.16b, v24.16b, v23.16b
+	fmul v23.4s, v23.4s, v1.4s
+	fmul v24.4s, v21.4s, v15.4s
+	fadd v24.4s, v23.4s, v24.4s
+	ldr q25, [x1, #0]
+	bsl v25.16b, v23.16b, v24.16b
+	cmtst v23.4s, v25.4s, v4.4s
+	and v23.16b, v23.16b, v25.16b
 	ldr q24, [x1, #16]
 	bsl v24.16b, v22.16b, v23.16b
-	cmtst v22.4s, v24.4s, v6.4s
-	and v22.16b, v22.16b, v24.16b
-	ldr q23, [x1, #32]
-	bsl v23.16b, v21.16b, v22.16b
-	fsub v21.4s, v22.4s, v21.4s
-	fmul v21.4s, v21.4s, v9.4s
-	fadd v21.4s, v23.4s, v21.4s
-	fmul v23.4s, v21.4s, v14.4s
-	ldr s24, [x21], #4
-	mul v24.4s, v24.4s, v17.4s
-	ushr v24.4s, v24.4s, #4
-	and v24.16b, v24.16b, v8.16b
-	add v24.4s, v24.4s, v2.4s
-	fmul v25.4s, v24.4s, v16.4s
-	fcmgt v24.4s, v24.4s, v2.4s
-	bsl v24.16b, v25.16b, v0.16b
-	fmul v24.4s, v24.4s, v10.4s
-	fmul v22.4s, v22.4s, v11.4s
-	cmtst v25.4s, v22.4s, v12.4s
-	and v22.16b, v25.16b, v22.16b
-	fmul v22.4s, v22.4s, v22.4s
+	fsub v22.4s, v23.4s, v22.4s
+	fmul v22.4s, v22.4s, v9.4s
 	fadd v22.4s, v24.4s, v22.4s
-	fsqrt v24.4s, v22.4s
-	fadd v24.4s, v24.4s, v13.4s
-	fdiv v23.4s, v23.4s, v24.4s
-	fmul v24.4s, v20.4s, v4.4s
-	fadd v23.4s, v23.4s, v24.4s
-	fsub v20.4s, v20.4s, v23.4s
-	str s20, [x15, #-4]
-	str s21, [x17], #4
-	str s22, [x19], #4
-	fabs v20.4s, v21.4s
-	fmov w22, s20
-	fmov s20, w22
-	fcmgt v21.4s, v20.4s, v18.4s
-	bit v18.16b, v20.16b, v21.16b
-	fmov w22, s22
-	fmov s20, w22
-	fcmgt v21.4s, v20.4s, v19.4s
-	bit v19.16b, v20.16b, v21.16b
+	fmul v24.4s, v22.4s, v14.4s
+	ldr s25, [x21], #4
+	mul v25.4s, v25.4s, v18.4s
+	ushr v25.4s, v25.4s, #4
+	and v25.16b, v25.16b, v7.16b
+	orr v25.16b, v25.16b, v8.16b
+	fmul v25.4s, v25.4s, v17.4s
+	fmul v25.4s, v25.4s, v10.4s
+	fmul v23.4s, v23.4s, v11.4s
+	cmtst v26.4s, v23.4s, v12.4s
+	and v23.16b, v26.16b, v23.16b
+	fmul v23.4s, v23.4s, v23.4s
+	fadd v23.4s, v25.4s, v23.4s
+	fsqrt v25.4s, v23.4s
+	fadd v25.4s, v25.4s, v13.4s
+	fdiv v24.4s, v24.4s, v25.4s
+	fmul v25.4s, v21.4s, v2.4s
+	fadd v24.4s, v24.4s, v25.4s
+	fsub v21.4s, v21.4s, v24.4s
+	str s21, [x15, #-4]
+	str s22, [x17], #4
+	str s23, [x19], #4
+	fabs v21.4s, v22.4s
+	fmov w22, s21
+	fmov s21, w22
+	fcmgt v22.4s, v21.4s, v19.4s
+	bit v19.16b, v21.16b, v22.16b
+	fmov w22, s23
+	fmov s21, w22
+	fcmgt v22.4s, v21.4s, v20.4s
+	bit v20.16b, v21.16b, v22.16b
 	subs x14, x14, #1
 	b.ge L(rows1single)
 
 L(rows1singleend):
-	ext v15.16b, v18.16b, v18.16b, #8
-	fcmgt v16.4s, v18.4s, v15.4s
-	bif v18.16b, v15.16b, v16.16b
-	ext v15.16b, v18.16b, v18.16b, #4
-	fcmgt v16.4s, v18.4s, v15.4s
-	bif v18.16b, v15.16b, v16.16b
+	ext v16.16b, v19.16b, v19.16b, #8
+	fcmgt v17.4s, v19.4s, v16.4s
+	bif v19.16b, v16.16b, v17.16b
+	ext v16.16b, v19.16b, v19.16b, #4
+	fcmgt v17.4s, v19.4s, v16.4s
+	bif v19.16b, v16.16b, v17.16b
 	add x14, x8, x2, lsl #2
-	str s18, [x14, #0]
-	ext v15.16b, v19.16b, v19.16b, #8
-	fcmgt v16.4s, v19.4s, v15.4s
-	bif v19.16b, v15.16b, v16.16b
-	ext v15.16b, v19.16b, v19.16b, #4
-	fcmgt v16.4s, v19.4s, v15.4s
-	bif v19.16b, v15.16b, v16.16b
-	add x14, x9, x2, lsl #2
 	str s19, [x14, #0]
+	ext v16.16b, v20.16b, v20.16b, #8
+	fcmgt v17.4s, v20.4s, v16.4s
+	bif v20.16b, v16.16b, v17.16b
+	ext v16.16b, v20.16b, v20.16b, #4
+	fcmgt v17.4s, v20.4s, v16.4s
+	bif v20.16b, v16.16b, v17.16b
+	add x14, x9, x2, lsl #2
+	str s20, [x14, #0]
 	add x4, x4, x3, lsl #2
 	add x5, x5, x3, lsl #2
 	add x6, x6, x3, lsl #2
@@ -725,7 +711,7 @@ L(end):
 	ldp d10, d11, [sp, #88]
 	ldp d12, d13, [sp, #104]
 	ldp d14, d15, [sp, #120]
-	add sp, sp, #208
+	add sp, sp, #192
 	.cfi_def_cfa_offset 0
 	.cfi_restore x19
 	.cfi_restore x20

@@ -3,15 +3,15 @@
  * Dequantize for neon
  *
  *	c = the byte of q without its sign, from the lowest on
- *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
  *
  * void lockstep_neon_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3
- * scalars  scale0, scale1, scale2, scale3, bias, signs
+ * scalars  unit0, unit1, unit2, unit3, offset, least, signs
  *
  * Requires: ASIMD
- * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
+ * Saves: d8, d9, d10, d11, d12, d13, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -19,26 +19,22 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
-	.long 0x0, 0x0, 0x0, 0x0
-	.long 0xff, 0xff, 0xff, 0xff
+	.long 0xff000000, 0xff000000, 0xff000000, 0xff000000
 
 	BEGIN(neon_dequantize)
-	sub sp, sp, #96
-	.cfi_def_cfa_offset 96
+	sub sp, sp, #80
+	.cfi_def_cfa_offset 80
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp d8, d9, [sp, #32]
 	stp d10, d11, [sp, #48]
 	stp d12, d13, [sp, #64]
-	stp d14, d15, [sp, #80]
-	.cfi_offset d8, -64
-	.cfi_offset d9, -56
-	.cfi_offset d10, -48
-	.cfi_offset d11, -40
-	.cfi_offset d12, -32
-	.cfi_offset d13, -24
-	.cfi_offset d14, -16
-	.cfi_offset d15, -8
+	.cfi_offset d8, -48
+	.cfi_offset d9, -40
+	.cfi_offset d10, -32
+	.cfi_offset d11, -24
+	.cfi_offset d12, -16
+	.cfi_offset d13, -8
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -48,14 +44,15 @@ VECTORS:
 	add x3, x3, x2
 	cmp x2, x3
 	b.ge L(end)
-	ldr q0, [x0, #0]
-	ldr s1, [x1, #16]
+	ldr s0, [x1, #16]
+	dup v0.4s, v0.s[0]
+	ldr s1, [x1, #20]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x1, #20]
+	ldr s2, [x1, #24]
 	dup v2.4s, v2.s[0]
-	ldr q3, [x0, #16]
-	ushr v4.4s, v2.4s, #24
-	eor v3.16b, v3.16b, v4.16b
+	ldr q3, [x0, #0]
+	eor v3.16b, v2.16b, v3.16b
+	ushr v3.4s, v3.4s, #4
 	ldr s4, [x1, #0]
 	dup v4.4s, v4.s[0]
 	ldr s5, [x1, #4]
@@ -78,94 +75,72 @@ L(entry):
 
 L(main):
 	ldp q8, q9, [x1], #32
-	and v10.16b, v8.16b, v3.16b
-	and v11.16b, v9.16b, v3.16b
-	add v12.4s, v10.4s, v1.4s
-	add v13.4s, v11.4s, v1.4s
-	shl v12.4s, v12.4s, #20
-	shl v13.4s, v13.4s, #20
-	shl v14.4s, v8.4s, #24
-	shl v15.4s, v9.4s, #24
-	and v14.16b, v14.16b, v2.16b
-	and v15.16b, v15.16b, v2.16b
-	orr v12.16b, v12.16b, v14.16b
-	orr v13.16b, v13.16b, v15.16b
+	shl v10.4s, v8.4s, #24
+	shl v11.4s, v9.4s, #24
+	ushr v12.4s, v10.4s, #4
+	ushr v13.4s, v11.4s, #4
+	and v12.16b, v12.16b, v3.16b
+	and v13.16b, v13.16b, v3.16b
+	orr v12.16b, v12.16b, v1.16b
+	orr v13.16b, v13.16b, v1.16b
+	fsub v12.4s, v12.4s, v0.4s
+	fsub v13.4s, v13.4s, v0.4s
 	fmul v12.4s, v12.4s, v4.4s
 	fmul v13.4s, v13.4s, v4.4s
-	scvtf v10.4s, v10.4s
-	scvtf v11.4s, v11.4s
-	fcmgt v10.4s, v10.4s, v0.4s
-	fcmgt v11.4s, v11.4s, v0.4s
-	bsl v10.16b, v12.16b, v0.16b
-	bsl v11.16b, v13.16b, v0.16b
+	and v10.16b, v10.16b, v2.16b
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v12.16b, v10.16b
+	orr v11.16b, v13.16b, v11.16b
 	stp q10, q11, [x4], #32
-	ushr v10.4s, v8.4s, #8
-	ushr v11.4s, v9.4s, #8
-	and v10.16b, v10.16b, v3.16b
-	and v11.16b, v11.16b, v3.16b
-	add v12.4s, v10.4s, v1.4s
-	add v13.4s, v11.4s, v1.4s
-	shl v12.4s, v12.4s, #20
-	shl v13.4s, v13.4s, #20
-	shl v14.4s, v8.4s, #16
-	shl v15.4s, v9.4s, #16
-	and v14.16b, v14.16b, v2.16b
-	and v15.16b, v15.16b, v2.16b
-	orr v12.16b, v12.16b, v14.16b
-	orr v13.16b, v13.16b, v15.16b
+	shl v10.4s, v8.4s, #16
+	shl v11.4s, v9.4s, #16
+	ushr v12.4s, v10.4s, #4
+	ushr v13.4s, v11.4s, #4
+	and v12.16b, v12.16b, v3.16b
+	and v13.16b, v13.16b, v3.16b
+	orr v12.16b, v12.16b, v1.16b
+	orr v13.16b, v13.16b, v1.16b
+	fsub v12.4s, v12.4s, v0.4s
+	fsub v13.4s, v13.4s, v0.4s
 	fmul v12.4s, v12.4s, v5.4s
 	fmul v13.4s, v13.4s, v5.4s
-	scvtf v10.4s, v10.4s
-	scvtf v11.4s, v11.4s
-	fcmgt v10.4s, v10.4s, v0.4s
-	fcmgt v11.4s, v11.4s, v0.4s
-	bsl v10.16b, v12.16b, v0.16b
-	bsl v11.16b, v13.16b, v0.16b
+	and v10.16b, v10.16b, v2.16b
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v12.16b, v10.16b
+	orr v11.16b, v13.16b, v11.16b
 	stp q10, q11, [x5], #32
-	ushr v10.4s, v8.4s, #16
-	ushr v11.4s, v9.4s, #16
-	and v10.16b, v10.16b, v3.16b
-	and v11.16b, v11.16b, v3.16b
-	add v12.4s, v10.4s, v1.4s
-	add v13.4s, v11.4s, v1.4s
-	shl v12.4s, v12.4s, #20
-	shl v13.4s, v13.4s, #20
-	shl v14.4s, v8.4s, #8
-	shl v15.4s, v9.4s, #8
-	and v14.16b, v14.16b, v2.16b
-	and v15.16b, v15.16b, v2.16b
-	orr v12.16b, v12.16b, v14.16b
-	orr v13.16b, v13.16b, v15.16b
+	shl v10.4s, v8.4s, #8
+	shl v11.4s, v9.4s, #8
+	ushr v12.4s, v10.4s, #4
+	ushr v13.4s, v11.4s, #4
+	and v12.16b, v12.16b, v3.16b
+	and v13.16b, v13.16b, v3.16b
+	orr v12.16b, v12.16b, v1.16b
+	orr v13.16b, v13.16b, v1.16b
+	fsub v12.4s, v12.4s, v0.4s
+	fsub v13.4s, v13.4s, v0.4s
 	fmul v12.4s, v12.4s, v6.4s
 	fmul v13.4s, v13.4s, v6.4s
-	scvtf v10.4s, v10.4s
-	scvtf v11.4s, v11.4s
-	fcmgt v10.4s, v10.4s, v0.4s
-	fcmgt v11.4s, v11.4s, v0.4s
-	bsl v10.16b, v12.16b, v0.16b
-	bsl v11.16b, v13.16b, v0.16b
+	and v10.16b, v10.16b, v2.16b
+	and v11.16b, v11.16b, v2.16b
+	orr v10.16b, v12.16b, v10.16b
+	orr v11.16b, v13.16b, v11.16b
 	stp q10, q11, [x6], #32
-	ushr v10.4s, v8.4s, #24
-	ushr v11.4s, v9.4s, #24
+	ushr v10.4s, v8.4s, #4
+	ushr v11.4s, v9.4s, #4
 	and v10.16b, v10.16b, v3.16b
 	and v11.16b, v11.16b, v3.16b
-	add v12.4s, v10.4s, v1.4s
-	add v13.4s, v11.4s, v1.4s
-	shl v12.4s, v12.4s, #20
-	shl v13.4s, v13.4s, #20
+	orr v10.16b, v10.16b, v1.16b
+	orr v11.16b, v11.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
+	fsub v11.4s, v11.4s, v0.4s
+	fmul v10.4s, v10.4s, v7.4s
+	fmul v11.4s, v11.4s, v7.4s
 	and v8.16b, v8.16b, v2.16b
 	and v9.16b, v9.16b, v2.16b
-	orr v8.16b, v12.16b, v8.16b
-	orr v9.16b, v13.16b, v9.16b
-	fmul v8.4s, v8.4s, v7.4s
-	fmul v9.4s, v9.4s, v7.4s
-	scvtf v10.4s, v10.4s
-	scvtf v11.4s, v11.4s
-	fcmgt v10.4s, v10.4s, v0.4s
-	fcmgt v11.4s, v11.4s, v0.4s
-	bsl v10.16b, v8.16b, v0.16b
-	bsl v11.16b, v9.16b, v0.16b
-	stp q10, q11, [x7], #32
+	orr v8.16b, v10.16b, v8.16b
+	orr v9.16b, v11.16b, v9.16b
+	stp q8, q9, [x7], #32
 	subs x0, x0, #8
 	b.ge L(main)
 
@@ -176,52 +151,41 @@ L(mainend):
 
 L(loop):
 	ldr q8, [x1], #16
-	and v9.16b, v8.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #24
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #24
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v4.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str q9, [x4], #16
-	ushr v9.4s, v8.4s, #8
-	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #16
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #16
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v5.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str q9, [x5], #16
-	ushr v9.4s, v8.4s, #16
-	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #8
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #8
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v6.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str q9, [x6], #16
-	ushr v9.4s, v8.4s, #24
+	ushr v9.4s, v8.4s, #4
 	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
+	orr v9.16b, v9.16b, v1.16b
+	fsub v9.4s, v9.4s, v0.4s
+	fmul v9.4s, v9.4s, v7.4s
 	and v8.16b, v8.16b, v2.16b
-	orr v8.16b, v10.16b, v8.16b
-	fmul v8.4s, v8.4s, v7.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v8.16b, v0.16b
-	str q9, [x7], #16
+	orr v8.16b, v9.16b, v8.16b
+	str q8, [x7], #16
 	subs x0, x0, #4
 	b.ge L(loop)
 
@@ -232,52 +196,41 @@ L(loopend):
 
 L(single):
 	ldr s8, [x1], #4
-	and v9.16b, v8.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #24
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #24
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v4.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str s9, [x4], #4
-	ushr v9.4s, v8.4s, #8
-	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #16
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #16
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v5.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str s9, [x5], #4
-	ushr v9.4s, v8.4s, #16
-	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
-	shl v11.4s, v8.4s, #8
-	and v11.16b, v11.16b, v2.16b
-	orr v10.16b, v10.16b, v11.16b
+	shl v9.4s, v8.4s, #8
+	ushr v10.4s, v9.4s, #4
+	and v10.16b, v10.16b, v3.16b
+	orr v10.16b, v10.16b, v1.16b
+	fsub v10.4s, v10.4s, v0.4s
 	fmul v10.4s, v10.4s, v6.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v10.16b, v0.16b
+	and v9.16b, v9.16b, v2.16b
+	orr v9.16b, v10.16b, v9.16b
 	str s9, [x6], #4
-	ushr v9.4s, v8.4s, #24
+	ushr v9.4s, v8.4s, #4
 	and v9.16b, v9.16b, v3.16b
-	add v10.4s, v9.4s, v1.4s
-	shl v10.4s, v10.4s, #20
+	orr v9.16b, v9.16b, v1.16b
+	fsub v9.4s, v9.4s, v0.4s
+	fmul v9.4s, v9.4s, v7.4s
 	and v8.16b, v8.16b, v2.16b
-	orr v8.16b, v10.16b, v8.16b
-	fmul v8.4s, v8.4s, v7.4s
-	scvtf v9.4s, v9.4s
-	fcmgt v9.4s, v9.4s, v0.4s
-	bsl v9.16b, v8.16b, v0.16b
-	str s9, [x7], #4
+	orr v8.16b, v9.16b, v8.16b
+	str s8, [x7], #4
 	subs x0, x0, #1
 	b.ge L(single)
 
@@ -291,8 +244,7 @@ L(end):
 	ldp d8, d9, [sp, #32]
 	ldp d10, d11, [sp, #48]
 	ldp d12, d13, [sp, #64]
-	ldp d14, d15, [sp, #80]
-	add sp, sp, #96
+	add sp, sp, #80
 	.cfi_def_cfa_offset 0
 	.cfi_restore d8
 	.cfi_restore d9
@@ -300,8 +252,6 @@ L(end):
 	.cfi_restore d11
 	.cfi_restore d12
 	.cfi_restore d13
-	.cfi_restore d14
-	.cfi_restore d15
 	ret
 	.cfi_restore_state
 	END(neon_dequantize)

@@ -2,15 +2,15 @@
  *
  * Quantize for neon
  *
- *	u = the upper 20 bits of (h·factor + add)·part
- *	y = |x|·inverse, from low to 1
- *	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+ *	u = the upper 24 bits of (h·factor + add)·part
+ *	y = |x|·inverse + offset, rounded once, at least least
+ *	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
  *	q ← c of e0 to e3, in its bytes from the lowest on
  *
  * void lockstep_neon_quantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes)
  *
  * list     q, e0, e1, e2, e3, h0, h1, h2, h3
- * scalars  inverse0, inverse1, inverse2, inverse3, low, least, bias, signs, factor, add, part
+ * scalars  inverse0, inverse1, inverse2, inverse3, offset, least, signs, factor, add, part
  *
  * Requires: ASIMD
  * Saves: d8, d9, d10, d11, d12, d13, d14, d15, sp
@@ -21,8 +21,10 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
-	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
+	.long 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff
+	.long 0x40000000, 0x40000000, 0x40000000, 0x40000000
 	.long 0x0, 0x0, 0x0, 0x0
+	.long 0xff000000, 0xff000000, 0xff000000, 0xff000000
 
 	BEGIN(neon_quantize)
 	sub sp, sp, #96
@@ -54,18 +56,19 @@ VECTORS:
 	dup v0.4s, v0.s[0]
 	ldr s1, [x1, #20]
 	dup v1.4s, v1.s[0]
-	ldr s2, [x1, #24]
+	ldr s2, [x1, #28]
 	dup v2.4s, v2.s[0]
-	ldr s3, [x1, #28]
+	ldr s3, [x1, #32]
 	dup v3.4s, v3.s[0]
-	ldr s4, [x1, #32]
+	ldr s4, [x1, #36]
 	dup v4.4s, v4.s[0]
-	ldr s5, [x1, #36]
+	ldr s5, [x1, #24]
 	dup v5.4s, v5.s[0]
-	ldr s6, [x1, #40]
-	dup v6.4s, v6.s[0]
-	ldr q7, [x0, #0]
-	ldr q8, [x0, #16]
+	ldr q6, [x0, #0]
+	eor v5.16b, v5.16b, v6.16b
+	ldr q6, [x0, #16]
+	ldr q7, [x0, #32]
+	ldr q8, [x0, #48]
 	ldr s9, [x1, #0]
 	dup v9.4s, v9.s[0]
 	ldr s10, [x1, #4]
@@ -94,181 +97,147 @@ L(main):
 	ldp q13, q14, [x4], #32
 	fabs v15.4s, v13.4s
 	fabs v16.4s, v14.4s
-	fmul v15.4s, v15.4s, v9.4s
-	fmul v16.4s, v16.4s, v9.4s
-	fcmgt v17.4s, v7.4s, v15.4s
-	bsl v17.16b, v15.16b, v7.16b
-	fcmgt v18.4s, v7.4s, v16.4s
-	bsl v18.16b, v16.16b, v7.16b
-	fcmgt v19.4s, v17.4s, v0.4s
-	bsl v19.16b, v17.16b, v0.16b
-	fcmgt v17.4s, v18.4s, v0.4s
-	bsl v17.16b, v18.16b, v0.16b
-	ldp q18, q20, [x8], #32
-	mul v18.4s, v18.4s, v4.4s
+	mov v17.16b, v0.16b
+	fmla v17.4s, v15.4s, v9.4s
+	mov v15.16b, v0.16b
+	fmla v15.4s, v16.4s, v9.4s
+	fcmgt v16.4s, v17.4s, v1.4s
+	bsl v16.16b, v17.16b, v1.16b
+	fcmgt v18.4s, v15.4s, v1.4s
+	bsl v18.16b, v15.16b, v1.16b
+	shl v16.4s, v16.4s, #4
+	shl v18.4s, v18.4s, #4
+	ldp q19, q20, [x8], #32
+	mul v19.4s, v19.4s, v2.4s
+	mul v20.4s, v20.4s, v2.4s
+	add v19.4s, v19.4s, v3.4s
+	add v20.4s, v20.4s, v3.4s
+	mul v19.4s, v19.4s, v4.4s
 	mul v20.4s, v20.4s, v4.4s
-	add v18.4s, v18.4s, v5.4s
-	add v20.4s, v20.4s, v5.4s
-	mul v18.4s, v18.4s, v6.4s
-	mul v20.4s, v20.4s, v6.4s
-	ushr v18.4s, v18.4s, #12
-	ushr v20.4s, v20.4s, #12
-	add v19.4s, v19.4s, v18.4s
-	add v17.4s, v17.4s, v20.4s
-	ushr v19.4s, v19.4s, #20
-	ushr v17.4s, v17.4s, #20
-	sub v19.4s, v19.4s, v2.4s
-	sub v17.4s, v17.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	and v14.16b, v14.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	ushr v14.4s, v14.4s, #24
-	orr v13.16b, v19.16b, v13.16b
-	orr v14.16b, v17.16b, v14.16b
-	scvtf v17.4s, v18.4s
-	scvtf v18.4s, v20.4s
-	fmul v17.4s, v17.4s, v1.4s
-	fmul v18.4s, v18.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v17.4s
-	fcmgt v16.4s, v16.4s, v18.4s
-	bsl v15.16b, v13.16b, v8.16b
-	bsl v16.16b, v14.16b, v8.16b
-	ldp q13, q14, [x5], #32
-	fabs v17.4s, v13.4s
-	fabs v18.4s, v14.4s
-	fmul v17.4s, v17.4s, v10.4s
-	fmul v18.4s, v18.4s, v10.4s
-	fcmgt v19.4s, v7.4s, v17.4s
-	bsl v19.16b, v17.16b, v7.16b
-	fcmgt v20.4s, v7.4s, v18.4s
-	bsl v20.16b, v18.16b, v7.16b
-	fcmgt v21.4s, v19.4s, v0.4s
-	bsl v21.16b, v19.16b, v0.16b
-	fcmgt v19.4s, v20.4s, v0.4s
-	bsl v19.16b, v20.16b, v0.16b
-	ldp q20, q22, [x9], #32
-	mul v20.4s, v20.4s, v4.4s
+	ushr v19.4s, v19.4s, #8
+	ushr v20.4s, v20.4s, #8
+	add v16.4s, v16.4s, v19.4s
+	add v18.4s, v18.4s, v20.4s
+	orr v13.16b, v13.16b, v5.16b
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v17.4s, v6.4s, v17.4s
+	fcmge v15.4s, v6.4s, v15.4s
+	bsl v17.16b, v13.16b, v7.16b
+	bsl v15.16b, v14.16b, v7.16b
+	and v13.16b, v16.16b, v17.16b
+	and v14.16b, v18.16b, v15.16b
+	ushr v13.4s, v13.4s, #8
+	ushr v14.4s, v14.4s, #8
+	ldp q15, q16, [x5], #32
+	fabs v17.4s, v15.4s
+	fabs v18.4s, v16.4s
+	mov v19.16b, v0.16b
+	fmla v19.4s, v17.4s, v10.4s
+	mov v17.16b, v0.16b
+	fmla v17.4s, v18.4s, v10.4s
+	fcmgt v18.4s, v19.4s, v1.4s
+	bsl v18.16b, v19.16b, v1.16b
+	fcmgt v20.4s, v17.4s, v1.4s
+	bsl v20.16b, v17.16b, v1.16b
+	shl v18.4s, v18.4s, #4
+	shl v20.4s, v20.4s, #4
+	ldp q21, q22, [x9], #32
+	mul v21.4s, v21.4s, v2.4s
+	mul v22.4s, v22.4s, v2.4s
+	add v21.4s, v21.4s, v3.4s
+	add v22.4s, v22.4s, v3.4s
+	mul v21.4s, v21.4s, v4.4s
 	mul v22.4s, v22.4s, v4.4s
-	add v20.4s, v20.4s, v5.4s
-	add v22.4s, v22.4s, v5.4s
-	mul v20.4s, v20.4s, v6.4s
-	mul v22.4s, v22.4s, v6.4s
-	ushr v20.4s, v20.4s, #12
-	ushr v22.4s, v22.4s, #12
-	add v21.4s, v21.4s, v20.4s
-	add v19.4s, v19.4s, v22.4s
-	ushr v21.4s, v21.4s, #20
-	ushr v19.4s, v19.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	sub v19.4s, v19.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	and v14.16b, v14.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	ushr v14.4s, v14.4s, #24
-	orr v13.16b, v21.16b, v13.16b
-	orr v14.16b, v19.16b, v14.16b
-	scvtf v19.4s, v20.4s
-	scvtf v20.4s, v22.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	fcmgt v18.4s, v18.4s, v20.4s
-	bsl v17.16b, v13.16b, v8.16b
-	bsl v18.16b, v14.16b, v8.16b
-	shl v13.4s, v17.4s, #8
-	shl v14.4s, v18.4s, #8
-	orr v13.16b, v15.16b, v13.16b
-	orr v14.16b, v16.16b, v14.16b
+	ushr v21.4s, v21.4s, #8
+	ushr v22.4s, v22.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	add v20.4s, v20.4s, v22.4s
+	orr v15.16b, v15.16b, v5.16b
+	orr v16.16b, v16.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	fcmge v17.4s, v6.4s, v17.4s
+	bsl v19.16b, v15.16b, v7.16b
+	bsl v17.16b, v16.16b, v7.16b
+	and v15.16b, v18.16b, v19.16b
+	and v16.16b, v20.16b, v17.16b
+	and v15.16b, v15.16b, v8.16b
+	and v16.16b, v16.16b, v8.16b
+	orr v13.16b, v13.16b, v15.16b
+	orr v14.16b, v14.16b, v16.16b
+	ushr v13.4s, v13.4s, #8
+	ushr v14.4s, v14.4s, #8
 	ldp q15, q16, [x6], #32
 	fabs v17.4s, v15.4s
 	fabs v18.4s, v16.4s
-	fmul v17.4s, v17.4s, v11.4s
-	fmul v18.4s, v18.4s, v11.4s
-	fcmgt v19.4s, v7.4s, v17.4s
-	bsl v19.16b, v17.16b, v7.16b
-	fcmgt v20.4s, v7.4s, v18.4s
-	bsl v20.16b, v18.16b, v7.16b
-	fcmgt v21.4s, v19.4s, v0.4s
-	bsl v21.16b, v19.16b, v0.16b
-	fcmgt v19.4s, v20.4s, v0.4s
-	bsl v19.16b, v20.16b, v0.16b
-	ldp q20, q22, [x10], #32
-	mul v20.4s, v20.4s, v4.4s
+	mov v19.16b, v0.16b
+	fmla v19.4s, v17.4s, v11.4s
+	mov v17.16b, v0.16b
+	fmla v17.4s, v18.4s, v11.4s
+	fcmgt v18.4s, v19.4s, v1.4s
+	bsl v18.16b, v19.16b, v1.16b
+	fcmgt v20.4s, v17.4s, v1.4s
+	bsl v20.16b, v17.16b, v1.16b
+	shl v18.4s, v18.4s, #4
+	shl v20.4s, v20.4s, #4
+	ldp q21, q22, [x10], #32
+	mul v21.4s, v21.4s, v2.4s
+	mul v22.4s, v22.4s, v2.4s
+	add v21.4s, v21.4s, v3.4s
+	add v22.4s, v22.4s, v3.4s
+	mul v21.4s, v21.4s, v4.4s
 	mul v22.4s, v22.4s, v4.4s
-	add v20.4s, v20.4s, v5.4s
-	add v22.4s, v22.4s, v5.4s
-	mul v20.4s, v20.4s, v6.4s
-	mul v22.4s, v22.4s, v6.4s
-	ushr v20.4s, v20.4s, #12
-	ushr v22.4s, v22.4s, #12
-	add v21.4s, v21.4s, v20.4s
-	add v19.4s, v19.4s, v22.4s
-	ushr v21.4s, v21.4s, #20
-	ushr v19.4s, v19.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	sub v19.4s, v19.4s, v2.4s
-	and v15.16b, v15.16b, v3.16b
-	and v16.16b, v16.16b, v3.16b
-	ushr v15.4s, v15.4s, #24
-	ushr v16.4s, v16.4s, #24
-	orr v15.16b, v21.16b, v15.16b
-	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v20.4s
-	scvtf v20.4s, v22.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	fcmgt v18.4s, v18.4s, v20.4s
-	bsl v17.16b, v15.16b, v8.16b
-	bsl v18.16b, v16.16b, v8.16b
-	shl v15.4s, v17.4s, #16
-	shl v16.4s, v18.4s, #16
+	ushr v21.4s, v21.4s, #8
+	ushr v22.4s, v22.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	add v20.4s, v20.4s, v22.4s
+	orr v15.16b, v15.16b, v5.16b
+	orr v16.16b, v16.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	fcmge v17.4s, v6.4s, v17.4s
+	bsl v19.16b, v15.16b, v7.16b
+	bsl v17.16b, v16.16b, v7.16b
+	and v15.16b, v18.16b, v19.16b
+	and v16.16b, v20.16b, v17.16b
+	and v15.16b, v15.16b, v8.16b
+	and v16.16b, v16.16b, v8.16b
 	orr v13.16b, v13.16b, v15.16b
 	orr v14.16b, v14.16b, v16.16b
+	ushr v13.4s, v13.4s, #8
+	ushr v14.4s, v14.4s, #8
 	ldp q15, q16, [x7], #32
 	fabs v17.4s, v15.4s
 	fabs v18.4s, v16.4s
-	fmul v17.4s, v17.4s, v12.4s
-	fmul v18.4s, v18.4s, v12.4s
-	fcmgt v19.4s, v7.4s, v17.4s
-	bsl v19.16b, v17.16b, v7.16b
-	fcmgt v20.4s, v7.4s, v18.4s
-	bsl v20.16b, v18.16b, v7.16b
-	fcmgt v21.4s, v19.4s, v0.4s
-	bsl v21.16b, v19.16b, v0.16b
-	fcmgt v19.4s, v20.4s, v0.4s
-	bsl v19.16b, v20.16b, v0.16b
-	ldp q20, q22, [x11], #32
-	mul v20.4s, v20.4s, v4.4s
+	mov v19.16b, v0.16b
+	fmla v19.4s, v17.4s, v12.4s
+	mov v17.16b, v0.16b
+	fmla v17.4s, v18.4s, v12.4s
+	fcmgt v18.4s, v19.4s, v1.4s
+	bsl v18.16b, v19.16b, v1.16b
+	fcmgt v20.4s, v17.4s, v1.4s
+	bsl v20.16b, v17.16b, v1.16b
+	shl v18.4s, v18.4s, #4
+	shl v20.4s, v20.4s, #4
+	ldp q21, q22, [x11], #32
+	mul v21.4s, v21.4s, v2.4s
+	mul v22.4s, v22.4s, v2.4s
+	add v21.4s, v21.4s, v3.4s
+	add v22.4s, v22.4s, v3.4s
+	mul v21.4s, v21.4s, v4.4s
 	mul v22.4s, v22.4s, v4.4s
-	add v20.4s, v20.4s, v5.4s
-	add v22.4s, v22.4s, v5.4s
-	mul v20.4s, v20.4s, v6.4s
-	mul v22.4s, v22.4s, v6.4s
-	ushr v20.4s, v20.4s, #12
-	ushr v22.4s, v22.4s, #12
-	add v21.4s, v21.4s, v20.4s
-	add v19.4s, v19.4s, v22.4s
-	ushr v21.4s, v21.4s, #20
-	ushr v19.4s, v19.4s, #20
-	sub v21.4s, v21.4s, v2.4s
-	sub v19.4s, v19.4s, v2.4s
-	and v15.16b, v15.16b, v3.16b
-	and v16.16b, v16.16b, v3.16b
-	ushr v15.4s, v15.4s, #24
-	ushr v16.4s, v16.4s, #24
-	orr v15.16b, v21.16b, v15.16b
-	orr v16.16b, v19.16b, v16.16b
-	scvtf v19.4s, v20.4s
-	scvtf v20.4s, v22.4s
-	fmul v19.4s, v19.4s, v1.4s
-	fmul v20.4s, v20.4s, v1.4s
-	fcmgt v17.4s, v17.4s, v19.4s
-	fcmgt v18.4s, v18.4s, v20.4s
-	bsl v17.16b, v15.16b, v8.16b
-	bsl v18.16b, v16.16b, v8.16b
-	shl v15.4s, v17.4s, #24
-	shl v16.4s, v18.4s, #24
+	ushr v21.4s, v21.4s, #8
+	ushr v22.4s, v22.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	add v20.4s, v20.4s, v22.4s
+	orr v15.16b, v15.16b, v5.16b
+	orr v16.16b, v16.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	fcmge v17.4s, v6.4s, v17.4s
+	bsl v19.16b, v15.16b, v7.16b
+	bsl v17.16b, v16.16b, v7.16b
+	and v15.16b, v18.16b, v19.16b
+	and v16.16b, v20.16b, v17.16b
+	and v15.16b, v15.16b, v8.16b
+	and v16.16b, v16.16b, v8.16b
 	orr v13.16b, v13.16b, v15.16b
 	orr v14.16b, v14.16b, v16.16b
 	stp q13, q14, [x1], #32
@@ -283,97 +252,80 @@ L(mainend):
 L(loop):
 	ldr q13, [x4], #16
 	fabs v14.4s, v13.4s
-	fmul v14.4s, v14.4s, v9.4s
-	fcmgt v15.4s, v7.4s, v14.4s
-	bsl v15.16b, v14.16b, v7.16b
-	fcmgt v16.4s, v15.4s, v0.4s
-	bsl v16.16b, v15.16b, v0.16b
-	ldr q15, [x8], #16
-	mul v15.4s, v15.4s, v4.4s
-	add v15.4s, v15.4s, v5.4s
-	mul v15.4s, v15.4s, v6.4s
-	ushr v15.4s, v15.4s, #12
-	add v16.4s, v16.4s, v15.4s
-	ushr v16.4s, v16.4s, #20
-	sub v16.4s, v16.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	orr v13.16b, v16.16b, v13.16b
-	scvtf v15.4s, v15.4s
-	fmul v15.4s, v15.4s, v1.4s
-	fcmgt v14.4s, v14.4s, v15.4s
-	bsl v14.16b, v13.16b, v8.16b
-	ldr q13, [x5], #16
-	fabs v15.4s, v13.4s
-	fmul v15.4s, v15.4s, v10.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr q16, [x9], #16
+	mov v15.16b, v0.16b
+	fmla v15.4s, v14.4s, v9.4s
+	fcmgt v14.4s, v15.4s, v1.4s
+	bsl v14.16b, v15.16b, v1.16b
+	shl v14.4s, v14.4s, #4
+	ldr q16, [x8], #16
+	mul v16.4s, v16.4s, v2.4s
+	add v16.4s, v16.4s, v3.4s
 	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	orr v13.16b, v17.16b, v13.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v13.16b, v8.16b
-	shl v13.4s, v15.4s, #8
-	orr v13.16b, v14.16b, v13.16b
+	ushr v16.4s, v16.4s, #8
+	add v14.4s, v14.4s, v16.4s
+	orr v13.16b, v13.16b, v5.16b
+	fcmge v15.4s, v6.4s, v15.4s
+	bsl v15.16b, v13.16b, v7.16b
+	and v13.16b, v14.16b, v15.16b
+	ushr v13.4s, v13.4s, #8
+	ldr q14, [x5], #16
+	fabs v15.4s, v14.4s
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v10.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr q17, [x9], #16
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
+	orr v13.16b, v13.16b, v14.16b
+	ushr v13.4s, v13.4s, #8
 	ldr q14, [x6], #16
 	fabs v15.4s, v14.4s
-	fmul v15.4s, v15.4s, v11.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr q16, [x10], #16
-	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v14.16b, v14.16b, v3.16b
-	ushr v14.4s, v14.4s, #24
-	orr v14.16b, v17.16b, v14.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v14.16b, v8.16b
-	shl v14.4s, v15.4s, #16
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v11.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr q17, [x10], #16
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
 	orr v13.16b, v13.16b, v14.16b
+	ushr v13.4s, v13.4s, #8
 	ldr q14, [x7], #16
 	fabs v15.4s, v14.4s
-	fmul v15.4s, v15.4s, v12.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr q16, [x11], #16
-	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v14.16b, v14.16b, v3.16b
-	ushr v14.4s, v14.4s, #24
-	orr v14.16b, v17.16b, v14.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v14.16b, v8.16b
-	shl v14.4s, v15.4s, #24
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v12.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr q17, [x11], #16
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
 	orr v13.16b, v13.16b, v14.16b
 	str q13, [x1], #16
 	subs x0, x0, #4
@@ -387,97 +339,80 @@ L(loopend):
 L(single):
 	ldr s13, [x4], #4
 	fabs v14.4s, v13.4s
-	fmul v14.4s, v14.4s, v9.4s
-	fcmgt v15.4s, v7.4s, v14.4s
-	bsl v15.16b, v14.16b, v7.16b
-	fcmgt v16.4s, v15.4s, v0.4s
-	bsl v16.16b, v15.16b, v0.16b
-	ldr s15, [x8], #4
-	mul v15.4s, v15.4s, v4.4s
-	add v15.4s, v15.4s, v5.4s
-	mul v15.4s, v15.4s, v6.4s
-	ushr v15.4s, v15.4s, #12
-	add v16.4s, v16.4s, v15.4s
-	ushr v16.4s, v16.4s, #20
-	sub v16.4s, v16.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	orr v13.16b, v16.16b, v13.16b
-	scvtf v15.4s, v15.4s
-	fmul v15.4s, v15.4s, v1.4s
-	fcmgt v14.4s, v14.4s, v15.4s
-	bsl v14.16b, v13.16b, v8.16b
-	ldr s13, [x5], #4
-	fabs v15.4s, v13.4s
-	fmul v15.4s, v15.4s, v10.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr s16, [x9], #4
+	mov v15.16b, v0.16b
+	fmla v15.4s, v14.4s, v9.4s
+	fcmgt v14.4s, v15.4s, v1.4s
+	bsl v14.16b, v15.16b, v1.16b
+	shl v14.4s, v14.4s, #4
+	ldr s16, [x8], #4
+	mul v16.4s, v16.4s, v2.4s
+	add v16.4s, v16.4s, v3.4s
 	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v13.16b, v13.16b, v3.16b
-	ushr v13.4s, v13.4s, #24
-	orr v13.16b, v17.16b, v13.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v13.16b, v8.16b
-	shl v13.4s, v15.4s, #8
-	orr v13.16b, v14.16b, v13.16b
+	ushr v16.4s, v16.4s, #8
+	add v14.4s, v14.4s, v16.4s
+	orr v13.16b, v13.16b, v5.16b
+	fcmge v15.4s, v6.4s, v15.4s
+	bsl v15.16b, v13.16b, v7.16b
+	and v13.16b, v14.16b, v15.16b
+	ushr v13.4s, v13.4s, #8
+	ldr s14, [x5], #4
+	fabs v15.4s, v14.4s
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v10.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr s17, [x9], #4
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
+	orr v13.16b, v13.16b, v14.16b
+	ushr v13.4s, v13.4s, #8
 	ldr s14, [x6], #4
 	fabs v15.4s, v14.4s
-	fmul v15.4s, v15.4s, v11.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr s16, [x10], #4
-	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v14.16b, v14.16b, v3.16b
-	ushr v14.4s, v14.4s, #24
-	orr v14.16b, v17.16b, v14.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v14.16b, v8.16b
-	shl v14.4s, v15.4s, #16
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v11.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr s17, [x10], #4
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
 	orr v13.16b, v13.16b, v14.16b
+	ushr v13.4s, v13.4s, #8
 	ldr s14, [x7], #4
 	fabs v15.4s, v14.4s
-	fmul v15.4s, v15.4s, v12.4s
-	fcmgt v16.4s, v7.4s, v15.4s
-	bsl v16.16b, v15.16b, v7.16b
-	fcmgt v17.4s, v16.4s, v0.4s
-	bsl v17.16b, v16.16b, v0.16b
-	ldr s16, [x11], #4
-	mul v16.4s, v16.4s, v4.4s
-	add v16.4s, v16.4s, v5.4s
-	mul v16.4s, v16.4s, v6.4s
-	ushr v16.4s, v16.4s, #12
-	add v17.4s, v17.4s, v16.4s
-	ushr v17.4s, v17.4s, #20
-	sub v17.4s, v17.4s, v2.4s
-	and v14.16b, v14.16b, v3.16b
-	ushr v14.4s, v14.4s, #24
-	orr v14.16b, v17.16b, v14.16b
-	scvtf v16.4s, v16.4s
-	fmul v16.4s, v16.4s, v1.4s
-	fcmgt v15.4s, v15.4s, v16.4s
-	bsl v15.16b, v14.16b, v8.16b
-	shl v14.4s, v15.4s, #24
+	mov v16.16b, v0.16b
+	fmla v16.4s, v15.4s, v12.4s
+	fcmgt v15.4s, v16.4s, v1.4s
+	bsl v15.16b, v16.16b, v1.16b
+	shl v15.4s, v15.4s, #4
+	ldr s17, [x11], #4
+	mul v17.4s, v17.4s, v2.4s
+	add v17.4s, v17.4s, v3.4s
+	mul v17.4s, v17.4s, v4.4s
+	ushr v17.4s, v17.4s, #8
+	add v15.4s, v15.4s, v17.4s
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v16.4s, v6.4s, v16.4s
+	bsl v16.16b, v14.16b, v7.16b
+	and v14.16b, v15.16b, v16.16b
+	and v14.16b, v14.16b, v8.16b
 	orr v13.16b, v13.16b, v14.16b
 	str s13, [x1], #4
 	subs x0, x0, #1

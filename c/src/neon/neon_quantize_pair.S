@@ -21,16 +21,13 @@
 	CONSTANTS
 	.balign 16
 VECTORS:
-	.long 0x0, 0x0, 0x0, 0x0
-	.long 0x3f800000, 0x3f800000, 0x3f800000, 0x3f800000
 	.long 0xff000000, 0xff000000, 0xff000000, 0xff000000
-	.long 0x37a00000, 0x37a00000, 0x37a00000, 0x37a00000
-	.long 0x37900000, 0x37900000, 0x37900000, 0x37900000
-	.long 0x80000000, 0x80000000, 0x80000000, 0x80000000
-	.long 0x2da00000, 0x2da00000, 0x2da00000, 0x2da00000
-	.long 0xfffff, 0xfffff, 0xfffff, 0xfffff
-	.long 0x2fa00000, 0x2fa00000, 0x2fa00000, 0x2fa00000
-	.long 0x2f900000, 0x2f900000, 0x2f900000, 0x2f900000
+	.long 0x38000000, 0x38000000, 0x38000000, 0x38000000
+	.long 0x30000000, 0x30000000, 0x30000000, 0x30000000
+	.long 0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff
+	.long 0x40000000, 0x40000000, 0x40000000, 0x40000000
+	.long 0x0, 0x0, 0x0, 0x0
+	.long 0xffffff, 0xffffff, 0xffffff, 0xffffff
 
 	BEGIN(neon_quantize_pair)
 	sub sp, sp, #144
@@ -77,19 +74,16 @@ VECTORS:
 	ldr x9, [sp, #0]
 	ldr x9, [x9, #144]
 	ldr q0, [x0, #0]
-	ldr q1, [x0, #16]
-	ldr q2, [x0, #32]
-	ldr s3, [x1, #0]
-	dup v3.4s, v3.s[0]
-	ldr s4, [x1, #4]
-	dup v4.4s, v4.s[0]
+	ldr s1, [x1, #0]
+	dup v1.4s, v1.s[0]
+	ldr s2, [x1, #4]
+	dup v2.4s, v2.s[0]
+	ldr q3, [x0, #16]
+	ldr q4, [x0, #32]
 	ldr q5, [x0, #48]
 	ldr q6, [x0, #64]
 	ldr q7, [x0, #80]
 	ldr q8, [x0, #96]
-	ldr q9, [x0, #112]
-	ldr q10, [x0, #128]
-	ldr q11, [x0, #144]
 	ldr x0, [sp, #0]
 	ldr x0, [x0, #128]
 	mov x1, #0
@@ -100,23 +94,23 @@ VECTORS:
 
 L(rows3):
 	add x11, x8, x1, lsl #2
-	ldr s12, [x11, #0]
+	ldr s9, [x11, #0]
+	dup v9.4s, v9.s[0]
+	add x11, x9, x1, lsl #2
+	ldr s10, [x11, #0]
+	dup v10.4s, v10.s[0]
+	add x11, x8, x1, lsl #2
+	ldr s11, [x11, #4]
+	dup v11.4s, v11.s[0]
+	add x11, x9, x1, lsl #2
+	ldr s12, [x11, #4]
 	dup v12.4s, v12.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s13, [x11, #0]
+	add x11, x8, x1, lsl #2
+	ldr s13, [x11, #8]
 	dup v13.4s, v13.s[0]
-	add x11, x8, x1, lsl #2
-	ldr s14, [x11, #4]
+	add x11, x9, x1, lsl #2
+	ldr s14, [x11, #8]
 	dup v14.4s, v14.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s15, [x11, #4]
-	dup v15.4s, v15.s[0]
-	add x11, x8, x1, lsl #2
-	ldr s16, [x11, #8]
-	dup v16.4s, v16.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s17, [x11, #8]
-	dup v17.4s, v17.s[0]
 	add x11, x5, x2, lsl #2
 	add x12, x6, x2, lsl #2
 	add x13, x7, x2, lsl #2
@@ -133,235 +127,163 @@ L(rows3):
 	b.lt L(rows3mainend)
 
 L(rows3main):
-	ldp q18, q19, [x19], #32
+	ldp q15, q16, [x19], #32
+	ushr v15.4s, v15.4s, #8
+	ushr v16.4s, v16.4s, #8
+	ldp q17, q18, [x5], #32
+	fabs v19.4s, v17.4s
+	fabs v20.4s, v18.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v19.4s, v9.4s
+	mov v19.16b, v3.16b
+	fmla v19.4s, v20.4s, v9.4s
+	shl v20.4s, v21.4s, #4
+	shl v22.4s, v19.4s, #4
+	ldp q23, q24, [x7], #32
+	mul v23.4s, v23.4s, v1.4s
+	mul v24.4s, v24.4s, v1.4s
+	add v23.4s, v23.4s, v2.4s
+	add v24.4s, v24.4s, v2.4s
+	ushr v25.4s, v23.4s, #8
+	ushr v26.4s, v24.4s, #8
+	add v20.4s, v20.4s, v25.4s
+	add v22.4s, v22.4s, v26.4s
+	orr v17.16b, v17.16b, v5.16b
+	orr v18.16b, v18.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	fcmge v19.4s, v6.4s, v19.4s
+	bsl v21.16b, v17.16b, v7.16b
+	bsl v19.16b, v18.16b, v7.16b
+	and v17.16b, v20.16b, v21.16b
+	and v18.16b, v22.16b, v19.16b
+	and v17.16b, v17.16b, v0.16b
+	and v18.16b, v18.16b, v0.16b
+	orr v15.16b, v15.16b, v17.16b
+	orr v16.16b, v16.16b, v18.16b
+	ldp q17, q18, [x20], #32
+	ushr v17.4s, v17.4s, #8
 	ushr v18.4s, v18.4s, #8
-	ushr v19.4s, v19.4s, #8
-	ldp q20, q21, [x5], #32
+	ldp q19, q20, [x6], #32
+	fmul v19.4s, v19.4s, v10.4s
+	fmul v20.4s, v20.4s, v10.4s
+	fcmgt v21.4s, v19.4s, v4.4s
+	bsl v21.16b, v19.16b, v4.16b
+	fcmgt v19.4s, v20.4s, v4.4s
+	bsl v19.16b, v20.16b, v4.16b
+	shl v20.4s, v21.4s, #4
+	shl v19.4s, v19.4s, #4
+	and v21.16b, v23.16b, v8.16b
+	and v22.16b, v24.16b, v8.16b
+	add v20.4s, v20.4s, v21.4s
+	add v19.4s, v19.4s, v22.4s
+	and v20.16b, v20.16b, v0.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v20.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v15.4s, v15.4s, #8
+	ushr v16.4s, v16.4s, #8
+	ldp q19, q20, [x11], #32
+	fabs v21.4s, v19.4s
 	fabs v22.4s, v20.4s
-	fabs v23.4s, v21.4s
-	fmul v22.4s, v22.4s, v12.4s
-	fmul v23.4s, v23.4s, v12.4s
-	fcmgt v24.4s, v1.4s, v22.4s
-	bsl v24.16b, v22.16b, v1.16b
-	fcmgt v25.4s, v1.4s, v23.4s
-	bsl v25.16b, v23.16b, v1.16b
-	fcmgt v26.4s, v24.4s, v5.4s
-	bsl v26.16b, v24.16b, v5.16b
-	fcmgt v24.4s, v25.4s, v5.4s
-	bsl v24.16b, v25.16b, v5.16b
-	ldp q25, q27, [x7], #32
-	mul v25.4s, v25.4s, v3.4s
-	mul v27.4s, v27.4s, v3.4s
-	add v25.4s, v25.4s, v4.4s
-	add v27.4s, v27.4s, v4.4s
-	ushr v28.4s, v25.4s, #12
-	ushr v29.4s, v27.4s, #12
-	add v26.4s, v26.4s, v28.4s
-	add v24.4s, v24.4s, v29.4s
-	sub v26.4s, v26.4s, v6.4s
-	sub v24.4s, v24.4s, v6.4s
-	shl v26.4s, v26.4s, #4
-	shl v24.4s, v24.4s, #4
-	and v20.16b, v20.16b, v7.16b
-	and v21.16b, v21.16b, v7.16b
-	orr v20.16b, v26.16b, v20.16b
-	orr v21.16b, v24.16b, v21.16b
-	scvtf v24.4s, v28.4s
-	scvtf v26.4s, v29.4s
-	fmul v24.4s, v24.4s, v8.4s
-	fmul v26.4s, v26.4s, v8.4s
-	fcmgt v22.4s, v22.4s, v24.4s
-	fcmgt v23.4s, v23.4s, v26.4s
-	bsl v22.16b, v20.16b, v0.16b
-	bsl v23.16b, v21.16b, v0.16b
-	and v20.16b, v22.16b, v2.16b
-	and v21.16b, v23.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	orr v19.16b, v19.16b, v21.16b
-	ldp q20, q21, [x20], #32
-	ushr v20.4s, v20.4s, #8
-	ushr v21.4s, v21.4s, #8
-	ldp q22, q23, [x6], #32
-	fmul v22.4s, v22.4s, v13.4s
-	fmul v23.4s, v23.4s, v13.4s
-	fcmgt v24.4s, v1.4s, v22.4s
-	bsl v24.16b, v22.16b, v1.16b
-	fcmgt v26.4s, v1.4s, v23.4s
-	bsl v26.16b, v23.16b, v1.16b
-	fcmgt v28.4s, v24.4s, v10.4s
-	bsl v28.16b, v24.16b, v10.16b
-	fcmgt v24.4s, v26.4s, v10.4s
-	bsl v24.16b, v26.16b, v10.16b
-	ushr v25.4s, v25.4s, #4
-	ushr v26.4s, v27.4s, #4
-	and v25.16b, v25.16b, v9.16b
-	and v26.16b, v26.16b, v9.16b
-	add v25.4s, v28.4s, v25.4s
-	add v24.4s, v24.4s, v26.4s
-	sub v25.4s, v25.4s, v11.4s
-	sub v24.4s, v24.4s, v11.4s
-	shl v25.4s, v25.4s, #4
-	shl v24.4s, v24.4s, #4
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v25.16b, v0.16b
-	bsl v23.16b, v24.16b, v0.16b
-	and v22.16b, v22.16b, v2.16b
-	and v23.16b, v23.16b, v2.16b
-	orr v20.16b, v20.16b, v22.16b
-	orr v21.16b, v21.16b, v23.16b
+	mov v23.16b, v3.16b
+	fmla v23.4s, v21.4s, v11.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v22.4s, v11.4s
+	shl v22.4s, v23.4s, #4
+	shl v24.4s, v21.4s, #4
+	ldp q25, q26, [x13], #32
+	mul v25.4s, v25.4s, v1.4s
+	mul v26.4s, v26.4s, v1.4s
+	add v25.4s, v25.4s, v2.4s
+	add v26.4s, v26.4s, v2.4s
+	ushr v27.4s, v25.4s, #8
+	ushr v28.4s, v26.4s, #8
+	add v22.4s, v22.4s, v27.4s
+	add v24.4s, v24.4s, v28.4s
+	orr v19.16b, v19.16b, v5.16b
+	orr v20.16b, v20.16b, v5.16b
+	fcmge v23.4s, v6.4s, v23.4s
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v23.16b, v19.16b, v7.16b
+	bsl v21.16b, v20.16b, v7.16b
+	and v19.16b, v22.16b, v23.16b
+	and v20.16b, v24.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	and v20.16b, v20.16b, v0.16b
+	orr v15.16b, v15.16b, v19.16b
+	orr v16.16b, v16.16b, v20.16b
+	ushr v17.4s, v17.4s, #8
 	ushr v18.4s, v18.4s, #8
-	ushr v19.4s, v19.4s, #8
-	ldp q22, q23, [x11], #32
-	fabs v24.4s, v22.4s
-	fabs v25.4s, v23.4s
-	fmul v24.4s, v24.4s, v14.4s
-	fmul v25.4s, v25.4s, v14.4s
-	fcmgt v26.4s, v1.4s, v24.4s
-	bsl v26.16b, v24.16b, v1.16b
-	fcmgt v27.4s, v1.4s, v25.4s
-	bsl v27.16b, v25.16b, v1.16b
-	fcmgt v28.4s, v26.4s, v5.4s
-	bsl v28.16b, v26.16b, v5.16b
-	fcmgt v26.4s, v27.4s, v5.4s
-	bsl v26.16b, v27.16b, v5.16b
-	ldp q27, q29, [x13], #32
-	mul v27.4s, v27.4s, v3.4s
-	mul v29.4s, v29.4s, v3.4s
-	add v27.4s, v27.4s, v4.4s
-	add v29.4s, v29.4s, v4.4s
-	ushr v30.4s, v27.4s, #12
-	ushr v31.4s, v29.4s, #12
-	add v28.4s, v28.4s, v30.4s
-	add v26.4s, v26.4s, v31.4s
-	sub v28.4s, v28.4s, v6.4s
-	sub v26.4s, v26.4s, v6.4s
-	shl v28.4s, v28.4s, #4
-	shl v26.4s, v26.4s, #4
-	and v22.16b, v22.16b, v7.16b
-	and v23.16b, v23.16b, v7.16b
-	orr v22.16b, v28.16b, v22.16b
-	orr v23.16b, v26.16b, v23.16b
-	scvtf v26.4s, v30.4s
-	scvtf v28.4s, v31.4s
-	fmul v26.4s, v26.4s, v8.4s
-	fmul v28.4s, v28.4s, v8.4s
-	fcmgt v24.4s, v24.4s, v26.4s
-	fcmgt v25.4s, v25.4s, v28.4s
-	bsl v24.16b, v22.16b, v0.16b
-	bsl v25.16b, v23.16b, v0.16b
-	and v22.16b, v24.16b, v2.16b
-	and v23.16b, v25.16b, v2.16b
-	orr v18.16b, v18.16b, v22.16b
-	orr v19.16b, v19.16b, v23.16b
-	ushr v20.4s, v20.4s, #8
-	ushr v21.4s, v21.4s, #8
-	ldp q22, q23, [x12], #32
-	fmul v22.4s, v22.4s, v15.4s
-	fmul v23.4s, v23.4s, v15.4s
-	fcmgt v24.4s, v1.4s, v22.4s
-	bsl v24.16b, v22.16b, v1.16b
-	fcmgt v25.4s, v1.4s, v23.4s
-	bsl v25.16b, v23.16b, v1.16b
-	fcmgt v26.4s, v24.4s, v10.4s
-	bsl v26.16b, v24.16b, v10.16b
-	fcmgt v24.4s, v25.4s, v10.4s
-	bsl v24.16b, v25.16b, v10.16b
-	ushr v25.4s, v27.4s, #4
-	ushr v27.4s, v29.4s, #4
-	and v25.16b, v25.16b, v9.16b
-	and v27.16b, v27.16b, v9.16b
-	add v25.4s, v26.4s, v25.4s
-	add v24.4s, v24.4s, v27.4s
-	sub v25.4s, v25.4s, v11.4s
-	sub v24.4s, v24.4s, v11.4s
-	shl v25.4s, v25.4s, #4
-	shl v24.4s, v24.4s, #4
-	fcmgt v22.4s, v22.4s, v0.4s
-	fcmgt v23.4s, v23.4s, v0.4s
-	bsl v22.16b, v25.16b, v0.16b
-	bsl v23.16b, v24.16b, v0.16b
-	and v22.16b, v22.16b, v2.16b
-	and v23.16b, v23.16b, v2.16b
-	orr v20.16b, v20.16b, v22.16b
-	orr v21.16b, v21.16b, v23.16b
-	ushr v18.4s, v18.4s, #8
-	ushr v19.4s, v19.4s, #8
-	ldp q22, q23, [x21], #32
-	fabs v24.4s, v22.4s
-	fabs v25.4s, v23.4s
-	fmul v24.4s, v24.4s, v16.4s
-	fmul v25.4s, v25.4s, v16.4s
-	fcmgt v26.4s, v1.4s, v24.4s
-	bsl v26.16b, v24.16b, v1.16b
-	fcmgt v27.4s, v1.4s, v25.4s
-	bsl v27.16b, v25.16b, v1.16b
-	fcmgt v28.4s, v26.4s, v5.4s
-	bsl v28.16b, v26.16b, v5.16b
-	fcmgt v26.4s, v27.4s, v5.4s
-	bsl v26.16b, v27.16b, v5.16b
-	ldp q27, q29, [x23], #32
-	mul v27.4s, v27.4s, v3.4s
-	mul v29.4s, v29.4s, v3.4s
-	add v27.4s, v27.4s, v4.4s
-	add v29.4s, v29.4s, v4.4s
-	ushr v30.4s, v27.4s, #12
-	ushr v31.4s, v29.4s, #12
-	add v28.4s, v28.4s, v30.4s
-	add v26.4s, v26.4s, v31.4s
-	sub v28.4s, v28.4s, v6.4s
-	sub v26.4s, v26.4s, v6.4s
-	shl v28.4s, v28.4s, #4
-	shl v26.4s, v26.4s, #4
-	and v22.16b, v22.16b, v7.16b
-	and v23.16b, v23.16b, v7.16b
-	orr v22.16b, v28.16b, v22.16b
-	orr v23.16b, v26.16b, v23.16b
-	scvtf v26.4s, v30.4s
-	scvtf v28.4s, v31.4s
-	fmul v26.4s, v26.4s, v8.4s
-	fmul v28.4s, v28.4s, v8.4s
-	fcmgt v24.4s, v24.4s, v26.4s
-	fcmgt v25.4s, v25.4s, v28.4s
-	bsl v24.16b, v22.16b, v0.16b
-	bsl v25.16b, v23.16b, v0.16b
-	and v22.16b, v24.16b, v2.16b
-	and v23.16b, v25.16b, v2.16b
-	orr v18.16b, v18.16b, v22.16b
-	orr v19.16b, v19.16b, v23.16b
-	stp q18, q19, [x19, #-32]
-	ushr v18.4s, v20.4s, #8
-	ushr v19.4s, v21.4s, #8
-	ldp q20, q21, [x22], #32
-	fmul v20.4s, v20.4s, v17.4s
-	fmul v21.4s, v21.4s, v17.4s
-	fcmgt v22.4s, v1.4s, v20.4s
-	bsl v22.16b, v20.16b, v1.16b
-	fcmgt v23.4s, v1.4s, v21.4s
-	bsl v23.16b, v21.16b, v1.16b
-	fcmgt v24.4s, v22.4s, v10.4s
-	bsl v24.16b, v22.16b, v10.16b
-	fcmgt v22.4s, v23.4s, v10.4s
-	bsl v22.16b, v23.16b, v10.16b
-	ushr v23.4s, v27.4s, #4
-	ushr v25.4s, v29.4s, #4
-	and v23.16b, v23.16b, v9.16b
-	and v25.16b, v25.16b, v9.16b
-	add v23.4s, v24.4s, v23.4s
-	add v22.4s, v22.4s, v25.4s
-	sub v23.4s, v23.4s, v11.4s
-	sub v22.4s, v22.4s, v11.4s
-	shl v23.4s, v23.4s, #4
-	shl v22.4s, v22.4s, #4
-	fcmgt v20.4s, v20.4s, v0.4s
-	fcmgt v21.4s, v21.4s, v0.4s
-	bsl v20.16b, v23.16b, v0.16b
-	bsl v21.16b, v22.16b, v0.16b
-	and v20.16b, v20.16b, v2.16b
-	and v21.16b, v21.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	orr v19.16b, v19.16b, v21.16b
-	stp q18, q19, [x20, #-32]
+	ldp q19, q20, [x12], #32
+	fmul v19.4s, v19.4s, v12.4s
+	fmul v20.4s, v20.4s, v12.4s
+	fcmgt v21.4s, v19.4s, v4.4s
+	bsl v21.16b, v19.16b, v4.16b
+	fcmgt v19.4s, v20.4s, v4.4s
+	bsl v19.16b, v20.16b, v4.16b
+	shl v20.4s, v21.4s, #4
+	shl v19.4s, v19.4s, #4
+	and v21.16b, v25.16b, v8.16b
+	and v22.16b, v26.16b, v8.16b
+	add v20.4s, v20.4s, v21.4s
+	add v19.4s, v19.4s, v22.4s
+	and v20.16b, v20.16b, v0.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v20.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v15.4s, v15.4s, #8
+	ushr v16.4s, v16.4s, #8
+	ldp q19, q20, [x21], #32
+	fabs v21.4s, v19.4s
+	fabs v22.4s, v20.4s
+	mov v23.16b, v3.16b
+	fmla v23.4s, v21.4s, v13.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v22.4s, v13.4s
+	shl v22.4s, v23.4s, #4
+	shl v24.4s, v21.4s, #4
+	ldp q25, q26, [x23], #32
+	mul v25.4s, v25.4s, v1.4s
+	mul v26.4s, v26.4s, v1.4s
+	add v25.4s, v25.4s, v2.4s
+	add v26.4s, v26.4s, v2.4s
+	ushr v27.4s, v25.4s, #8
+	ushr v28.4s, v26.4s, #8
+	add v22.4s, v22.4s, v27.4s
+	add v24.4s, v24.4s, v28.4s
+	orr v19.16b, v19.16b, v5.16b
+	orr v20.16b, v20.16b, v5.16b
+	fcmge v23.4s, v6.4s, v23.4s
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v23.16b, v19.16b, v7.16b
+	bsl v21.16b, v20.16b, v7.16b
+	and v19.16b, v22.16b, v23.16b
+	and v20.16b, v24.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	and v20.16b, v20.16b, v0.16b
+	orr v15.16b, v15.16b, v19.16b
+	orr v16.16b, v16.16b, v20.16b
+	stp q15, q16, [x19, #-32]
+	ushr v15.4s, v17.4s, #8
+	ushr v16.4s, v18.4s, #8
+	ldp q17, q18, [x22], #32
+	fmul v17.4s, v17.4s, v14.4s
+	fmul v18.4s, v18.4s, v14.4s
+	fcmgt v19.4s, v17.4s, v4.4s
+	bsl v19.16b, v17.16b, v4.16b
+	fcmgt v17.4s, v18.4s, v4.4s
+	bsl v17.16b, v18.16b, v4.16b
+	shl v18.4s, v19.4s, #4
+	shl v17.4s, v17.4s, #4
+	and v19.16b, v25.16b, v8.16b
+	and v20.16b, v26.16b, v8.16b
+	add v18.4s, v18.4s, v19.4s
+	add v17.4s, v17.4s, v20.4s
+	and v18.16b, v18.16b, v0.16b
+	and v17.16b, v17.16b, v0.16b
+	orr v15.16b, v15.16b, v18.16b
+	orr v16.16b, v16.16b, v17.16b
+	stp q15, q16, [x20, #-32]
 	subs x17, x17, #8
 	b.ge L(rows3main)
 
@@ -371,127 +293,91 @@ L(rows3mainend):
 	b.lt L(rows3loopend)
 
 L(rows3loop):
-	ldr q18, [x19], #16
-	ushr v18.4s, v18.4s, #8
-	ldr q19, [x5], #16
-	fabs v20.4s, v19.4s
-	fmul v20.4s, v20.4s, v12.4s
-	fcmgt v21.4s, v1.4s, v20.4s
-	bsl v21.16b, v20.16b, v1.16b
-	fcmgt v22.4s, v21.4s, v5.4s
-	bsl v22.16b, v21.16b, v5.16b
-	ldr q21, [x7], #16
-	mul v21.4s, v21.4s, v3.4s
-	add v21.4s, v21.4s, v4.4s
-	ushr v23.4s, v21.4s, #12
-	add v22.4s, v22.4s, v23.4s
-	sub v22.4s, v22.4s, v6.4s
-	shl v22.4s, v22.4s, #4
-	and v19.16b, v19.16b, v7.16b
-	orr v19.16b, v22.16b, v19.16b
-	scvtf v22.4s, v23.4s
-	fmul v22.4s, v22.4s, v8.4s
-	fcmgt v20.4s, v20.4s, v22.4s
-	bsl v20.16b, v19.16b, v0.16b
-	and v19.16b, v20.16b, v2.16b
-	orr v18.16b, v18.16b, v19.16b
-	ldr q19, [x20], #16
-	ushr v19.4s, v19.4s, #8
-	ldr q20, [x6], #16
-	fmul v20.4s, v20.4s, v13.4s
-	fcmgt v22.4s, v1.4s, v20.4s
-	bsl v22.16b, v20.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v10.4s
-	bsl v23.16b, v22.16b, v10.16b
-	ushr v21.4s, v21.4s, #4
-	and v21.16b, v21.16b, v9.16b
-	add v21.4s, v23.4s, v21.4s
-	sub v21.4s, v21.4s, v11.4s
-	shl v21.4s, v21.4s, #4
-	fcmgt v20.4s, v20.4s, v0.4s
-	bsl v20.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v2.16b
-	orr v19.16b, v19.16b, v20.16b
-	ushr v18.4s, v18.4s, #8
-	ldr q20, [x11], #16
-	fabs v21.4s, v20.4s
-	fmul v21.4s, v21.4s, v14.4s
-	fcmgt v22.4s, v1.4s, v21.4s
-	bsl v22.16b, v21.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v5.4s
-	bsl v23.16b, v22.16b, v5.16b
-	ldr q22, [x13], #16
-	mul v22.4s, v22.4s, v3.4s
-	add v22.4s, v22.4s, v4.4s
-	ushr v24.4s, v22.4s, #12
-	add v23.4s, v23.4s, v24.4s
-	sub v23.4s, v23.4s, v6.4s
-	shl v23.4s, v23.4s, #4
-	and v20.16b, v20.16b, v7.16b
-	orr v20.16b, v23.16b, v20.16b
-	scvtf v23.4s, v24.4s
-	fmul v23.4s, v23.4s, v8.4s
-	fcmgt v21.4s, v21.4s, v23.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v20.16b, v21.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	ushr v19.4s, v19.4s, #8
-	ldr q20, [x12], #16
-	fmul v20.4s, v20.4s, v15.4s
-	fcmgt v21.4s, v1.4s, v20.4s
-	bsl v21.16b, v20.16b, v1.16b
-	fcmgt v23.4s, v21.4s, v10.4s
-	bsl v23.16b, v21.16b, v10.16b
-	ushr v21.4s, v22.4s, #4
-	and v21.16b, v21.16b, v9.16b
-	add v21.4s, v23.4s, v21.4s
-	sub v21.4s, v21.4s, v11.4s
-	shl v21.4s, v21.4s, #4
-	fcmgt v20.4s, v20.4s, v0.4s
-	bsl v20.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v2.16b
-	orr v19.16b, v19.16b, v20.16b
-	ushr v18.4s, v18.4s, #8
-	ldr q20, [x21], #16
-	fabs v21.4s, v20.4s
-	fmul v21.4s, v21.4s, v16.4s
-	fcmgt v22.4s, v1.4s, v21.4s
-	bsl v22.16b, v21.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v5.4s
-	bsl v23.16b, v22.16b, v5.16b
-	ldr q22, [x23], #16
-	mul v22.4s, v22.4s, v3.4s
-	add v22.4s, v22.4s, v4.4s
-	ushr v24.4s, v22.4s, #12
-	add v23.4s, v23.4s, v24.4s
-	sub v23.4s, v23.4s, v6.4s
-	shl v23.4s, v23.4s, #4
-	and v20.16b, v20.16b, v7.16b
-	orr v20.16b, v23.16b, v20.16b
-	scvtf v23.4s, v24.4s
-	fmul v23.4s, v23.4s, v8.4s
-	fcmgt v21.4s, v21.4s, v23.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v20.16b, v21.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	str q18, [x19, #-16]
-	ushr v18.4s, v19.4s, #8
-	ldr q19, [x22], #16
-	fmul v19.4s, v19.4s, v17.4s
-	fcmgt v20.4s, v1.4s, v19.4s
-	bsl v20.16b, v19.16b, v1.16b
-	fcmgt v21.4s, v20.4s, v10.4s
-	bsl v21.16b, v20.16b, v10.16b
-	ushr v20.4s, v22.4s, #4
-	and v20.16b, v20.16b, v9.16b
-	add v20.4s, v21.4s, v20.4s
-	sub v20.4s, v20.4s, v11.4s
-	shl v20.4s, v20.4s, #4
-	fcmgt v19.4s, v19.4s, v0.4s
-	bsl v19.16b, v20.16b, v0.16b
-	and v19.16b, v19.16b, v2.16b
-	orr v18.16b, v18.16b, v19.16b
-	str q18, [x20, #-16]
+	ldr q15, [x19], #16
+	ushr v15.4s, v15.4s, #8
+	ldr q16, [x5], #16
+	fabs v17.4s, v16.4s
+	mov v18.16b, v3.16b
+	fmla v18.4s, v17.4s, v9.4s
+	shl v17.4s, v18.4s, #4
+	ldr q19, [x7], #16
+	mul v19.4s, v19.4s, v1.4s
+	add v19.4s, v19.4s, v2.4s
+	ushr v20.4s, v19.4s, #8
+	add v17.4s, v17.4s, v20.4s
+	orr v16.16b, v16.16b, v5.16b
+	fcmge v18.4s, v6.4s, v18.4s
+	bsl v18.16b, v16.16b, v7.16b
+	and v16.16b, v17.16b, v18.16b
+	and v16.16b, v16.16b, v0.16b
+	orr v15.16b, v15.16b, v16.16b
+	ldr q16, [x20], #16
+	ushr v16.4s, v16.4s, #8
+	ldr q17, [x6], #16
+	fmul v17.4s, v17.4s, v10.4s
+	fcmgt v18.4s, v17.4s, v4.4s
+	bsl v18.16b, v17.16b, v4.16b
+	shl v17.4s, v18.4s, #4
+	and v18.16b, v19.16b, v8.16b
+	add v17.4s, v17.4s, v18.4s
+	and v17.16b, v17.16b, v0.16b
+	orr v16.16b, v16.16b, v17.16b
+	ushr v15.4s, v15.4s, #8
+	ldr q17, [x11], #16
+	fabs v18.4s, v17.4s
+	mov v19.16b, v3.16b
+	fmla v19.4s, v18.4s, v11.4s
+	shl v18.4s, v19.4s, #4
+	ldr q20, [x13], #16
+	mul v20.4s, v20.4s, v1.4s
+	add v20.4s, v20.4s, v2.4s
+	ushr v21.4s, v20.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	orr v17.16b, v17.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	bsl v19.16b, v17.16b, v7.16b
+	and v17.16b, v18.16b, v19.16b
+	and v17.16b, v17.16b, v0.16b
+	orr v15.16b, v15.16b, v17.16b
+	ushr v16.4s, v16.4s, #8
+	ldr q17, [x12], #16
+	fmul v17.4s, v17.4s, v12.4s
+	fcmgt v18.4s, v17.4s, v4.4s
+	bsl v18.16b, v17.16b, v4.16b
+	shl v17.4s, v18.4s, #4
+	and v18.16b, v20.16b, v8.16b
+	add v17.4s, v17.4s, v18.4s
+	and v17.16b, v17.16b, v0.16b
+	orr v16.16b, v16.16b, v17.16b
+	ushr v15.4s, v15.4s, #8
+	ldr q17, [x21], #16
+	fabs v18.4s, v17.4s
+	mov v19.16b, v3.16b
+	fmla v19.4s, v18.4s, v13.4s
+	shl v18.4s, v19.4s, #4
+	ldr q20, [x23], #16
+	mul v20.4s, v20.4s, v1.4s
+	add v20.4s, v20.4s, v2.4s
+	ushr v21.4s, v20.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	orr v17.16b, v17.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	bsl v19.16b, v17.16b, v7.16b
+	and v17.16b, v18.16b, v19.16b
+	and v17.16b, v17.16b, v0.16b
+	orr v15.16b, v15.16b, v17.16b
+	str q15, [x19, #-16]
+	ushr v15.4s, v16.4s, #8
+	ldr q16, [x22], #16
+	fmul v16.4s, v16.4s, v14.4s
+	fcmgt v17.4s, v16.4s, v4.4s
+	bsl v17.16b, v16.16b, v4.16b
+	shl v16.4s, v17.4s, #4
+	and v17.16b, v20.16b, v8.16b
+	add v16.4s, v16.4s, v17.4s
+	and v16.16b, v16.16b, v0.16b
+	orr v15.16b, v15.16b, v16.16b
+	str q15, [x20, #-16]
 	subs x17, x17, #4
 	b.ge L(rows3loop)
 
@@ -501,127 +387,91 @@ L(rows3loopend):
 	b.lt L(rows3singleend)
 
 L(rows3single):
-	ldr s18, [x19], #4
-	ushr v18.4s, v18.4s, #8
-	ldr s19, [x5], #4
-	fabs v20.4s, v19.4s
-	fmul v20.4s, v20.4s, v12.4s
-	fcmgt v21.4s, v1.4s, v20.4s
-	bsl v21.16b, v20.16b, v1.16b
-	fcmgt v22.4s, v21.4s, v5.4s
-	bsl v22.16b, v21.16b, v5.16b
-	ldr s21, [x7], #4
-	mul v21.4s, v21.4s, v3.4s
-	add v21.4s, v21.4s, v4.4s
-	ushr v23.4s, v21.4s, #12
-	add v22.4s, v22.4s, v23.4s
-	sub v22.4s, v22.4s, v6.4s
-	shl v22.4s, v22.4s, #4
-	and v19.16b, v19.16b, v7.16b
-	orr v19.16b, v22.16b, v19.16b
-	scvtf v22.4s, v23.4s
-	fmul v22.4s, v22.4s, v8.4s
-	fcmgt v20.4s, v20.4s, v22.4s
-	bsl v20.16b, v19.16b, v0.16b
-	and v19.16b, v20.16b, v2.16b
-	orr v18.16b, v18.16b, v19.16b
-	ldr s19, [x20], #4
-	ushr v19.4s, v19.4s, #8
-	ldr s20, [x6], #4
-	fmul v20.4s, v20.4s, v13.4s
-	fcmgt v22.4s, v1.4s, v20.4s
-	bsl v22.16b, v20.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v10.4s
-	bsl v23.16b, v22.16b, v10.16b
-	ushr v21.4s, v21.4s, #4
-	and v21.16b, v21.16b, v9.16b
-	add v21.4s, v23.4s, v21.4s
-	sub v21.4s, v21.4s, v11.4s
-	shl v21.4s, v21.4s, #4
-	fcmgt v20.4s, v20.4s, v0.4s
-	bsl v20.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v2.16b
-	orr v19.16b, v19.16b, v20.16b
-	ushr v18.4s, v18.4s, #8
-	ldr s20, [x11], #4
-	fabs v21.4s, v20.4s
-	fmul v21.4s, v21.4s, v14.4s
-	fcmgt v22.4s, v1.4s, v21.4s
-	bsl v22.16b, v21.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v5.4s
-	bsl v23.16b, v22.16b, v5.16b
-	ldr s22, [x13], #4
-	mul v22.4s, v22.4s, v3.4s
-	add v22.4s, v22.4s, v4.4s
-	ushr v24.4s, v22.4s, #12
-	add v23.4s, v23.4s, v24.4s
-	sub v23.4s, v23.4s, v6.4s
-	shl v23.4s, v23.4s, #4
-	and v20.16b, v20.16b, v7.16b
-	orr v20.16b, v23.16b, v20.16b
-	scvtf v23.4s, v24.4s
-	fmul v23.4s, v23.4s, v8.4s
-	fcmgt v21.4s, v21.4s, v23.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v20.16b, v21.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	ushr v19.4s, v19.4s, #8
-	ldr s20, [x12], #4
-	fmul v20.4s, v20.4s, v15.4s
-	fcmgt v21.4s, v1.4s, v20.4s
-	bsl v21.16b, v20.16b, v1.16b
-	fcmgt v23.4s, v21.4s, v10.4s
-	bsl v23.16b, v21.16b, v10.16b
-	ushr v21.4s, v22.4s, #4
-	and v21.16b, v21.16b, v9.16b
-	add v21.4s, v23.4s, v21.4s
-	sub v21.4s, v21.4s, v11.4s
-	shl v21.4s, v21.4s, #4
-	fcmgt v20.4s, v20.4s, v0.4s
-	bsl v20.16b, v21.16b, v0.16b
-	and v20.16b, v20.16b, v2.16b
-	orr v19.16b, v19.16b, v20.16b
-	ushr v18.4s, v18.4s, #8
-	ldr s20, [x21], #4
-	fabs v21.4s, v20.4s
-	fmul v21.4s, v21.4s, v16.4s
-	fcmgt v22.4s, v1.4s, v21.4s
-	bsl v22.16b, v21.16b, v1.16b
-	fcmgt v23.4s, v22.4s, v5.4s
-	bsl v23.16b, v22.16b, v5.16b
-	ldr s22, [x23], #4
-	mul v22.4s, v22.4s, v3.4s
-	add v22.4s, v22.4s, v4.4s
-	ushr v24.4s, v22.4s, #12
-	add v23.4s, v23.4s, v24.4s
-	sub v23.4s, v23.4s, v6.4s
-	shl v23.4s, v23.4s, #4
-	and v20.16b, v20.16b, v7.16b
-	orr v20.16b, v23.16b, v20.16b
-	scvtf v23.4s, v24.4s
-	fmul v23.4s, v23.4s, v8.4s
-	fcmgt v21.4s, v21.4s, v23.4s
-	bsl v21.16b, v20.16b, v0.16b
-	and v20.16b, v21.16b, v2.16b
-	orr v18.16b, v18.16b, v20.16b
-	str s18, [x19, #-4]
-	ushr v18.4s, v19.4s, #8
-	ldr s19, [x22], #4
-	fmul v19.4s, v19.4s, v17.4s
-	fcmgt v20.4s, v1.4s, v19.4s
-	bsl v20.16b, v19.16b, v1.16b
-	fcmgt v21.4s, v20.4s, v10.4s
-	bsl v21.16b, v20.16b, v10.16b
-	ushr v20.4s, v22.4s, #4
-	and v20.16b, v20.16b, v9.16b
-	add v20.4s, v21.4s, v20.4s
-	sub v20.4s, v20.4s, v11.4s
-	shl v20.4s, v20.4s, #4
-	fcmgt v19.4s, v19.4s, v0.4s
-	bsl v19.16b, v20.16b, v0.16b
-	and v19.16b, v19.16b, v2.16b
-	orr v18.16b, v18.16b, v19.16b
-	str s18, [x20, #-4]
+	ldr s15, [x19], #4
+	ushr v15.4s, v15.4s, #8
+	ldr s16, [x5], #4
+	fabs v17.4s, v16.4s
+	mov v18.16b, v3.16b
+	fmla v18.4s, v17.4s, v9.4s
+	shl v17.4s, v18.4s, #4
+	ldr s19, [x7], #4
+	mul v19.4s, v19.4s, v1.4s
+	add v19.4s, v19.4s, v2.4s
+	ushr v20.4s, v19.4s, #8
+	add v17.4s, v17.4s, v20.4s
+	orr v16.16b, v16.16b, v5.16b
+	fcmge v18.4s, v6.4s, v18.4s
+	bsl v18.16b, v16.16b, v7.16b
+	and v16.16b, v17.16b, v18.16b
+	and v16.16b, v16.16b, v0.16b
+	orr v15.16b, v15.16b, v16.16b
+	ldr s16, [x20], #4
+	ushr v16.4s, v16.4s, #8
+	ldr s17, [x6], #4
+	fmul v17.4s, v17.4s, v10.4s
+	fcmgt v18.4s, v17.4s, v4.4s
+	bsl v18.16b, v17.16b, v4.16b
+	shl v17.4s, v18.4s, #4
+	and v18.16b, v19.16b, v8.16b
+	add v17.4s, v17.4s, v18.4s
+	and v17.16b, v17.16b, v0.16b
+	orr v16.16b, v16.16b, v17.16b
+	ushr v15.4s, v15.4s, #8
+	ldr s17, [x11], #4
+	fabs v18.4s, v17.4s
+	mov v19.16b, v3.16b
+	fmla v19.4s, v18.4s, v11.4s
+	shl v18.4s, v19.4s, #4
+	ldr s20, [x13], #4
+	mul v20.4s, v20.4s, v1.4s
+	add v20.4s, v20.4s, v2.4s
+	ushr v21.4s, v20.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	orr v17.16b, v17.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	bsl v19.16b, v17.16b, v7.16b
+	and v17.16b, v18.16b, v19.16b
+	and v17.16b, v17.16b, v0.16b
+	orr v15.16b, v15.16b, v17.16b
+	ushr v16.4s, v16.4s, #8
+	ldr s17, [x12], #4
+	fmul v17.4s, v17.4s, v12.4s
+	fcmgt v18.4s, v17.4s, v4.4s
+	bsl v18.16b, v17.16b, v4.16b
+	shl v17.4s, v18.4s, #4
+	and v18.16b, v20.16b, v8.16b
+	add v17.4s, v17.4s, v18.4s
+	and v17.16b, v17.16b, v0.16b
+	orr v16.16b, v16.16b, v17.16b
+	ushr v15.4s, v15.4s, #8
+	ldr s17, [x21], #4
+	fabs v18.4s, v17.4s
+	mov v19.16b, v3.16b
+	fmla v19.4s, v18.4s, v13.4s
+	shl v18.4s, v19.4s, #4
+	ldr s20, [x23], #4
+	mul v20.4s, v20.4s, v1.4s
+	add v20.4s, v20.4s, v2.4s
+	ushr v21.4s, v20.4s, #8
+	add v18.4s, v18.4s, v21.4s
+	orr v17.16b, v17.16b, v5.16b
+	fcmge v19.4s, v6.4s, v19.4s
+	bsl v19.16b, v17.16b, v7.16b
+	and v17.16b, v18.16b, v19.16b
+	and v17.16b, v17.16b, v0.16b
+	orr v15.16b, v15.16b, v17.16b
+	str s15, [x19, #-4]
+	ushr v15.4s, v16.4s, #8
+	ldr s16, [x22], #4
+	fmul v16.4s, v16.4s, v14.4s
+	fcmgt v17.4s, v16.4s, v4.4s
+	bsl v17.16b, v16.16b, v4.16b
+	shl v16.4s, v17.4s, #4
+	and v17.16b, v20.16b, v8.16b
+	add v16.4s, v16.4s, v17.4s
+	and v16.16b, v16.16b, v0.16b
+	orr v15.16b, v15.16b, v16.16b
+	str s15, [x20, #-4]
 	subs x17, x17, #1
 	b.ge L(rows3single)
 
@@ -640,11 +490,11 @@ L(rows3end):
 
 L(rows1):
 	add x10, x8, x1, lsl #2
-	ldr s12, [x10, #0]
-	dup v12.4s, v12.s[0]
+	ldr s9, [x10, #0]
+	dup v9.4s, v9.s[0]
 	add x10, x9, x1, lsl #2
-	ldr s13, [x10, #0]
-	dup v13.4s, v13.s[0]
+	ldr s10, [x10, #0]
+	dup v10.4s, v10.s[0]
 	mov x10, x2
 	mov x11, x3
 	mov x12, x4
@@ -655,85 +505,61 @@ L(rows1):
 	b.lt L(rows1mainend)
 
 L(rows1main):
-	ldp q14, q15, [x11], #32
-	ushr v14.4s, v14.4s, #8
-	ushr v15.4s, v15.4s, #8
-	ldp q16, q17, [x13], #32
-	fabs v18.4s, v16.4s
-	fabs v19.4s, v17.4s
-	fmul v18.4s, v18.4s, v12.4s
-	fmul v19.4s, v19.4s, v12.4s
-	fcmgt v20.4s, v1.4s, v18.4s
-	bsl v20.16b, v18.16b, v1.16b
-	fcmgt v21.4s, v1.4s, v19.4s
-	bsl v21.16b, v19.16b, v1.16b
-	fcmgt v22.4s, v20.4s, v5.4s
-	bsl v22.16b, v20.16b, v5.16b
-	fcmgt v20.4s, v21.4s, v5.4s
-	bsl v20.16b, v21.16b, v5.16b
-	ldp q21, q23, [x15], #32
-	mul v21.4s, v21.4s, v3.4s
-	mul v23.4s, v23.4s, v3.4s
-	add v21.4s, v21.4s, v4.4s
-	add v23.4s, v23.4s, v4.4s
-	ushr v24.4s, v21.4s, #12
-	ushr v25.4s, v23.4s, #12
-	add v22.4s, v22.4s, v24.4s
-	add v20.4s, v20.4s, v25.4s
-	sub v22.4s, v22.4s, v6.4s
-	sub v20.4s, v20.4s, v6.4s
-	shl v22.4s, v22.4s, #4
-	shl v20.4s, v20.4s, #4
-	and v16.16b, v16.16b, v7.16b
-	and v17.16b, v17.16b, v7.16b
-	orr v16.16b, v22.16b, v16.16b
-	orr v17.16b, v20.16b, v17.16b
-	scvtf v20.4s, v24.4s
-	scvtf v22.4s, v25.4s
-	fmul v20.4s, v20.4s, v8.4s
-	fmul v22.4s, v22.4s, v8.4s
-	fcmgt v18.4s, v18.4s, v20.4s
-	fcmgt v19.4s, v19.4s, v22.4s
-	bsl v18.16b, v16.16b, v0.16b
-	bsl v19.16b, v17.16b, v0.16b
-	and v16.16b, v18.16b, v2.16b
-	and v17.16b, v19.16b, v2.16b
-	orr v14.16b, v14.16b, v16.16b
-	orr v15.16b, v15.16b, v17.16b
-	stp q14, q15, [x11, #-32]
-	ldp q14, q15, [x12], #32
-	ushr v14.4s, v14.4s, #8
-	ushr v15.4s, v15.4s, #8
-	ldp q16, q17, [x14], #32
-	fmul v16.4s, v16.4s, v13.4s
-	fmul v17.4s, v17.4s, v13.4s
-	fcmgt v18.4s, v1.4s, v16.4s
-	bsl v18.16b, v16.16b, v1.16b
-	fcmgt v19.4s, v1.4s, v17.4s
-	bsl v19.16b, v17.16b, v1.16b
-	fcmgt v20.4s, v18.4s, v10.4s
-	bsl v20.16b, v18.16b, v10.16b
-	fcmgt v18.4s, v19.4s, v10.4s
-	bsl v18.16b, v19.16b, v10.16b
-	ushr v19.4s, v21.4s, #4
-	ushr v21.4s, v23.4s, #4
-	and v19.16b, v19.16b, v9.16b
-	and v21.16b, v21.16b, v9.16b
-	add v19.4s, v20.4s, v19.4s
-	add v18.4s, v18.4s, v21.4s
-	sub v19.4s, v19.4s, v11.4s
-	sub v18.4s, v18.4s, v11.4s
-	shl v19.4s, v19.4s, #4
-	shl v18.4s, v18.4s, #4
-	fcmgt v16.4s, v16.4s, v0.4s
-	fcmgt v17.4s, v17.4s, v0.4s
-	bsl v16.16b, v19.16b, v0.16b
-	bsl v17.16b, v18.16b, v0.16b
-	and v16.16b, v16.16b, v2.16b
-	and v17.16b, v17.16b, v2.16b
-	orr v14.16b, v14.16b, v16.16b
-	orr v15.16b, v15.16b, v17.16b
-	stp q14, q15, [x12, #-32]
+	ldp q11, q12, [x11], #32
+	ushr v11.4s, v11.4s, #8
+	ushr v12.4s, v12.4s, #8
+	ldp q13, q14, [x13], #32
+	fabs v15.4s, v13.4s
+	fabs v16.4s, v14.4s
+	mov v17.16b, v3.16b
+	fmla v17.4s, v15.4s, v9.4s
+	mov v15.16b, v3.16b
+	fmla v15.4s, v16.4s, v9.4s
+	shl v16.4s, v17.4s, #4
+	shl v18.4s, v15.4s, #4
+	ldp q19, q20, [x15], #32
+	mul v19.4s, v19.4s, v1.4s
+	mul v20.4s, v20.4s, v1.4s
+	add v19.4s, v19.4s, v2.4s
+	add v20.4s, v20.4s, v2.4s
+	ushr v21.4s, v19.4s, #8
+	ushr v22.4s, v20.4s, #8
+	add v16.4s, v16.4s, v21.4s
+	add v18.4s, v18.4s, v22.4s
+	orr v13.16b, v13.16b, v5.16b
+	orr v14.16b, v14.16b, v5.16b
+	fcmge v17.4s, v6.4s, v17.4s
+	fcmge v15.4s, v6.4s, v15.4s
+	bsl v17.16b, v13.16b, v7.16b
+	bsl v15.16b, v14.16b, v7.16b
+	and v13.16b, v16.16b, v17.16b
+	and v14.16b, v18.16b, v15.16b
+	and v13.16b, v13.16b, v0.16b
+	and v14.16b, v14.16b, v0.16b
+	orr v11.16b, v11.16b, v13.16b
+	orr v12.16b, v12.16b, v14.16b
+	stp q11, q12, [x11, #-32]
+	ldp q11, q12, [x12], #32
+	ushr v11.4s, v11.4s, #8
+	ushr v12.4s, v12.4s, #8
+	ldp q13, q14, [x14], #32
+	fmul v13.4s, v13.4s, v10.4s
+	fmul v14.4s, v14.4s, v10.4s
+	fcmgt v15.4s, v13.4s, v4.4s
+	bsl v15.16b, v13.16b, v4.16b
+	fcmgt v13.4s, v14.4s, v4.4s
+	bsl v13.16b, v14.16b, v4.16b
+	shl v14.4s, v15.4s, #4
+	shl v13.4s, v13.4s, #4
+	and v15.16b, v19.16b, v8.16b
+	and v16.16b, v20.16b, v8.16b
+	add v14.4s, v14.4s, v15.4s
+	add v13.4s, v13.4s, v16.4s
+	and v14.16b, v14.16b, v0.16b
+	and v13.16b, v13.16b, v0.16b
+	orr v11.16b, v11.16b, v14.16b
+	orr v12.16b, v12.16b, v13.16b
+	stp q11, q12, [x12, #-32]
 	subs x10, x10, #8
 	b.ge L(rows1main)
 
@@ -743,49 +569,37 @@ L(rows1mainend):
 	b.lt L(rows1loopend)
 
 L(rows1loop):
-	ldr q14, [x11], #16
-	ushr v14.4s, v14.4s, #8
-	ldr q15, [x13], #16
-	fabs v16.4s, v15.4s
-	fmul v16.4s, v16.4s, v12.4s
-	fcmgt v17.4s, v1.4s, v16.4s
-	bsl v17.16b, v16.16b, v1.16b
-	fcmgt v18.4s, v17.4s, v5.4s
-	bsl v18.16b, v17.16b, v5.16b
-	ldr q17, [x15], #16
-	mul v17.4s, v17.4s, v3.4s
-	add v17.4s, v17.4s, v4.4s
-	ushr v19.4s, v17.4s, #12
-	add v18.4s, v18.4s, v19.4s
-	sub v18.4s, v18.4s, v6.4s
-	shl v18.4s, v18.4s, #4
-	and v15.16b, v15.16b, v7.16b
-	orr v15.16b, v18.16b, v15.16b
-	scvtf v18.4s, v19.4s
-	fmul v18.4s, v18.4s, v8.4s
-	fcmgt v16.4s, v16.4s, v18.4s
-	bsl v16.16b, v15.16b, v0.16b
-	and v15.16b, v16.16b, v2.16b
-	orr v14.16b, v14.16b, v15.16b
-	str q14, [x11, #-16]
-	ldr q14, [x12], #16
-	ushr v14.4s, v14.4s, #8
-	ldr q15, [x14], #16
-	fmul v15.4s, v15.4s, v13.4s
-	fcmgt v16.4s, v1.4s, v15.4s
-	bsl v16.16b, v15.16b, v1.16b
-	fcmgt v18.4s, v16.4s, v10.4s
-	bsl v18.16b, v16.16b, v10.16b
-	ushr v16.4s, v17.4s, #4
-	and v16.16b, v16.16b, v9.16b
-	add v16.4s, v18.4s, v16.4s
-	sub v16.4s, v16.4s, v11.4s
-	shl v16.4s, v16.4s, #4
-	fcmgt v15.4s, v15.4s, v0.4s
-	bsl v15.16b, v16.16b, v0.16b
-	and v15.16b, v15.16b, v2.16b
-	orr v14.16b, v14.16b, v15.16b
-	str q14, [x12, #-16]
+	ldr q11, [x11], #16
+	ushr v11.4s, v11.4s, #8
+	ldr q12, [x13], #16
+	fabs v13.4s, v12.4s
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v9.4s
+	shl v13.4s, v14.4s, #4
+	ldr q15, [x15], #16
+	mul v15.4s, v15.4s, v1.4s
+	add v15.4s, v15.4s, v2.4s
+	ushr v16.4s, v15.4s, #8
+	add v13.4s, v13.4s, v16.4s
+	orr v12.16b, v12.16b, v5.16b
+	fcmge v14.4s, v6.4s, v14.4s
+	bsl v14.16b, v12.16b, v7.16b
+	and v12.16b, v13.16b, v14.16b
+	and v12.16b, v12.16b, v0.16b
+	orr v11.16b, v11.16b, v12.16b
+	str q11, [x11, #-16]
+	ldr q11, [x12], #16
+	ushr v11.4s, v11.4s, #8
+	ldr q12, [x14], #16
+	fmul v12.4s, v12.4s, v10.4s
+	fcmgt v13.4s, v12.4s, v4.4s
+	bsl v13.16b, v12.16b, v4.16b
+	shl v12.4s, v13.4s, #4
+	and v13.16b, v15.16b, v8.16b
+	add v12.4s, v12.4s, v13.4s
+	and v12.16b, v12.16b, v0.16b
+	orr v11.16b, v11.16b, v12.16b
+	str q11, [x12, #-16]
 	subs x10, x10, #4
 	b.ge L(rows1loop)
 
@@ -795,49 +609,37 @@ L(rows1loopend):
 	b.lt L(rows1singleend)
 
 L(rows1single):
-	ldr s14, [x11], #4
-	ushr v14.4s, v14.4s, #8
-	ldr s15, [x13], #4
-	fabs v16.4s, v15.4s
-	fmul v16.4s, v16.4s, v12.4s
-	fcmgt v17.4s, v1.4s, v16.4s
-	bsl v17.16b, v16.16b, v1.16b
-	fcmgt v18.4s, v17.4s, v5.4s
-	bsl v18.16b, v17.16b, v5.16b
-	ldr s17, [x15], #4
-	mul v17.4s, v17.4s, v3.4s
-	add v17.4s, v17.4s, v4.4s
-	ushr v19.4s, v17.4s, #12
-	add v18.4s, v18.4s, v19.4s
-	sub v18.4s, v18.4s, v6.4s
-	shl v18.4s, v18.4s, #4
-	and v15.16b, v15.16b, v7.16b
-	orr v15.16b, v18.16b, v15.16b
-	scvtf v18.4s, v19.4s
-	fmul v18.4s, v18.4s, v8.4s
-	fcmgt v16.4s, v16.4s, v18.4s
-	bsl v16.16b, v15.16b, v0.16b
-	and v15.16b, v16.16b, v2.16b
-	orr v14.16b, v14.16b, v15.16b
-	str s14, [x11, #-4]
-	ldr s14, [x12], #4
-	ushr v14.4s, v14.4s, #8
-	ldr s15, [x14], #4
-	fmul v15.4s, v15.4s, v13.4s
-	fcmgt v16.4s, v1.4s, v15.4s
-	bsl v16.16b, v15.16b, v1.16b
-	fcmgt v18.4s, v16.4s, v10.4s
-	bsl v18.16b, v16.16b, v10.16b
-	ushr v16.4s, v17.4s, #4
-	and v16.16b, v16.16b, v9.16b
-	add v16.4s, v18.4s, v16.4s
-	sub v16.4s, v16.4s, v11.4s
-	shl v16.4s, v16.4s, #4
-	fcmgt v15.4s, v15.4s, v0.4s
-	bsl v15.16b, v16.16b, v0.16b
-	and v15.16b, v15.16b, v2.16b
-	orr v14.16b, v14.16b, v15.16b
-	str s14, [x12, #-4]
+	ldr s11, [x11], #4
+	ushr v11.4s, v11.4s, #8
+	ldr s12, [x13], #4
+	fabs v13.4s, v12.4s
+	mov v14.16b, v3.16b
+	fmla v14.4s, v13.4s, v9.4s
+	shl v13.4s, v14.4s, #4
+	ldr s15, [x15], #4
+	mul v15.4s, v15.4s, v1.4s
+	add v15.4s, v15.4s, v2.4s
+	ushr v16.4s, v15.4s, #8
+	add v13.4s, v13.4s, v16.4s
+	orr v12.16b, v12.16b, v5.16b
+	fcmge v14.4s, v6.4s, v14.4s
+	bsl v14.16b, v12.16b, v7.16b
+	and v12.16b, v13.16b, v14.16b
+	and v12.16b, v12.16b, v0.16b
+	orr v11.16b, v11.16b, v12.16b
+	str s11, [x11, #-4]
+	ldr s11, [x12], #4
+	ushr v11.4s, v11.4s, #8
+	ldr s12, [x14], #4
+	fmul v12.4s, v12.4s, v10.4s
+	fcmgt v13.4s, v12.4s, v4.4s
+	bsl v13.16b, v12.16b, v4.16b
+	shl v12.4s, v13.4s, #4
+	and v13.16b, v15.16b, v8.16b
+	add v12.4s, v12.4s, v13.4s
+	and v12.16b, v12.16b, v0.16b
+	orr v11.16b, v11.16b, v12.16b
+	str s11, [x12, #-4]
 	subs x10, x10, #1
 	b.ge L(rows1single)
 

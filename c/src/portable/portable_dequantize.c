@@ -3,19 +3,20 @@
 
 /*
  *	c = the byte of q without its sign, from the lowest on
- *	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+ *	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
  */
 void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, const void *scalars, void *const *lanes) {
 	const lockstep_dequantize_scalars *c = scalars;
 	(void)lanes;
-	const float x5 = c->scale0;
-	const float x6 = c->scale1;
-	const float x7 = c->scale2;
-	const float x8 = c->scale3;
-	const uint32_t x9 = c->bias;
-	const uint32_t x10 = c->signs;
-	const uint32_t x12 = x10 >> 24;
-	const uint32_t x13 = UINT32_C(0xff) ^ x12;
+	const float x5 = c->unit0;
+	const float x6 = c->unit1;
+	const float x7 = c->unit2;
+	const float x8 = c->unit3;
+	const float x9 = c->offset;
+	const uint32_t x10 = c->least;
+	const uint32_t x11 = c->signs;
+	const uint32_t x13 = x11 ^ UINT32_C(0xff000000);
+	const uint32_t x14 = x13 >> 4;
 	for (int64_t at = 0; at < buffers; at += 5) {
 		const float *restrict q = list[at + 0].data;
 		float *restrict e0 = list[at + 1].data;
@@ -25,52 +26,41 @@ void lockstep_portable_dequantize(const lockstep_buffer *list, int64_t buffers, 
 		const int64_t n = (int64_t)list[at].len;
 		for (int64_t i = 0; i < n; i++) {
 			const float x0 = q[i];
-			const uint32_t x15 = bits(x0) & x13;
-			const uint32_t x16 = x15 + x9;
-			const uint32_t x17 = x16 << 20;
-			const uint32_t x14 = bits(x0) << 24;
-			const uint32_t x18 = x14 & x10;
-			const uint32_t x19 = x17 | x18;
-			const float x20 = number(x19) * x5;
-			const float x22 = from_int(x15);
-			const int x23 = 0.0f < x22;
-			const float x24 = x23 ? x20 : 0.0f;
-			e0[i] = x24;
-			const uint32_t x25 = bits(x0) >> 8;
-			const uint32_t x27 = x25 & x13;
-			const uint32_t x28 = x27 + x9;
-			const uint32_t x29 = x28 << 20;
-			const uint32_t x26 = bits(x0) << 16;
-			const uint32_t x30 = x26 & x10;
-			const uint32_t x31 = x29 | x30;
-			const float x32 = number(x31) * x6;
-			const float x33 = from_int(x27);
-			const int x34 = 0.0f < x33;
-			const float x35 = x34 ? x32 : 0.0f;
-			e1[i] = x35;
-			const uint32_t x36 = bits(x0) >> 16;
-			const uint32_t x38 = x36 & x13;
-			const uint32_t x39 = x38 + x9;
-			const uint32_t x40 = x39 << 20;
-			const uint32_t x37 = bits(x0) << 8;
-			const uint32_t x41 = x37 & x10;
-			const uint32_t x42 = x40 | x41;
-			const float x43 = number(x42) * x7;
-			const float x44 = from_int(x38);
-			const int x45 = 0.0f < x44;
-			const float x46 = x45 ? x43 : 0.0f;
-			e2[i] = x46;
-			const uint32_t x47 = bits(x0) >> 24;
-			const uint32_t x48 = x47 & x13;
-			const uint32_t x49 = x48 + x9;
-			const uint32_t x50 = x49 << 20;
-			const uint32_t x51 = bits(x0) & x10;
-			const uint32_t x52 = x50 | x51;
-			const float x53 = number(x52) * x8;
-			const float x54 = from_int(x48);
-			const int x55 = 0.0f < x54;
-			const float x56 = x55 ? x53 : 0.0f;
-			e3[i] = x56;
+			const uint32_t x15 = bits(x0) << 24;
+			const uint32_t x16 = x15 >> 4;
+			const uint32_t x17 = x16 & x14;
+			const uint32_t x18 = x17 | x10;
+			const float x19 = number(x18) - x9;
+			const float x20 = x19 * x5;
+			const uint32_t x21 = x15 & x11;
+			const uint32_t x22 = bits(x20) | x21;
+			e0[i] = number(x22);
+			const uint32_t x23 = bits(x0) << 16;
+			const uint32_t x24 = x23 >> 4;
+			const uint32_t x25 = x24 & x14;
+			const uint32_t x26 = x25 | x10;
+			const float x27 = number(x26) - x9;
+			const float x28 = x27 * x6;
+			const uint32_t x29 = x23 & x11;
+			const uint32_t x30 = bits(x28) | x29;
+			e1[i] = number(x30);
+			const uint32_t x31 = bits(x0) << 8;
+			const uint32_t x32 = x31 >> 4;
+			const uint32_t x33 = x32 & x14;
+			const uint32_t x34 = x33 | x10;
+			const float x35 = number(x34) - x9;
+			const float x36 = x35 * x7;
+			const uint32_t x37 = x31 & x11;
+			const uint32_t x38 = bits(x36) | x37;
+			e2[i] = number(x38);
+			const uint32_t x39 = bits(x0) >> 4;
+			const uint32_t x40 = x39 & x14;
+			const uint32_t x41 = x40 | x10;
+			const float x42 = number(x41) - x9;
+			const float x43 = x42 * x8;
+			const uint32_t x44 = bits(x0) & x11;
+			const uint32_t x45 = bits(x43) | x44;
+			e3[i] = number(x45);
 		}
 	}
 }

@@ -12042,21 +12042,23 @@ singleend:
 end:
 	RET
 
-DATA constantsOfAdamStateFloat8<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfAdamStateFloat8<>+8(SB)/8, $0x0000000000000000
-DATA constantsOfAdamStateFloat8<>+16(SB)/8, $0x3790000037900000
-DATA constantsOfAdamStateFloat8<>+24(SB)/8, $0x3790000037900000
-DATA constantsOfAdamStateFloat8<>+32(SB)/8, $0x2f9000002f900000
-DATA constantsOfAdamStateFloat8<>+40(SB)/8, $0x2f9000002f900000
-DATA constantsOfAdamStateFloat8<>+48(SB)/8, $0xffffffffffffffff
-DATA constantsOfAdamStateFloat8<>+56(SB)/8, $0xffffffffffffffff
-DATA constantsOfAdamStateFloat8<>+64(SB)/8, $0x7fffffff7fffffff
-DATA constantsOfAdamStateFloat8<>+72(SB)/8, $0x7fffffff7fffffff
-DATA constantsOfAdamStateFloat8<>+80(SB)/8, $0x87f0000087f00000
-DATA constantsOfAdamStateFloat8<>+88(SB)/8, $0x87f0000087f00000
-DATA constantsOfAdamStateFloat8<>+96(SB)/8, $0x0ff000000ff00000
-DATA constantsOfAdamStateFloat8<>+104(SB)/8, $0x0ff000000ff00000
-GLOBL constantsOfAdamStateFloat8<>(SB), RODATA|NOPTR, $112
+DATA constantsOfAdamStateFloat8<>+0(SB)/8, $0x3800000038000000
+DATA constantsOfAdamStateFloat8<>+8(SB)/8, $0x3800000038000000
+DATA constantsOfAdamStateFloat8<>+16(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateFloat8<>+24(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamStateFloat8<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateFloat8<>+40(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamStateFloat8<>+48(SB)/8, $0x07f0000007f00000
+DATA constantsOfAdamStateFloat8<>+56(SB)/8, $0x07f0000007f00000
+DATA constantsOfAdamStateFloat8<>+64(SB)/8, $0x8000000080000000
+DATA constantsOfAdamStateFloat8<>+72(SB)/8, $0x8000000080000000
+DATA constantsOfAdamStateFloat8<>+80(SB)/8, $0x0ff000000ff00000
+DATA constantsOfAdamStateFloat8<>+88(SB)/8, $0x0ff000000ff00000
+DATA constantsOfAdamStateFloat8<>+96(SB)/8, $0x3000000030000000
+DATA constantsOfAdamStateFloat8<>+104(SB)/8, $0x3000000030000000
+DATA constantsOfAdamStateFloat8<>+112(SB)/8, $0x0000000000000000
+DATA constantsOfAdamStateFloat8<>+120(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdamStateFloat8<>(SB), RODATA|NOPTR, $128
 
 //	m ← lerp(number(mq·up)·ms, x, weight1), signed
 //	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
@@ -12066,9 +12068,9 @@ GLOBL constantsOfAdamStateFloat8<>(SB), RODATA|NOPTR, $112
 //
 // func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *[11]float32)
 // Requires: ASIMD
-TEXT ·AdamStateFloat8(SB), NOSPLIT, $64-224
+TEXT ·AdamStateFloat8(SB), NOSPLIT, $48-224
 	MOVD $constantsOfAdamStateFloat8<>(SB), R0
-	MOVD $locals-64(SP), R1
+	MOVD $locals-48(SP), R1
 	ADD $15, R1, R1
 	AND $-16, R1, R1
 	MOVD c+216(FP), R2
@@ -12092,16 +12094,16 @@ TEXT ·AdamStateFloat8(SB), NOSPLIT, $64-224
 	CMPW $0x0, R13
 	BLE general
 	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVS 8(R2), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 12(R2), F4
-	VDUP V4.S[0], V4.S4
-	FMOVQ 48(R0), F5
-	VEOR(v5, v4, v4)
-	FMOVQ 64(R0), F5
-	VAND(v5, v4, v4)
+	FMOVS 8(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 32(R0), F3
+	VAND(v3, v2, v2)
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
 	FMOVQ 80(R0), F5
 	FMOVQ 96(R0), F6
 	FMOVS 20(R2), F7
@@ -12112,9 +12114,9 @@ TEXT ·AdamStateFloat8(SB), NOSPLIT, $64-224
 	VDUP V9.S[0], V9.S4
 	FMOVS 32(R2), F10
 	VDUP V10.S[0], V10.S4
-	FMOVQ 48(R0), F11
+	FMOVQ 16(R0), F11
 	VEOR(v11, v10, v10)
-	FMOVQ 64(R0), F11
+	FMOVQ 32(R0), F11
 	VAND(v11, v10, v10)
 	FMOVS 36(R2), F11
 	VDUP V11.S[0], V11.S4
@@ -12149,28 +12151,30 @@ usualrows1:
 	BLT usualrows1mainend
 
 usualrows1main:
+	PRFM 2048(R13), PLDL1KEEP
+	PRFM 2048(R14), PLDL1KEEP
 	FLDPQ.P 32(R13), (F18, F19)
 	FLDPQ.P 32(R17), (F20, F21)
 	VMUL(v15, v20, v20)
 	VMUL(v15, v21, v21)
-	VSSHR(4, v20, v20)
-	VSSHR(4, v21, v21)
-	VAND(v5, v20, v20)
-	VAND(v5, v21, v21)
-	VADD(v1, v20, v20)
-	VADD(v1, v21, v21)
-	VFMUL(v13, v20, v22)
-	VFMUL(v13, v21, v23)
-	VFABS(v20, v20)
-	VFABS(v21, v21)
-	VFCMGT(v1, v20, v20)
-	VFCMGT(v1, v21, v21)
-	VBSL(v0, v22, v20)
-	VBSL(v0, v23, v21)
+	VUSHR(4, v20, v22)
+	VUSHR(4, v21, v23)
+	VAND(v3, v22, v22)
+	VAND(v3, v23, v23)
+	VORR(v0, v22, v22)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v22, v22)
+	VFSUB(v0, v23, v23)
+	VFMUL(v13, v22, v22)
+	VFMUL(v13, v23, v23)
+	VAND(v4, v20, v20)
+	VAND(v4, v21, v21)
+	VORR(v20, v22, v20)
+	VORR(v21, v23, v21)
 	FLDPQ.P 32(R14), (F22, F23)
-	VCMTST(v4, v22, v24)
+	VCMTST(v2, v22, v24)
 	VAND(v22, v24, v22)
-	VCMTST(v4, v23, v24)
+	VCMTST(v2, v23, v24)
 	VAND(v23, v24, v23)
 	VFSUB(v20, v22, v24)
 	VFSUB(v21, v23, v25)
@@ -12185,16 +12189,12 @@ usualrows1main:
 	VMUL(v15, v27, v27)
 	VUSHR(4, v26, v26)
 	VUSHR(4, v27, v27)
-	VAND(v6, v26, v26)
-	VAND(v6, v27, v27)
-	VADD(v2, v26, v26)
-	VADD(v2, v27, v27)
-	VFMUL(v14, v26, v28)
-	VFMUL(v14, v27, v29)
-	VFCMGT(v2, v26, v26)
-	VFCMGT(v2, v27, v27)
-	VBSL(v0, v28, v26)
-	VBSL(v0, v29, v27)
+	VAND(v5, v26, v26)
+	VAND(v5, v27, v27)
+	VORR(v6, v26, v26)
+	VORR(v6, v27, v27)
+	VFMUL(v14, v26, v26)
+	VFMUL(v14, v27, v27)
 	VFMUL(v8, v26, v26)
 	VFMUL(v8, v27, v27)
 	VFMUL(v9, v22, v22)
@@ -12213,8 +12213,8 @@ usualrows1main:
 	VFADD(v11, v27, v27)
 	VFDIV(v26, v24, v24)
 	VFDIV(v27, v25, v25)
-	VFMUL(v3, v18, v26)
-	VFMUL(v3, v19, v27)
+	VFMUL(v1, v18, v26)
+	VFMUL(v1, v19, v27)
 	VFADD(v26, v24, v24)
 	VFADD(v27, v25, v25)
 	VFSUB(v24, v18, v18)
@@ -12244,15 +12244,15 @@ usualrows1loop:
 	FMOVQ.P 16(R13), F18
 	FMOVQ.P 16(R17), F19
 	VMUL(v15, v19, v19)
-	VSSHR(4, v19, v19)
-	VAND(v5, v19, v19)
-	VADD(v1, v19, v19)
-	VFMUL(v13, v19, v20)
-	VFABS(v19, v19)
-	VFCMGT(v1, v19, v19)
-	VBSL(v0, v20, v19)
+	VUSHR(4, v19, v20)
+	VAND(v3, v20, v20)
+	VORR(v0, v20, v20)
+	VFSUB(v0, v20, v20)
+	VFMUL(v13, v20, v20)
+	VAND(v4, v19, v19)
+	VORR(v19, v20, v19)
 	FMOVQ.P 16(R14), F20
-	VCMTST(v4, v20, v21)
+	VCMTST(v2, v20, v21)
 	VAND(v20, v21, v20)
 	VFSUB(v19, v20, v21)
 	VFMUL(v7, v21, v21)
@@ -12261,11 +12261,9 @@ usualrows1loop:
 	FMOVQ.P 16(R19), F22
 	VMUL(v15, v22, v22)
 	VUSHR(4, v22, v22)
-	VAND(v6, v22, v22)
-	VADD(v2, v22, v22)
-	VFMUL(v14, v22, v23)
-	VFCMGT(v2, v22, v22)
-	VBSL(v0, v23, v22)
+	VAND(v5, v22, v22)
+	VORR(v6, v22, v22)
+	VFMUL(v14, v22, v22)
 	VFMUL(v8, v22, v22)
 	VFMUL(v9, v20, v20)
 	VCMTST(v10, v20, v23)
@@ -12275,7 +12273,7 @@ usualrows1loop:
 	VFSQRT(v20, v22)
 	VFADD(v11, v22, v22)
 	VFDIV(v22, v21, v21)
-	VFMUL(v3, v18, v22)
+	VFMUL(v1, v18, v22)
 	VFADD(v22, v21, v21)
 	VFSUB(v21, v18, v18)
 	FMOVQ F18, -16(R13)
@@ -12298,15 +12296,15 @@ usualrows1single:
 	FMOVS.P 4(R13), F18
 	FMOVS.P 4(R17), F19
 	VMUL(v15, v19, v19)
-	VSSHR(4, v19, v19)
-	VAND(v5, v19, v19)
-	VADD(v1, v19, v19)
-	VFMUL(v13, v19, v20)
-	VFABS(v19, v19)
-	VFCMGT(v1, v19, v19)
-	VBSL(v0, v20, v19)
+	VUSHR(4, v19, v20)
+	VAND(v3, v20, v20)
+	VORR(v0, v20, v20)
+	VFSUB(v0, v20, v20)
+	VFMUL(v13, v20, v20)
+	VAND(v4, v19, v19)
+	VORR(v19, v20, v19)
 	FMOVS.P 4(R14), F20
-	VCMTST(v4, v20, v21)
+	VCMTST(v2, v20, v21)
 	VAND(v20, v21, v20)
 	VFSUB(v19, v20, v21)
 	VFMUL(v7, v21, v21)
@@ -12315,11 +12313,9 @@ usualrows1single:
 	FMOVS.P 4(R19), F22
 	VMUL(v15, v22, v22)
 	VUSHR(4, v22, v22)
-	VAND(v6, v22, v22)
-	VADD(v2, v22, v22)
-	VFMUL(v14, v22, v23)
-	VFCMGT(v2, v22, v22)
-	VBSL(v0, v23, v22)
+	VAND(v5, v22, v22)
+	VORR(v6, v22, v22)
+	VFMUL(v14, v22, v22)
 	VFMUL(v8, v22, v22)
 	VFMUL(v9, v20, v20)
 	VCMTST(v10, v20, v23)
@@ -12329,7 +12325,7 @@ usualrows1single:
 	VFSQRT(v20, v22)
 	VFADD(v11, v22, v22)
 	VFDIV(v22, v21, v21)
-	VFMUL(v3, v18, v22)
+	VFMUL(v1, v18, v22)
 	VFADD(v22, v21, v21)
 	VFSUB(v21, v18, v18)
 	FMOVS F18, -4(R13)
@@ -12387,27 +12383,27 @@ general:
 
 asked:
 	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVS 0(R2), F3
+	FMOVS 0(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 16(R2), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 8(R2), F4
+	FMOVS 12(R2), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 16(R2), F5
-	VDUP V5.S[0], V5.S4
-	FMOVS 12(R2), F6
-	VDUP V6.S[0], V6.S4
-	VAND(v6, v5, v5)
-	FMOVQ 48(R0), F6
-	VEOR(v6, v5, v5)
+	VAND(v4, v3, v3)
+	FMOVQ 16(R0), F4
+	VEOR(v4, v3, v3)
+	FMOVQ 32(R0), F4
+	VAND(v4, v3, v3)
+	FMOVS 12(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	VEOR(v5, v4, v4)
+	FMOVQ 32(R0), F5
+	VAND(v5, v4, v4)
+	FMOVQ 48(R0), F5
 	FMOVQ 64(R0), F6
-	VAND(v6, v5, v5)
-	FMOVS 12(R2), F6
-	VDUP V6.S[0], V6.S4
-	FMOVQ 48(R0), F7
-	VEOR(v7, v6, v6)
-	FMOVQ 64(R0), F7
-	VAND(v7, v6, v6)
 	FMOVQ 80(R0), F7
 	FMOVQ 96(R0), F8
 	FMOVS 20(R2), F9
@@ -12418,9 +12414,9 @@ asked:
 	VDUP V11.S[0], V11.S4
 	FMOVS 32(R2), F12
 	VDUP V12.S[0], V12.S4
-	FMOVQ 48(R0), F13
+	FMOVQ 16(R0), F13
 	VEOR(v13, v12, v12)
-	FMOVQ 64(R0), F13
+	FMOVQ 32(R0), F13
 	VAND(v13, v12, v12)
 	FMOVS 36(R2), F13
 	VDUP V13.S[0], V13.S4
@@ -12428,13 +12424,12 @@ asked:
 	VDUP V14.S[0], V14.S4
 	FMOVS 4(R2), F15
 	VDUP V15.S[0], V15.S4
-	FMOVQ F15, 0(R1)
-	FMOVS 4(R2), F15
-	VDUP V15.S[0], V15.S4
-	VFCMEQ(v0, v15, v15)
-	FMOVQ F15, 16(R1)
-	VFCMGT(v0, v9, v15)
-	FMOVQ F15, 32(R1)
+	FMOVQ 112(R0), F16
+	VFCMEQ(v16, v15, v16)
+	FMOVQ F16, 0(R1)
+	FMOVQ 112(R0), F16
+	VFCMGT(v16, v9, v16)
+	FMOVQ F16, 16(R1)
 	MOVD ms_len+104(FP), R0
 	MOVD $0, R2
 	SUB $1, R0, R0
@@ -12443,16 +12438,16 @@ asked:
 
 rows1:
 	ADD R2<<2, R8, R14
-	FMOVS 0(R14), F15
-	VDUP V15.S[0], V15.S4
-	ADD R2<<2, R9, R14
 	FMOVS 0(R14), F16
 	VDUP V16.S[0], V16.S4
-	ADD R2<<2, R10, R14
+	ADD R2<<2, R9, R14
 	FMOVS 0(R14), F17
 	VDUP V17.S[0], V17.S4
-	VEOR(v18, v18, v18)
+	ADD R2<<2, R10, R14
+	FMOVS 0(R14), F18
+	VDUP V18.S[0], V18.S4
 	VEOR(v19, v19, v19)
+	VEOR(v20, v20, v20)
 	MOVD R3, R14
 	MOVD R4, R15
 	MOVD R5, R16
@@ -12464,95 +12459,93 @@ rows1:
 	BLT rows1mainend
 
 rows1main:
-	FLDPQ.P 32(R15), (F20, F21)
-	FLDPQ.P 32(R20), (F22, F23)
-	VMUL(v17, v22, v22)
-	VMUL(v17, v23, v23)
-	VSSHR(4, v22, v22)
-	VSSHR(4, v23, v23)
-	VAND(v7, v22, v22)
-	VAND(v7, v23, v23)
-	VADD(v1, v22, v22)
-	VADD(v1, v23, v23)
-	VFMUL(v15, v22, v24)
-	VFMUL(v15, v23, v25)
-	VFABS(v22, v22)
-	VFABS(v23, v23)
-	VFCMGT(v1, v22, v22)
-	VFCMGT(v1, v23, v23)
-	VBSL(v0, v24, v22)
-	VBSL(v0, v25, v23)
-	FLDPQ.P 32(R16), (F24, F25)
-	VCMTST(v5, v24, v26)
-	VAND(v24, v26, v24)
-	VCMTST(v5, v25, v26)
-	VAND(v25, v26, v25)
-	VFMUL(v3, v24, v24)
-	VFMUL(v3, v25, v25)
-	VCMTST(v6, v24, v26)
-	VAND(v24, v26, v24)
-	VCMTST(v6, v25, v26)
-	VAND(v25, v26, v25)
-	VFSUB(v22, v24, v26)
+	PRFM 2048(R15), PLDL1KEEP
+	PRFM 2048(R16), PLDL1KEEP
+	FLDPQ.P 32(R15), (F21, F22)
+	FLDPQ.P 32(R20), (F23, F24)
+	VMUL(v18, v23, v23)
+	VMUL(v18, v24, v24)
+	VUSHR(4, v23, v25)
+	VUSHR(4, v24, v26)
+	VAND(v5, v25, v25)
+	VAND(v5, v26, v26)
+	VORR(v0, v25, v25)
+	VORR(v0, v26, v26)
+	VFSUB(v0, v25, v25)
+	VFSUB(v0, v26, v26)
+	VFMUL(v16, v25, v25)
+	VFMUL(v16, v26, v26)
+	VAND(v6, v23, v23)
+	VAND(v6, v24, v24)
+	VORR(v23, v25, v23)
+	VORR(v24, v26, v24)
+	FLDPQ.P 32(R16), (F25, F26)
+	VCMTST(v3, v25, v27)
+	VAND(v25, v27, v25)
+	VCMTST(v3, v26, v27)
+	VAND(v26, v27, v26)
+	VFMUL(v1, v25, v25)
+	VFMUL(v1, v26, v26)
+	VCMTST(v4, v25, v27)
+	VAND(v25, v27, v25)
+	VCMTST(v4, v26, v27)
+	VAND(v26, v27, v26)
 	VFSUB(v23, v25, v27)
-	VFMUL(v9, v26, v26)
+	VFSUB(v24, v26, v28)
 	VFMUL(v9, v27, v27)
-	VFADD(v26, v22, v22)
+	VFMUL(v9, v28, v28)
 	VFADD(v27, v23, v23)
-	VFMUL(v14, v22, v26)
+	VFADD(v28, v24, v24)
 	VFMUL(v14, v23, v27)
-	FLDPQ.P 32(R21), (F28, F29)
-	VMUL(v17, v28, v28)
-	VMUL(v17, v29, v29)
-	VUSHR(4, v28, v28)
+	VFMUL(v14, v24, v28)
+	FLDPQ.P 32(R21), (F29, F30)
+	VMUL(v18, v29, v29)
+	VMUL(v18, v30, v30)
 	VUSHR(4, v29, v29)
-	VAND(v8, v28, v28)
-	VAND(v8, v29, v29)
-	VADD(v2, v28, v28)
-	VADD(v2, v29, v29)
-	VFMUL(v16, v28, v30)
-	VFMUL(v16, v29, v31)
-	VFCMGT(v2, v28, v28)
-	VFCMGT(v2, v29, v29)
-	VBSL(v0, v30, v28)
-	VBSL(v0, v31, v29)
-	VFMUL(v10, v28, v28)
+	VUSHR(4, v30, v30)
+	VAND(v7, v29, v29)
+	VAND(v7, v30, v30)
+	VORR(v8, v29, v29)
+	VORR(v8, v30, v30)
+	VFMUL(v17, v29, v29)
+	VFMUL(v17, v30, v30)
 	VFMUL(v10, v29, v29)
-	VFMUL(v11, v24, v24)
+	VFMUL(v10, v30, v30)
 	VFMUL(v11, v25, v25)
-	VCMTST(v12, v24, v30)
-	VAND(v24, v30, v24)
-	VCMTST(v12, v25, v30)
-	VAND(v25, v30, v25)
-	VFMUL(v24, v24, v24)
+	VFMUL(v11, v26, v26)
+	VCMTST(v12, v25, v31)
+	VAND(v25, v31, v25)
+	VCMTST(v12, v26, v31)
+	VAND(v26, v31, v26)
 	VFMUL(v25, v25, v25)
-	VFADD(v24, v28, v24)
+	VFMUL(v26, v26, v26)
 	VFADD(v25, v29, v25)
-	VFSQRT(v24, v28)
+	VFADD(v26, v30, v26)
 	VFSQRT(v25, v29)
-	VFADD(v13, v28, v28)
+	VFSQRT(v26, v30)
 	VFADD(v13, v29, v29)
-	VFDIV(v28, v26, v26)
+	VFADD(v13, v30, v30)
 	VFDIV(v29, v27, v27)
-	VFMUL(v4, v20, v28)
-	VFMUL(v4, v21, v29)
-	VFADD(v28, v26, v26)
+	VFDIV(v30, v28, v28)
+	VFMUL(v2, v21, v29)
+	VFMUL(v2, v22, v30)
 	VFADD(v29, v27, v27)
-	VFSUB(v26, v20, v20)
+	VFADD(v30, v28, v28)
 	VFSUB(v27, v21, v21)
-	FSTPQ (F20, F21), -32(R15)
-	FSTPQ.P (F22, F23), 32(R17)
-	FSTPQ.P (F24, F25), 32(R19)
-	VFABS(v22, v20)
+	VFSUB(v28, v22, v22)
+	FSTPQ (F21, F22), -32(R15)
+	FSTPQ.P (F23, F24), 32(R17)
+	FSTPQ.P (F25, F26), 32(R19)
 	VFABS(v23, v21)
-	VFCMGT(v18, v20, v22)
-	VBIT(v22, v20, v18)
-	VFCMGT(v18, v21, v20)
-	VBIT(v20, v21, v18)
-	VFCMGT(v19, v24, v20)
-	VBIT(v20, v24, v19)
-	VFCMGT(v19, v25, v20)
-	VBIT(v20, v25, v19)
+	VFABS(v24, v22)
+	VFCMGT(v19, v21, v23)
+	VBIT(v23, v21, v19)
+	VFCMGT(v19, v22, v21)
+	VBIT(v21, v22, v19)
+	VFCMGT(v20, v25, v21)
+	VBIT(v21, v25, v20)
+	VFCMGT(v20, v26, v21)
+	VBIT(v21, v26, v20)
 	SUBS $8, R14, R14
 	BGE rows1main
 
@@ -12562,61 +12555,58 @@ rows1mainend:
 	BLT rows1loopend
 
 rows1loop:
-	FMOVQ.P 16(R15), F20
-	FMOVQ.P 16(R20), F21
-	VMUL(v17, v21, v21)
-	VSSHR(4, v21, v21)
-	VAND(v7, v21, v21)
-	VADD(v1, v21, v21)
-	VFMUL(v15, v21, v22)
-	VFABS(v21, v21)
-	VFCMGT(v1, v21, v21)
-	VBSL(v0, v22, v21)
-	FMOVQ.P 16(R16), F22
-	VCMTST(v5, v22, v23)
-	VAND(v22, v23, v22)
-	VFMUL(v3, v22, v22)
-	FMOVQ 0(R1), F23
-	VFMUL(v23, v20, v23)
-	VFADD(v23, v22, v23)
+	FMOVQ.P 16(R15), F21
+	FMOVQ.P 16(R20), F22
+	VMUL(v18, v22, v22)
+	VUSHR(4, v22, v23)
+	VAND(v5, v23, v23)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v23, v23)
+	VFMUL(v16, v23, v23)
+	VAND(v6, v22, v22)
+	VORR(v22, v23, v22)
+	FMOVQ.P 16(R16), F23
+	VCMTST(v3, v23, v24)
+	VAND(v23, v24, v23)
+	VFMUL(v1, v23, v23)
+	VFMUL(v15, v21, v24)
+	VFADD(v24, v23, v24)
+	FMOVQ 0(R1), F25
+	VBSL(v24, v23, v25)
+	VCMTST(v4, v25, v23)
+	VAND(v25, v23, v23)
 	FMOVQ 16(R1), F24
 	VBSL(v23, v22, v24)
-	VCMTST(v6, v24, v22)
-	VAND(v24, v22, v22)
-	FMOVQ 32(R1), F23
-	VBSL(v22, v21, v23)
-	VFSUB(v21, v22, v21)
-	VFMUL(v9, v21, v21)
-	VFADD(v21, v23, v21)
-	VFMUL(v14, v21, v23)
-	FMOVQ.P 16(R21), F24
-	VMUL(v17, v24, v24)
-	VUSHR(4, v24, v24)
-	VAND(v8, v24, v24)
-	VADD(v2, v24, v24)
-	VFMUL(v16, v24, v25)
-	VFCMGT(v2, v24, v24)
-	VBSL(v0, v25, v24)
-	VFMUL(v10, v24, v24)
-	VFMUL(v11, v22, v22)
-	VCMTST(v12, v22, v25)
-	VAND(v22, v25, v22)
-	VFMUL(v22, v22, v22)
+	VFSUB(v22, v23, v22)
+	VFMUL(v9, v22, v22)
 	VFADD(v22, v24, v22)
-	VFSQRT(v22, v24)
-	VFADD(v13, v24, v24)
-	VFDIV(v24, v23, v23)
-	VFMUL(v4, v20, v24)
-	VFADD(v24, v23, v23)
-	VFSUB(v23, v20, v20)
-	FMOVQ F20, -16(R15)
-	FMOVQ.P F21, 16(R17)
-	FMOVQ.P F22, 16(R19)
-	VFABS(v21, v20)
-	VFCMGT(v18, v20, v21)
-	VBIT(v21, v20, v18)
-	VFCMGT(v19, v22, v20)
-	VBIT(v20, v22, v19)
+	VFMUL(v14, v22, v24)
+	FMOVQ.P 16(R21), F25
+	VMUL(v18, v25, v25)
+	VUSHR(4, v25, v25)
+	VAND(v7, v25, v25)
+	VORR(v8, v25, v25)
+	VFMUL(v17, v25, v25)
+	VFMUL(v10, v25, v25)
+	VFMUL(v11, v23, v23)
+	VCMTST(v12, v23, v26)
+	VAND(v23, v26, v23)
+	VFMUL(v23, v23, v23)
+	VFADD(v23, v25, v23)
+	VFSQRT(v23, v25)
+	VFADD(v13, v25, v25)
+	VFDIV(v25, v24, v24)
+	VFMUL(v2, v21, v25)
+	VFADD(v25, v24, v24)
+	VFSUB(v24, v21, v21)
+	FMOVQ F21, -16(R15)
+	FMOVQ.P F22, 16(R17)
+	FMOVQ.P F23, 16(R19)
+	VFABS(v22, v21)
+	VFCMGT(v19, v21, v22)
+	VBIT(v22, v21, v19)
+	VFCMGT(v20, v23, v21)
+	VBIT(v21, v23, v20)
 	SUBS $4, R14, R14
 	BGE rows1loop
 
@@ -12626,85 +12616,82 @@ rows1loopend:
 	BLT rows1singleend
 
 rows1single:
-	FMOVS.P 4(R15), F20
-	FMOVS.P 4(R20), F21
-	VMUL(v17, v21, v21)
-	VSSHR(4, v21, v21)
-	VAND(v7, v21, v21)
-	VADD(v1, v21, v21)
-	VFMUL(v15, v21, v22)
-	VFABS(v21, v21)
-	VFCMGT(v1, v21, v21)
-	VBSL(v0, v22, v21)
-	FMOVS.P 4(R16), F22
-	VCMTST(v5, v22, v23)
-	VAND(v22, v23, v22)
-	VFMUL(v3, v22, v22)
-	FMOVQ 0(R1), F23
-	VFMUL(v23, v20, v23)
-	VFADD(v23, v22, v23)
+	FMOVS.P 4(R15), F21
+	FMOVS.P 4(R20), F22
+	VMUL(v18, v22, v22)
+	VUSHR(4, v22, v23)
+	VAND(v5, v23, v23)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v23, v23)
+	VFMUL(v16, v23, v23)
+	VAND(v6, v22, v22)
+	VORR(v22, v23, v22)
+	FMOVS.P 4(R16), F23
+	VCMTST(v3, v23, v24)
+	VAND(v23, v24, v23)
+	VFMUL(v1, v23, v23)
+	VFMUL(v15, v21, v24)
+	VFADD(v24, v23, v24)
+	FMOVQ 0(R1), F25
+	VBSL(v24, v23, v25)
+	VCMTST(v4, v25, v23)
+	VAND(v25, v23, v23)
 	FMOVQ 16(R1), F24
 	VBSL(v23, v22, v24)
-	VCMTST(v6, v24, v22)
-	VAND(v24, v22, v22)
-	FMOVQ 32(R1), F23
-	VBSL(v22, v21, v23)
-	VFSUB(v21, v22, v21)
-	VFMUL(v9, v21, v21)
-	VFADD(v21, v23, v21)
-	VFMUL(v14, v21, v23)
-	FMOVS.P 4(R21), F24
-	VMUL(v17, v24, v24)
-	VUSHR(4, v24, v24)
-	VAND(v8, v24, v24)
-	VADD(v2, v24, v24)
-	VFMUL(v16, v24, v25)
-	VFCMGT(v2, v24, v24)
-	VBSL(v0, v25, v24)
-	VFMUL(v10, v24, v24)
-	VFMUL(v11, v22, v22)
-	VCMTST(v12, v22, v25)
-	VAND(v22, v25, v22)
-	VFMUL(v22, v22, v22)
+	VFSUB(v22, v23, v22)
+	VFMUL(v9, v22, v22)
 	VFADD(v22, v24, v22)
-	VFSQRT(v22, v24)
-	VFADD(v13, v24, v24)
-	VFDIV(v24, v23, v23)
-	VFMUL(v4, v20, v24)
-	VFADD(v24, v23, v23)
-	VFSUB(v23, v20, v20)
-	FMOVS F20, -4(R15)
-	FMOVS.P F21, 4(R17)
-	FMOVS.P F22, 4(R19)
-	VFABS(v21, v20)
-	FMOVS F20, R22
-	FMOVS R22, F20
-	VFCMGT(v18, v20, v21)
-	VBIT(v21, v20, v18)
-	FMOVS F22, R22
-	FMOVS R22, F20
-	VFCMGT(v19, v20, v21)
-	VBIT(v21, v20, v19)
+	VFMUL(v14, v22, v24)
+	FMOVS.P 4(R21), F25
+	VMUL(v18, v25, v25)
+	VUSHR(4, v25, v25)
+	VAND(v7, v25, v25)
+	VORR(v8, v25, v25)
+	VFMUL(v17, v25, v25)
+	VFMUL(v10, v25, v25)
+	VFMUL(v11, v23, v23)
+	VCMTST(v12, v23, v26)
+	VAND(v23, v26, v23)
+	VFMUL(v23, v23, v23)
+	VFADD(v23, v25, v23)
+	VFSQRT(v23, v25)
+	VFADD(v13, v25, v25)
+	VFDIV(v25, v24, v24)
+	VFMUL(v2, v21, v25)
+	VFADD(v25, v24, v24)
+	VFSUB(v24, v21, v21)
+	FMOVS F21, -4(R15)
+	FMOVS.P F22, 4(R17)
+	FMOVS.P F23, 4(R19)
+	VFABS(v22, v21)
+	FMOVS F21, R22
+	FMOVS R22, F21
+	VFCMGT(v19, v21, v22)
+	VBIT(v22, v21, v19)
+	FMOVS F23, R22
+	FMOVS R22, F21
+	VFCMGT(v20, v21, v22)
+	VBIT(v22, v21, v20)
 	SUBS $1, R14, R14
 	BGE rows1single
 
 rows1singleend:
-	VEXT $8, V18.B16, V18.B16, V15.B16
-	VFCMGT(v15, v18, v16)
-	VBIF(v16, v15, v18)
-	VEXT $4, V18.B16, V18.B16, V15.B16
-	VFCMGT(v15, v18, v16)
-	VBIF(v16, v15, v18)
+	VEXT $8, V19.B16, V19.B16, V16.B16
+	VFCMGT(v16, v19, v17)
+	VBIF(v17, v16, v19)
+	VEXT $4, V19.B16, V19.B16, V16.B16
+	VFCMGT(v16, v19, v17)
+	VBIF(v17, v16, v19)
 	ADD R2<<2, R8, R14
-	FMOVS F18, 0(R14)
-	VEXT $8, V19.B16, V19.B16, V15.B16
-	VFCMGT(v15, v19, v16)
-	VBIF(v16, v15, v19)
-	VEXT $4, V19.B16, V19.B16, V15.B16
-	VFCMGT(v15, v19, v16)
-	VBIF(v16, v15, v19)
-	ADD R2<<2, R9, R14
 	FMOVS F19, 0(R14)
+	VEXT $8, V20.B16, V20.B16, V16.B16
+	VFCMGT(v16, v20, v17)
+	VBIF(v17, v16, v20)
+	VEXT $4, V20.B16, V20.B16, V16.B16
+	VFCMGT(v16, v20, v17)
+	VBIF(v17, v16, v20)
+	ADD R2<<2, R9, R14
+	FMOVS F20, 0(R14)
 	ADD R3<<2, R4, R4
 	ADD R3<<2, R5, R5
 	ADD R3<<2, R6, R6
@@ -18347,16 +18334,14 @@ singleend:
 end:
 	RET
 
-DATA constantsOfDequantize<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfDequantize<>+8(SB)/8, $0x0000000000000000
-DATA constantsOfDequantize<>+16(SB)/8, $0x000000ff000000ff
-DATA constantsOfDequantize<>+24(SB)/8, $0x000000ff000000ff
-GLOBL constantsOfDequantize<>(SB), RODATA|NOPTR, $32
+DATA constantsOfDequantize<>+0(SB)/8, $0xff000000ff000000
+DATA constantsOfDequantize<>+8(SB)/8, $0xff000000ff000000
+GLOBL constantsOfDequantize<>(SB), RODATA|NOPTR, $16
 
 //	c = the byte of q without its sign, from the lowest on
-//	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+//	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
 //
-// func Dequantize(list [][]float32, c *[6]float32)
+// func Dequantize(list [][]float32, c *[7]float32)
 // Requires: ASIMD
 TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	MOVD $constantsOfDequantize<>(SB), R0
@@ -18368,14 +18353,15 @@ TEXT ·Dequantize(SB), NOSPLIT, $0-32
 	ADD R2, R3, R3
 	CMP R3, R2
 	BGE end
-	FMOVQ 0(R0), F0
-	FMOVS 16(R1), F1
+	FMOVS 16(R1), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 20(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 20(R1), F2
+	FMOVS 24(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVQ 16(R0), F3
-	VUSHR(24, v2, v4)
-	VEOR(v4, v3, v3)
+	FMOVQ 0(R0), F3
+	VEOR(v3, v2, v3)
+	VUSHR(4, v3, v3)
 	FMOVS 0(R1), F4
 	VDUP V4.S[0], V4.S4
 	FMOVS 4(R1), F5
@@ -18398,94 +18384,72 @@ entry:
 
 main:
 	FLDPQ.P 32(R1), (F8, F9)
-	VAND(v3, v8, v10)
-	VAND(v3, v9, v11)
-	VADD(v1, v10, v12)
-	VADD(v1, v11, v13)
-	VSHL(20, v12, v12)
-	VSHL(20, v13, v13)
-	VSHL(24, v8, v14)
-	VSHL(24, v9, v15)
-	VAND(v2, v14, v14)
-	VAND(v2, v15, v15)
-	VORR(v14, v12, v12)
-	VORR(v15, v13, v13)
+	VSHL(24, v8, v10)
+	VSHL(24, v9, v11)
+	VUSHR(4, v10, v12)
+	VUSHR(4, v11, v13)
+	VAND(v3, v12, v12)
+	VAND(v3, v13, v13)
+	VORR(v1, v12, v12)
+	VORR(v1, v13, v13)
+	VFSUB(v0, v12, v12)
+	VFSUB(v0, v13, v13)
 	VFMUL(v4, v12, v12)
 	VFMUL(v4, v13, v13)
-	VSCVTF(v10, v10)
-	VSCVTF(v11, v11)
-	VFCMGT(v0, v10, v10)
-	VFCMGT(v0, v11, v11)
-	VBSL(v0, v12, v10)
-	VBSL(v0, v13, v11)
+	VAND(v2, v10, v10)
+	VAND(v2, v11, v11)
+	VORR(v10, v12, v10)
+	VORR(v11, v13, v11)
 	FSTPQ.P (F10, F11), 32(R4)
-	VUSHR(8, v8, v10)
-	VUSHR(8, v9, v11)
-	VAND(v3, v10, v10)
-	VAND(v3, v11, v11)
-	VADD(v1, v10, v12)
-	VADD(v1, v11, v13)
-	VSHL(20, v12, v12)
-	VSHL(20, v13, v13)
-	VSHL(16, v8, v14)
-	VSHL(16, v9, v15)
-	VAND(v2, v14, v14)
-	VAND(v2, v15, v15)
-	VORR(v14, v12, v12)
-	VORR(v15, v13, v13)
+	VSHL(16, v8, v10)
+	VSHL(16, v9, v11)
+	VUSHR(4, v10, v12)
+	VUSHR(4, v11, v13)
+	VAND(v3, v12, v12)
+	VAND(v3, v13, v13)
+	VORR(v1, v12, v12)
+	VORR(v1, v13, v13)
+	VFSUB(v0, v12, v12)
+	VFSUB(v0, v13, v13)
 	VFMUL(v5, v12, v12)
 	VFMUL(v5, v13, v13)
-	VSCVTF(v10, v10)
-	VSCVTF(v11, v11)
-	VFCMGT(v0, v10, v10)
-	VFCMGT(v0, v11, v11)
-	VBSL(v0, v12, v10)
-	VBSL(v0, v13, v11)
+	VAND(v2, v10, v10)
+	VAND(v2, v11, v11)
+	VORR(v10, v12, v10)
+	VORR(v11, v13, v11)
 	FSTPQ.P (F10, F11), 32(R5)
-	VUSHR(16, v8, v10)
-	VUSHR(16, v9, v11)
-	VAND(v3, v10, v10)
-	VAND(v3, v11, v11)
-	VADD(v1, v10, v12)
-	VADD(v1, v11, v13)
-	VSHL(20, v12, v12)
-	VSHL(20, v13, v13)
-	VSHL(8, v8, v14)
-	VSHL(8, v9, v15)
-	VAND(v2, v14, v14)
-	VAND(v2, v15, v15)
-	VORR(v14, v12, v12)
-	VORR(v15, v13, v13)
+	VSHL(8, v8, v10)
+	VSHL(8, v9, v11)
+	VUSHR(4, v10, v12)
+	VUSHR(4, v11, v13)
+	VAND(v3, v12, v12)
+	VAND(v3, v13, v13)
+	VORR(v1, v12, v12)
+	VORR(v1, v13, v13)
+	VFSUB(v0, v12, v12)
+	VFSUB(v0, v13, v13)
 	VFMUL(v6, v12, v12)
 	VFMUL(v6, v13, v13)
-	VSCVTF(v10, v10)
-	VSCVTF(v11, v11)
-	VFCMGT(v0, v10, v10)
-	VFCMGT(v0, v11, v11)
-	VBSL(v0, v12, v10)
-	VBSL(v0, v13, v11)
+	VAND(v2, v10, v10)
+	VAND(v2, v11, v11)
+	VORR(v10, v12, v10)
+	VORR(v11, v13, v11)
 	FSTPQ.P (F10, F11), 32(R6)
-	VUSHR(24, v8, v10)
-	VUSHR(24, v9, v11)
+	VUSHR(4, v8, v10)
+	VUSHR(4, v9, v11)
 	VAND(v3, v10, v10)
 	VAND(v3, v11, v11)
-	VADD(v1, v10, v12)
-	VADD(v1, v11, v13)
-	VSHL(20, v12, v12)
-	VSHL(20, v13, v13)
+	VORR(v1, v10, v10)
+	VORR(v1, v11, v11)
+	VFSUB(v0, v10, v10)
+	VFSUB(v0, v11, v11)
+	VFMUL(v7, v10, v10)
+	VFMUL(v7, v11, v11)
 	VAND(v2, v8, v8)
 	VAND(v2, v9, v9)
-	VORR(v8, v12, v8)
-	VORR(v9, v13, v9)
-	VFMUL(v7, v8, v8)
-	VFMUL(v7, v9, v9)
-	VSCVTF(v10, v10)
-	VSCVTF(v11, v11)
-	VFCMGT(v0, v10, v10)
-	VFCMGT(v0, v11, v11)
-	VBSL(v0, v8, v10)
-	VBSL(v0, v9, v11)
-	FSTPQ.P (F10, F11), 32(R7)
+	VORR(v8, v10, v8)
+	VORR(v9, v11, v9)
+	FSTPQ.P (F8, F9), 32(R7)
 	SUBS $8, R0, R0
 	BGE main
 
@@ -18496,52 +18460,41 @@ mainend:
 
 loop:
 	FMOVQ.P 16(R1), F8
-	VAND(v3, v8, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(24, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(24, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v4, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVQ.P F9, 16(R4)
-	VUSHR(8, v8, v9)
-	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(16, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(16, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v5, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVQ.P F9, 16(R5)
-	VUSHR(16, v8, v9)
-	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(8, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(8, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v6, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVQ.P F9, 16(R6)
-	VUSHR(24, v8, v9)
+	VUSHR(4, v8, v9)
 	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
+	VORR(v1, v9, v9)
+	VFSUB(v0, v9, v9)
+	VFMUL(v7, v9, v9)
 	VAND(v2, v8, v8)
-	VORR(v8, v10, v8)
-	VFMUL(v7, v8, v8)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v8, v9)
-	FMOVQ.P F9, 16(R7)
+	VORR(v8, v9, v8)
+	FMOVQ.P F8, 16(R7)
 	SUBS $4, R0, R0
 	BGE loop
 
@@ -18552,52 +18505,41 @@ loopend:
 
 single:
 	FMOVS.P 4(R1), F8
-	VAND(v3, v8, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(24, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(24, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v4, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVS.P F9, 4(R4)
-	VUSHR(8, v8, v9)
-	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(16, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(16, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v5, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVS.P F9, 4(R5)
-	VUSHR(16, v8, v9)
-	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
-	VSHL(8, v8, v11)
-	VAND(v2, v11, v11)
-	VORR(v11, v10, v10)
+	VSHL(8, v8, v9)
+	VUSHR(4, v9, v10)
+	VAND(v3, v10, v10)
+	VORR(v1, v10, v10)
+	VFSUB(v0, v10, v10)
 	VFMUL(v6, v10, v10)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v10, v9)
+	VAND(v2, v9, v9)
+	VORR(v9, v10, v9)
 	FMOVS.P F9, 4(R6)
-	VUSHR(24, v8, v9)
+	VUSHR(4, v8, v9)
 	VAND(v3, v9, v9)
-	VADD(v1, v9, v10)
-	VSHL(20, v10, v10)
+	VORR(v1, v9, v9)
+	VFSUB(v0, v9, v9)
+	VFMUL(v7, v9, v9)
 	VAND(v2, v8, v8)
-	VORR(v8, v10, v8)
-	VFMUL(v7, v8, v8)
-	VSCVTF(v9, v9)
-	VFCMGT(v0, v9, v9)
-	VBSL(v0, v8, v9)
-	FMOVS.P F9, 4(R7)
+	VORR(v8, v9, v8)
+	FMOVS.P F8, 4(R7)
 	SUBS $1, R0, R0
 	BGE single
 
@@ -30476,18 +30418,22 @@ singleend:
 end:
 	RET
 
-DATA constantsOfQuantize<>+0(SB)/8, $0x3f8000003f800000
-DATA constantsOfQuantize<>+8(SB)/8, $0x3f8000003f800000
-DATA constantsOfQuantize<>+16(SB)/8, $0x0000000000000000
-DATA constantsOfQuantize<>+24(SB)/8, $0x0000000000000000
-GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $32
+DATA constantsOfQuantize<>+0(SB)/8, $0xffffffffffffffff
+DATA constantsOfQuantize<>+8(SB)/8, $0xffffffffffffffff
+DATA constantsOfQuantize<>+16(SB)/8, $0x4000000040000000
+DATA constantsOfQuantize<>+24(SB)/8, $0x4000000040000000
+DATA constantsOfQuantize<>+32(SB)/8, $0x0000000000000000
+DATA constantsOfQuantize<>+40(SB)/8, $0x0000000000000000
+DATA constantsOfQuantize<>+48(SB)/8, $0xff000000ff000000
+DATA constantsOfQuantize<>+56(SB)/8, $0xff000000ff000000
+GLOBL constantsOfQuantize<>(SB), RODATA|NOPTR, $64
 
-//	u = the upper 20 bits of (h·factor + add)·part
-//	y = |x|·inverse, from low to 1
-//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+//	u = the upper 24 bits of (h·factor + add)·part
+//	y = |x|·inverse + offset, rounded once, at least least
+//	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
-// func Quantize(list [][]float32, c *[11]float32)
+// func Quantize(list [][]float32, c *[10]float32)
 // Requires: ASIMD
 TEXT ·Quantize(SB), NOSPLIT, $0-32
 	MOVD $constantsOfQuantize<>(SB), R0
@@ -30503,18 +30449,19 @@ TEXT ·Quantize(SB), NOSPLIT, $0-32
 	VDUP V0.S[0], V0.S4
 	FMOVS 20(R1), F1
 	VDUP V1.S[0], V1.S4
-	FMOVS 24(R1), F2
+	FMOVS 28(R1), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 28(R1), F3
+	FMOVS 32(R1), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 32(R1), F4
+	FMOVS 36(R1), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 36(R1), F5
+	FMOVS 24(R1), F5
 	VDUP V5.S[0], V5.S4
-	FMOVS 40(R1), F6
-	VDUP V6.S[0], V6.S4
-	FMOVQ 0(R0), F7
-	FMOVQ 16(R0), F8
+	FMOVQ 0(R0), F6
+	VEOR(v6, v5, v5)
+	FMOVQ 16(R0), F6
+	FMOVQ 32(R0), F7
+	FMOVQ 48(R0), F8
 	FMOVS 0(R1), F9
 	VDUP V9.S[0], V9.S4
 	FMOVS 4(R1), F10
@@ -30543,181 +30490,147 @@ main:
 	FLDPQ.P 32(R4), (F13, F14)
 	VFABS(v13, v15)
 	VFABS(v14, v16)
-	VFMUL(v9, v15, v15)
-	VFMUL(v9, v16, v16)
-	VFCMGT(v15, v7, v17)
-	VBSL(v7, v15, v17)
-	VFCMGT(v16, v7, v18)
-	VBSL(v7, v16, v18)
-	VFCMGT(v0, v17, v19)
-	VBSL(v0, v17, v19)
-	VFCMGT(v0, v18, v17)
-	VBSL(v0, v18, v17)
-	FLDPQ.P 32(R8), (F18, F20)
-	VMUL(v4, v18, v18)
+	VORR(v0, v0, v17)
+	VFMLA(v9, v15, v17)
+	VORR(v0, v0, v15)
+	VFMLA(v9, v16, v15)
+	VFCMGT(v1, v17, v16)
+	VBSL(v1, v17, v16)
+	VFCMGT(v1, v15, v18)
+	VBSL(v1, v15, v18)
+	VSHL(4, v16, v16)
+	VSHL(4, v18, v18)
+	FLDPQ.P 32(R8), (F19, F20)
+	VMUL(v2, v19, v19)
+	VMUL(v2, v20, v20)
+	VADD(v3, v19, v19)
+	VADD(v3, v20, v20)
+	VMUL(v4, v19, v19)
 	VMUL(v4, v20, v20)
-	VADD(v5, v18, v18)
-	VADD(v5, v20, v20)
-	VMUL(v6, v18, v18)
-	VMUL(v6, v20, v20)
-	VUSHR(12, v18, v18)
-	VUSHR(12, v20, v20)
-	VADD(v18, v19, v19)
-	VADD(v20, v17, v17)
-	VUSHR(20, v19, v19)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v19, v19)
-	VSUB(v2, v17, v17)
-	VAND(v3, v13, v13)
-	VAND(v3, v14, v14)
-	VUSHR(24, v13, v13)
-	VUSHR(24, v14, v14)
-	VORR(v13, v19, v13)
-	VORR(v14, v17, v14)
-	VSCVTF(v18, v17)
-	VSCVTF(v20, v18)
-	VFMUL(v1, v17, v17)
-	VFMUL(v1, v18, v18)
-	VFCMGT(v17, v15, v15)
-	VFCMGT(v18, v16, v16)
-	VBSL(v8, v13, v15)
-	VBSL(v8, v14, v16)
-	FLDPQ.P 32(R5), (F13, F14)
-	VFABS(v13, v17)
-	VFABS(v14, v18)
-	VFMUL(v10, v17, v17)
-	VFMUL(v10, v18, v18)
-	VFCMGT(v17, v7, v19)
-	VBSL(v7, v17, v19)
-	VFCMGT(v18, v7, v20)
-	VBSL(v7, v18, v20)
-	VFCMGT(v0, v19, v21)
-	VBSL(v0, v19, v21)
-	VFCMGT(v0, v20, v19)
-	VBSL(v0, v20, v19)
-	FLDPQ.P 32(R9), (F20, F22)
-	VMUL(v4, v20, v20)
+	VUSHR(8, v19, v19)
+	VUSHR(8, v20, v20)
+	VADD(v19, v16, v16)
+	VADD(v20, v18, v18)
+	VORR(v5, v13, v13)
+	VORR(v5, v14, v14)
+	VFCMGE(v17, v6, v17)
+	VFCMGE(v15, v6, v15)
+	VBSL(v7, v13, v17)
+	VBSL(v7, v14, v15)
+	VAND(v17, v16, v13)
+	VAND(v15, v18, v14)
+	VUSHR(8, v13, v13)
+	VUSHR(8, v14, v14)
+	FLDPQ.P 32(R5), (F15, F16)
+	VFABS(v15, v17)
+	VFABS(v16, v18)
+	VORR(v0, v0, v19)
+	VFMLA(v10, v17, v19)
+	VORR(v0, v0, v17)
+	VFMLA(v10, v18, v17)
+	VFCMGT(v1, v19, v18)
+	VBSL(v1, v19, v18)
+	VFCMGT(v1, v17, v20)
+	VBSL(v1, v17, v20)
+	VSHL(4, v18, v18)
+	VSHL(4, v20, v20)
+	FLDPQ.P 32(R9), (F21, F22)
+	VMUL(v2, v21, v21)
+	VMUL(v2, v22, v22)
+	VADD(v3, v21, v21)
+	VADD(v3, v22, v22)
+	VMUL(v4, v21, v21)
 	VMUL(v4, v22, v22)
-	VADD(v5, v20, v20)
-	VADD(v5, v22, v22)
-	VMUL(v6, v20, v20)
-	VMUL(v6, v22, v22)
-	VUSHR(12, v20, v20)
-	VUSHR(12, v22, v22)
-	VADD(v20, v21, v21)
-	VADD(v22, v19, v19)
-	VUSHR(20, v21, v21)
-	VUSHR(20, v19, v19)
-	VSUB(v2, v21, v21)
-	VSUB(v2, v19, v19)
-	VAND(v3, v13, v13)
-	VAND(v3, v14, v14)
-	VUSHR(24, v13, v13)
-	VUSHR(24, v14, v14)
-	VORR(v13, v21, v13)
-	VORR(v14, v19, v14)
-	VSCVTF(v20, v19)
-	VSCVTF(v22, v20)
-	VFMUL(v1, v19, v19)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v19, v17, v17)
-	VFCMGT(v20, v18, v18)
-	VBSL(v8, v13, v17)
-	VBSL(v8, v14, v18)
-	VSHL(8, v17, v13)
-	VSHL(8, v18, v14)
-	VORR(v13, v15, v13)
-	VORR(v14, v16, v14)
+	VUSHR(8, v21, v21)
+	VUSHR(8, v22, v22)
+	VADD(v21, v18, v18)
+	VADD(v22, v20, v20)
+	VORR(v5, v15, v15)
+	VORR(v5, v16, v16)
+	VFCMGE(v19, v6, v19)
+	VFCMGE(v17, v6, v17)
+	VBSL(v7, v15, v19)
+	VBSL(v7, v16, v17)
+	VAND(v19, v18, v15)
+	VAND(v17, v20, v16)
+	VAND(v8, v15, v15)
+	VAND(v8, v16, v16)
+	VORR(v15, v13, v13)
+	VORR(v16, v14, v14)
+	VUSHR(8, v13, v13)
+	VUSHR(8, v14, v14)
 	FLDPQ.P 32(R6), (F15, F16)
 	VFABS(v15, v17)
 	VFABS(v16, v18)
-	VFMUL(v11, v17, v17)
-	VFMUL(v11, v18, v18)
-	VFCMGT(v17, v7, v19)
-	VBSL(v7, v17, v19)
-	VFCMGT(v18, v7, v20)
-	VBSL(v7, v18, v20)
-	VFCMGT(v0, v19, v21)
-	VBSL(v0, v19, v21)
-	VFCMGT(v0, v20, v19)
-	VBSL(v0, v20, v19)
-	FLDPQ.P 32(R10), (F20, F22)
-	VMUL(v4, v20, v20)
+	VORR(v0, v0, v19)
+	VFMLA(v11, v17, v19)
+	VORR(v0, v0, v17)
+	VFMLA(v11, v18, v17)
+	VFCMGT(v1, v19, v18)
+	VBSL(v1, v19, v18)
+	VFCMGT(v1, v17, v20)
+	VBSL(v1, v17, v20)
+	VSHL(4, v18, v18)
+	VSHL(4, v20, v20)
+	FLDPQ.P 32(R10), (F21, F22)
+	VMUL(v2, v21, v21)
+	VMUL(v2, v22, v22)
+	VADD(v3, v21, v21)
+	VADD(v3, v22, v22)
+	VMUL(v4, v21, v21)
 	VMUL(v4, v22, v22)
-	VADD(v5, v20, v20)
-	VADD(v5, v22, v22)
-	VMUL(v6, v20, v20)
-	VMUL(v6, v22, v22)
-	VUSHR(12, v20, v20)
-	VUSHR(12, v22, v22)
-	VADD(v20, v21, v21)
-	VADD(v22, v19, v19)
-	VUSHR(20, v21, v21)
-	VUSHR(20, v19, v19)
-	VSUB(v2, v21, v21)
-	VSUB(v2, v19, v19)
-	VAND(v3, v15, v15)
-	VAND(v3, v16, v16)
-	VUSHR(24, v15, v15)
-	VUSHR(24, v16, v16)
-	VORR(v15, v21, v15)
-	VORR(v16, v19, v16)
-	VSCVTF(v20, v19)
-	VSCVTF(v22, v20)
-	VFMUL(v1, v19, v19)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v19, v17, v17)
-	VFCMGT(v20, v18, v18)
-	VBSL(v8, v15, v17)
-	VBSL(v8, v16, v18)
-	VSHL(16, v17, v15)
-	VSHL(16, v18, v16)
+	VUSHR(8, v21, v21)
+	VUSHR(8, v22, v22)
+	VADD(v21, v18, v18)
+	VADD(v22, v20, v20)
+	VORR(v5, v15, v15)
+	VORR(v5, v16, v16)
+	VFCMGE(v19, v6, v19)
+	VFCMGE(v17, v6, v17)
+	VBSL(v7, v15, v19)
+	VBSL(v7, v16, v17)
+	VAND(v19, v18, v15)
+	VAND(v17, v20, v16)
+	VAND(v8, v15, v15)
+	VAND(v8, v16, v16)
 	VORR(v15, v13, v13)
 	VORR(v16, v14, v14)
+	VUSHR(8, v13, v13)
+	VUSHR(8, v14, v14)
 	FLDPQ.P 32(R7), (F15, F16)
 	VFABS(v15, v17)
 	VFABS(v16, v18)
-	VFMUL(v12, v17, v17)
-	VFMUL(v12, v18, v18)
-	VFCMGT(v17, v7, v19)
-	VBSL(v7, v17, v19)
-	VFCMGT(v18, v7, v20)
-	VBSL(v7, v18, v20)
-	VFCMGT(v0, v19, v21)
-	VBSL(v0, v19, v21)
-	VFCMGT(v0, v20, v19)
-	VBSL(v0, v20, v19)
-	FLDPQ.P 32(R11), (F20, F22)
-	VMUL(v4, v20, v20)
+	VORR(v0, v0, v19)
+	VFMLA(v12, v17, v19)
+	VORR(v0, v0, v17)
+	VFMLA(v12, v18, v17)
+	VFCMGT(v1, v19, v18)
+	VBSL(v1, v19, v18)
+	VFCMGT(v1, v17, v20)
+	VBSL(v1, v17, v20)
+	VSHL(4, v18, v18)
+	VSHL(4, v20, v20)
+	FLDPQ.P 32(R11), (F21, F22)
+	VMUL(v2, v21, v21)
+	VMUL(v2, v22, v22)
+	VADD(v3, v21, v21)
+	VADD(v3, v22, v22)
+	VMUL(v4, v21, v21)
 	VMUL(v4, v22, v22)
-	VADD(v5, v20, v20)
-	VADD(v5, v22, v22)
-	VMUL(v6, v20, v20)
-	VMUL(v6, v22, v22)
-	VUSHR(12, v20, v20)
-	VUSHR(12, v22, v22)
-	VADD(v20, v21, v21)
-	VADD(v22, v19, v19)
-	VUSHR(20, v21, v21)
-	VUSHR(20, v19, v19)
-	VSUB(v2, v21, v21)
-	VSUB(v2, v19, v19)
-	VAND(v3, v15, v15)
-	VAND(v3, v16, v16)
-	VUSHR(24, v15, v15)
-	VUSHR(24, v16, v16)
-	VORR(v15, v21, v15)
-	VORR(v16, v19, v16)
-	VSCVTF(v20, v19)
-	VSCVTF(v22, v20)
-	VFMUL(v1, v19, v19)
-	VFMUL(v1, v20, v20)
-	VFCMGT(v19, v17, v17)
-	VFCMGT(v20, v18, v18)
-	VBSL(v8, v15, v17)
-	VBSL(v8, v16, v18)
-	VSHL(24, v17, v15)
-	VSHL(24, v18, v16)
+	VUSHR(8, v21, v21)
+	VUSHR(8, v22, v22)
+	VADD(v21, v18, v18)
+	VADD(v22, v20, v20)
+	VORR(v5, v15, v15)
+	VORR(v5, v16, v16)
+	VFCMGE(v19, v6, v19)
+	VFCMGE(v17, v6, v17)
+	VBSL(v7, v15, v19)
+	VBSL(v7, v16, v17)
+	VAND(v19, v18, v15)
+	VAND(v17, v20, v16)
+	VAND(v8, v15, v15)
+	VAND(v8, v16, v16)
 	VORR(v15, v13, v13)
 	VORR(v16, v14, v14)
 	FSTPQ.P (F13, F14), 32(R1)
@@ -30732,97 +30645,80 @@ mainend:
 loop:
 	FMOVQ.P 16(R4), F13
 	VFABS(v13, v14)
-	VFMUL(v9, v14, v14)
-	VFCMGT(v14, v7, v15)
-	VBSL(v7, v14, v15)
-	VFCMGT(v0, v15, v16)
-	VBSL(v0, v15, v16)
-	FMOVQ.P 16(R8), F15
-	VMUL(v4, v15, v15)
-	VADD(v5, v15, v15)
-	VMUL(v6, v15, v15)
-	VUSHR(12, v15, v15)
-	VADD(v15, v16, v16)
-	VUSHR(20, v16, v16)
-	VSUB(v2, v16, v16)
-	VAND(v3, v13, v13)
-	VUSHR(24, v13, v13)
-	VORR(v13, v16, v13)
-	VSCVTF(v15, v15)
-	VFMUL(v1, v15, v15)
-	VFCMGT(v15, v14, v14)
-	VBSL(v8, v13, v14)
-	FMOVQ.P 16(R5), F13
-	VFABS(v13, v15)
-	VFMUL(v10, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVQ.P 16(R9), F16
+	VORR(v0, v0, v15)
+	VFMLA(v9, v14, v15)
+	VFCMGT(v1, v15, v14)
+	VBSL(v1, v15, v14)
+	VSHL(4, v14, v14)
+	FMOVQ.P 16(R8), F16
+	VMUL(v2, v16, v16)
+	VADD(v3, v16, v16)
 	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v13, v13)
-	VUSHR(24, v13, v13)
-	VORR(v13, v17, v13)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v13, v15)
-	VSHL(8, v15, v13)
-	VORR(v13, v14, v13)
+	VUSHR(8, v16, v16)
+	VADD(v16, v14, v14)
+	VORR(v5, v13, v13)
+	VFCMGE(v15, v6, v15)
+	VBSL(v7, v13, v15)
+	VAND(v15, v14, v13)
+	VUSHR(8, v13, v13)
+	FMOVQ.P 16(R5), F14
+	VFABS(v14, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v10, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVQ.P 16(R9), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
+	VORR(v14, v13, v13)
+	VUSHR(8, v13, v13)
 	FMOVQ.P 16(R6), F14
 	VFABS(v14, v15)
-	VFMUL(v11, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVQ.P 16(R10), F16
-	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v14, v14)
-	VUSHR(24, v14, v14)
-	VORR(v14, v17, v14)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v14, v15)
-	VSHL(16, v15, v14)
+	VORR(v0, v0, v16)
+	VFMLA(v11, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVQ.P 16(R10), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
 	VORR(v14, v13, v13)
+	VUSHR(8, v13, v13)
 	FMOVQ.P 16(R7), F14
 	VFABS(v14, v15)
-	VFMUL(v12, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVQ.P 16(R11), F16
-	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v14, v14)
-	VUSHR(24, v14, v14)
-	VORR(v14, v17, v14)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v14, v15)
-	VSHL(24, v15, v14)
+	VORR(v0, v0, v16)
+	VFMLA(v12, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVQ.P 16(R11), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
 	VORR(v14, v13, v13)
 	FMOVQ.P F13, 16(R1)
 	SUBS $4, R0, R0
@@ -30836,97 +30732,80 @@ loopend:
 single:
 	FMOVS.P 4(R4), F13
 	VFABS(v13, v14)
-	VFMUL(v9, v14, v14)
-	VFCMGT(v14, v7, v15)
-	VBSL(v7, v14, v15)
-	VFCMGT(v0, v15, v16)
-	VBSL(v0, v15, v16)
-	FMOVS.P 4(R8), F15
-	VMUL(v4, v15, v15)
-	VADD(v5, v15, v15)
-	VMUL(v6, v15, v15)
-	VUSHR(12, v15, v15)
-	VADD(v15, v16, v16)
-	VUSHR(20, v16, v16)
-	VSUB(v2, v16, v16)
-	VAND(v3, v13, v13)
-	VUSHR(24, v13, v13)
-	VORR(v13, v16, v13)
-	VSCVTF(v15, v15)
-	VFMUL(v1, v15, v15)
-	VFCMGT(v15, v14, v14)
-	VBSL(v8, v13, v14)
-	FMOVS.P 4(R5), F13
-	VFABS(v13, v15)
-	VFMUL(v10, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVS.P 4(R9), F16
+	VORR(v0, v0, v15)
+	VFMLA(v9, v14, v15)
+	VFCMGT(v1, v15, v14)
+	VBSL(v1, v15, v14)
+	VSHL(4, v14, v14)
+	FMOVS.P 4(R8), F16
+	VMUL(v2, v16, v16)
+	VADD(v3, v16, v16)
 	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v13, v13)
-	VUSHR(24, v13, v13)
-	VORR(v13, v17, v13)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v13, v15)
-	VSHL(8, v15, v13)
-	VORR(v13, v14, v13)
+	VUSHR(8, v16, v16)
+	VADD(v16, v14, v14)
+	VORR(v5, v13, v13)
+	VFCMGE(v15, v6, v15)
+	VBSL(v7, v13, v15)
+	VAND(v15, v14, v13)
+	VUSHR(8, v13, v13)
+	FMOVS.P 4(R5), F14
+	VFABS(v14, v15)
+	VORR(v0, v0, v16)
+	VFMLA(v10, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVS.P 4(R9), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
+	VORR(v14, v13, v13)
+	VUSHR(8, v13, v13)
 	FMOVS.P 4(R6), F14
 	VFABS(v14, v15)
-	VFMUL(v11, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVS.P 4(R10), F16
-	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v14, v14)
-	VUSHR(24, v14, v14)
-	VORR(v14, v17, v14)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v14, v15)
-	VSHL(16, v15, v14)
+	VORR(v0, v0, v16)
+	VFMLA(v11, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVS.P 4(R10), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
 	VORR(v14, v13, v13)
+	VUSHR(8, v13, v13)
 	FMOVS.P 4(R7), F14
 	VFABS(v14, v15)
-	VFMUL(v12, v15, v15)
-	VFCMGT(v15, v7, v16)
-	VBSL(v7, v15, v16)
-	VFCMGT(v0, v16, v17)
-	VBSL(v0, v16, v17)
-	FMOVS.P 4(R11), F16
-	VMUL(v4, v16, v16)
-	VADD(v5, v16, v16)
-	VMUL(v6, v16, v16)
-	VUSHR(12, v16, v16)
-	VADD(v16, v17, v17)
-	VUSHR(20, v17, v17)
-	VSUB(v2, v17, v17)
-	VAND(v3, v14, v14)
-	VUSHR(24, v14, v14)
-	VORR(v14, v17, v14)
-	VSCVTF(v16, v16)
-	VFMUL(v1, v16, v16)
-	VFCMGT(v16, v15, v15)
-	VBSL(v8, v14, v15)
-	VSHL(24, v15, v14)
+	VORR(v0, v0, v16)
+	VFMLA(v12, v15, v16)
+	VFCMGT(v1, v16, v15)
+	VBSL(v1, v16, v15)
+	VSHL(4, v15, v15)
+	FMOVS.P 4(R11), F17
+	VMUL(v2, v17, v17)
+	VADD(v3, v17, v17)
+	VMUL(v4, v17, v17)
+	VUSHR(8, v17, v17)
+	VADD(v17, v15, v15)
+	VORR(v5, v14, v14)
+	VFCMGE(v16, v6, v16)
+	VBSL(v7, v14, v16)
+	VAND(v16, v15, v14)
+	VAND(v8, v14, v14)
 	VORR(v14, v13, v13)
 	FMOVS.P F13, 4(R1)
 	SUBS $1, R0, R0
@@ -31079,27 +30958,21 @@ singleend:
 end:
 	RET
 
-DATA constantsOfQuantizePair<>+0(SB)/8, $0x0000000000000000
-DATA constantsOfQuantizePair<>+8(SB)/8, $0x0000000000000000
-DATA constantsOfQuantizePair<>+16(SB)/8, $0x3f8000003f800000
-DATA constantsOfQuantizePair<>+24(SB)/8, $0x3f8000003f800000
-DATA constantsOfQuantizePair<>+32(SB)/8, $0xff000000ff000000
-DATA constantsOfQuantizePair<>+40(SB)/8, $0xff000000ff000000
-DATA constantsOfQuantizePair<>+48(SB)/8, $0x37a0000037a00000
-DATA constantsOfQuantizePair<>+56(SB)/8, $0x37a0000037a00000
-DATA constantsOfQuantizePair<>+64(SB)/8, $0x3790000037900000
-DATA constantsOfQuantizePair<>+72(SB)/8, $0x3790000037900000
-DATA constantsOfQuantizePair<>+80(SB)/8, $0x8000000080000000
-DATA constantsOfQuantizePair<>+88(SB)/8, $0x8000000080000000
-DATA constantsOfQuantizePair<>+96(SB)/8, $0x2da000002da00000
-DATA constantsOfQuantizePair<>+104(SB)/8, $0x2da000002da00000
-DATA constantsOfQuantizePair<>+112(SB)/8, $0x000fffff000fffff
-DATA constantsOfQuantizePair<>+120(SB)/8, $0x000fffff000fffff
-DATA constantsOfQuantizePair<>+128(SB)/8, $0x2fa000002fa00000
-DATA constantsOfQuantizePair<>+136(SB)/8, $0x2fa000002fa00000
-DATA constantsOfQuantizePair<>+144(SB)/8, $0x2f9000002f900000
-DATA constantsOfQuantizePair<>+152(SB)/8, $0x2f9000002f900000
-GLOBL constantsOfQuantizePair<>(SB), RODATA|NOPTR, $160
+DATA constantsOfQuantizePair<>+0(SB)/8, $0xff000000ff000000
+DATA constantsOfQuantizePair<>+8(SB)/8, $0xff000000ff000000
+DATA constantsOfQuantizePair<>+16(SB)/8, $0x3800000038000000
+DATA constantsOfQuantizePair<>+24(SB)/8, $0x3800000038000000
+DATA constantsOfQuantizePair<>+32(SB)/8, $0x3000000030000000
+DATA constantsOfQuantizePair<>+40(SB)/8, $0x3000000030000000
+DATA constantsOfQuantizePair<>+48(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfQuantizePair<>+56(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfQuantizePair<>+64(SB)/8, $0x4000000040000000
+DATA constantsOfQuantizePair<>+72(SB)/8, $0x4000000040000000
+DATA constantsOfQuantizePair<>+80(SB)/8, $0x0000000000000000
+DATA constantsOfQuantizePair<>+88(SB)/8, $0x0000000000000000
+DATA constantsOfQuantizePair<>+96(SB)/8, $0x00ffffff00ffffff
+DATA constantsOfQuantizePair<>+104(SB)/8, $0x00ffffff00ffffff
+GLOBL constantsOfQuantizePair<>(SB), RODATA|NOPTR, $112
 
 //	r = h·factor + add
 //	a, b = the code of m·mi as Quantize makes it, signed, with a part of 1; of v·vi, a square's, with 2⁸
@@ -31120,19 +30993,16 @@ TEXT ·QuantizePair(SB), NOSPLIT, $0-176
 	MOVD mi_base+120(FP), R8
 	MOVD vi_base+144(FP), R9
 	FMOVQ 0(R0), F0
-	FMOVQ 16(R0), F1
-	FMOVQ 32(R0), F2
-	FMOVS 0(R1), F3
-	VDUP V3.S[0], V3.S4
-	FMOVS 4(R1), F4
-	VDUP V4.S[0], V4.S4
+	FMOVS 0(R1), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 4(R1), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	FMOVQ 32(R0), F4
 	FMOVQ 48(R0), F5
 	FMOVQ 64(R0), F6
 	FMOVQ 80(R0), F7
 	FMOVQ 96(R0), F8
-	FMOVQ 112(R0), F9
-	FMOVQ 128(R0), F10
-	FMOVQ 144(R0), F11
 	MOVD mi_len+128(FP), R0
 	MOVD $0, R1
 	MOVD R0, R10
@@ -31142,23 +31012,23 @@ TEXT ·QuantizePair(SB), NOSPLIT, $0-176
 
 rows3:
 	ADD R1<<2, R8, R11
-	FMOVS 0(R11), F12
+	FMOVS 0(R11), F9
+	VDUP V9.S[0], V9.S4
+	ADD R1<<2, R9, R11
+	FMOVS 0(R11), F10
+	VDUP V10.S[0], V10.S4
+	ADD R1<<2, R8, R11
+	FMOVS 4(R11), F11
+	VDUP V11.S[0], V11.S4
+	ADD R1<<2, R9, R11
+	FMOVS 4(R11), F12
 	VDUP V12.S[0], V12.S4
-	ADD R1<<2, R9, R11
-	FMOVS 0(R11), F13
+	ADD R1<<2, R8, R11
+	FMOVS 8(R11), F13
 	VDUP V13.S[0], V13.S4
-	ADD R1<<2, R8, R11
-	FMOVS 4(R11), F14
+	ADD R1<<2, R9, R11
+	FMOVS 8(R11), F14
 	VDUP V14.S[0], V14.S4
-	ADD R1<<2, R9, R11
-	FMOVS 4(R11), F15
-	VDUP V15.S[0], V15.S4
-	ADD R1<<2, R8, R11
-	FMOVS 8(R11), F16
-	VDUP V16.S[0], V16.S4
-	ADD R1<<2, R9, R11
-	FMOVS 8(R11), F17
-	VDUP V17.S[0], V17.S4
 	ADD R2<<2, R5, R11
 	ADD R2<<2, R6, R12
 	ADD R2<<2, R7, R13
@@ -31175,235 +31045,163 @@ rows3:
 	BLT rows3mainend
 
 rows3main:
-	FLDPQ.P 32(R19), (F18, F19)
+	FLDPQ.P 32(R19), (F15, F16)
+	VUSHR(8, v15, v15)
+	VUSHR(8, v16, v16)
+	FLDPQ.P 32(R5), (F17, F18)
+	VFABS(v17, v19)
+	VFABS(v18, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v9, v19, v21)
+	VORR(v3, v3, v19)
+	VFMLA(v9, v20, v19)
+	VSHL(4, v21, v20)
+	VSHL(4, v19, v22)
+	FLDPQ.P 32(R7), (F23, F24)
+	VMUL(v1, v23, v23)
+	VMUL(v1, v24, v24)
+	VADD(v2, v23, v23)
+	VADD(v2, v24, v24)
+	VUSHR(8, v23, v25)
+	VUSHR(8, v24, v26)
+	VADD(v25, v20, v20)
+	VADD(v26, v22, v22)
+	VORR(v5, v17, v17)
+	VORR(v5, v18, v18)
+	VFCMGE(v21, v6, v21)
+	VFCMGE(v19, v6, v19)
+	VBSL(v7, v17, v21)
+	VBSL(v7, v18, v19)
+	VAND(v21, v20, v17)
+	VAND(v19, v22, v18)
+	VAND(v0, v17, v17)
+	VAND(v0, v18, v18)
+	VORR(v17, v15, v15)
+	VORR(v18, v16, v16)
+	FLDPQ.P 32(R20), (F17, F18)
+	VUSHR(8, v17, v17)
 	VUSHR(8, v18, v18)
-	VUSHR(8, v19, v19)
-	FLDPQ.P 32(R5), (F20, F21)
+	FLDPQ.P 32(R6), (F19, F20)
+	VFMUL(v10, v19, v19)
+	VFMUL(v10, v20, v20)
+	VFCMGT(v4, v19, v21)
+	VBSL(v4, v19, v21)
+	VFCMGT(v4, v20, v19)
+	VBSL(v4, v20, v19)
+	VSHL(4, v21, v20)
+	VSHL(4, v19, v19)
+	VAND(v8, v23, v21)
+	VAND(v8, v24, v22)
+	VADD(v21, v20, v20)
+	VADD(v22, v19, v19)
+	VAND(v0, v20, v20)
+	VAND(v0, v19, v19)
+	VORR(v20, v17, v17)
+	VORR(v19, v18, v18)
+	VUSHR(8, v15, v15)
+	VUSHR(8, v16, v16)
+	FLDPQ.P 32(R11), (F19, F20)
+	VFABS(v19, v21)
 	VFABS(v20, v22)
-	VFABS(v21, v23)
-	VFMUL(v12, v22, v22)
-	VFMUL(v12, v23, v23)
-	VFCMGT(v22, v1, v24)
-	VBSL(v1, v22, v24)
-	VFCMGT(v23, v1, v25)
-	VBSL(v1, v23, v25)
-	VFCMGT(v5, v24, v26)
-	VBSL(v5, v24, v26)
-	VFCMGT(v5, v25, v24)
-	VBSL(v5, v25, v24)
-	FLDPQ.P 32(R7), (F25, F27)
-	VMUL(v3, v25, v25)
-	VMUL(v3, v27, v27)
-	VADD(v4, v25, v25)
-	VADD(v4, v27, v27)
-	VUSHR(12, v25, v28)
-	VUSHR(12, v27, v29)
-	VADD(v28, v26, v26)
-	VADD(v29, v24, v24)
-	VSUB(v6, v26, v26)
-	VSUB(v6, v24, v24)
-	VSHL(4, v26, v26)
-	VSHL(4, v24, v24)
-	VAND(v7, v20, v20)
-	VAND(v7, v21, v21)
-	VORR(v20, v26, v20)
-	VORR(v21, v24, v21)
-	VSCVTF(v28, v24)
-	VSCVTF(v29, v26)
-	VFMUL(v8, v24, v24)
-	VFMUL(v8, v26, v26)
-	VFCMGT(v24, v22, v22)
-	VFCMGT(v26, v23, v23)
-	VBSL(v0, v20, v22)
-	VBSL(v0, v21, v23)
-	VAND(v2, v22, v20)
-	VAND(v2, v23, v21)
-	VORR(v20, v18, v18)
-	VORR(v21, v19, v19)
-	FLDPQ.P 32(R20), (F20, F21)
-	VUSHR(8, v20, v20)
-	VUSHR(8, v21, v21)
-	FLDPQ.P 32(R6), (F22, F23)
-	VFMUL(v13, v22, v22)
-	VFMUL(v13, v23, v23)
-	VFCMGT(v22, v1, v24)
-	VBSL(v1, v22, v24)
-	VFCMGT(v23, v1, v26)
-	VBSL(v1, v23, v26)
-	VFCMGT(v10, v24, v28)
-	VBSL(v10, v24, v28)
-	VFCMGT(v10, v26, v24)
-	VBSL(v10, v26, v24)
-	VUSHR(4, v25, v25)
-	VUSHR(4, v27, v26)
-	VAND(v9, v25, v25)
-	VAND(v9, v26, v26)
-	VADD(v25, v28, v25)
-	VADD(v26, v24, v24)
-	VSUB(v11, v25, v25)
-	VSUB(v11, v24, v24)
-	VSHL(4, v25, v25)
-	VSHL(4, v24, v24)
-	VFCMGT(v0, v22, v22)
-	VFCMGT(v0, v23, v23)
-	VBSL(v0, v25, v22)
-	VBSL(v0, v24, v23)
-	VAND(v2, v22, v22)
-	VAND(v2, v23, v23)
-	VORR(v22, v20, v20)
-	VORR(v23, v21, v21)
+	VORR(v3, v3, v23)
+	VFMLA(v11, v21, v23)
+	VORR(v3, v3, v21)
+	VFMLA(v11, v22, v21)
+	VSHL(4, v23, v22)
+	VSHL(4, v21, v24)
+	FLDPQ.P 32(R13), (F25, F26)
+	VMUL(v1, v25, v25)
+	VMUL(v1, v26, v26)
+	VADD(v2, v25, v25)
+	VADD(v2, v26, v26)
+	VUSHR(8, v25, v27)
+	VUSHR(8, v26, v28)
+	VADD(v27, v22, v22)
+	VADD(v28, v24, v24)
+	VORR(v5, v19, v19)
+	VORR(v5, v20, v20)
+	VFCMGE(v23, v6, v23)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v23)
+	VBSL(v7, v20, v21)
+	VAND(v23, v22, v19)
+	VAND(v21, v24, v20)
+	VAND(v0, v19, v19)
+	VAND(v0, v20, v20)
+	VORR(v19, v15, v15)
+	VORR(v20, v16, v16)
+	VUSHR(8, v17, v17)
 	VUSHR(8, v18, v18)
-	VUSHR(8, v19, v19)
-	FLDPQ.P 32(R11), (F22, F23)
-	VFABS(v22, v24)
-	VFABS(v23, v25)
-	VFMUL(v14, v24, v24)
-	VFMUL(v14, v25, v25)
-	VFCMGT(v24, v1, v26)
-	VBSL(v1, v24, v26)
-	VFCMGT(v25, v1, v27)
-	VBSL(v1, v25, v27)
-	VFCMGT(v5, v26, v28)
-	VBSL(v5, v26, v28)
-	VFCMGT(v5, v27, v26)
-	VBSL(v5, v27, v26)
-	FLDPQ.P 32(R13), (F27, F29)
-	VMUL(v3, v27, v27)
-	VMUL(v3, v29, v29)
-	VADD(v4, v27, v27)
-	VADD(v4, v29, v29)
-	VUSHR(12, v27, v30)
-	VUSHR(12, v29, v31)
-	VADD(v30, v28, v28)
-	VADD(v31, v26, v26)
-	VSUB(v6, v28, v28)
-	VSUB(v6, v26, v26)
-	VSHL(4, v28, v28)
-	VSHL(4, v26, v26)
-	VAND(v7, v22, v22)
-	VAND(v7, v23, v23)
-	VORR(v22, v28, v22)
-	VORR(v23, v26, v23)
-	VSCVTF(v30, v26)
-	VSCVTF(v31, v28)
-	VFMUL(v8, v26, v26)
-	VFMUL(v8, v28, v28)
-	VFCMGT(v26, v24, v24)
-	VFCMGT(v28, v25, v25)
-	VBSL(v0, v22, v24)
-	VBSL(v0, v23, v25)
-	VAND(v2, v24, v22)
-	VAND(v2, v25, v23)
-	VORR(v22, v18, v18)
-	VORR(v23, v19, v19)
-	VUSHR(8, v20, v20)
-	VUSHR(8, v21, v21)
-	FLDPQ.P 32(R12), (F22, F23)
-	VFMUL(v15, v22, v22)
-	VFMUL(v15, v23, v23)
-	VFCMGT(v22, v1, v24)
-	VBSL(v1, v22, v24)
-	VFCMGT(v23, v1, v25)
-	VBSL(v1, v23, v25)
-	VFCMGT(v10, v24, v26)
-	VBSL(v10, v24, v26)
-	VFCMGT(v10, v25, v24)
-	VBSL(v10, v25, v24)
-	VUSHR(4, v27, v25)
-	VUSHR(4, v29, v27)
-	VAND(v9, v25, v25)
-	VAND(v9, v27, v27)
-	VADD(v25, v26, v25)
-	VADD(v27, v24, v24)
-	VSUB(v11, v25, v25)
-	VSUB(v11, v24, v24)
-	VSHL(4, v25, v25)
-	VSHL(4, v24, v24)
-	VFCMGT(v0, v22, v22)
-	VFCMGT(v0, v23, v23)
-	VBSL(v0, v25, v22)
-	VBSL(v0, v24, v23)
-	VAND(v2, v22, v22)
-	VAND(v2, v23, v23)
-	VORR(v22, v20, v20)
-	VORR(v23, v21, v21)
-	VUSHR(8, v18, v18)
-	VUSHR(8, v19, v19)
-	FLDPQ.P 32(R21), (F22, F23)
-	VFABS(v22, v24)
-	VFABS(v23, v25)
-	VFMUL(v16, v24, v24)
-	VFMUL(v16, v25, v25)
-	VFCMGT(v24, v1, v26)
-	VBSL(v1, v24, v26)
-	VFCMGT(v25, v1, v27)
-	VBSL(v1, v25, v27)
-	VFCMGT(v5, v26, v28)
-	VBSL(v5, v26, v28)
-	VFCMGT(v5, v27, v26)
-	VBSL(v5, v27, v26)
-	FLDPQ.P 32(R23), (F27, F29)
-	VMUL(v3, v27, v27)
-	VMUL(v3, v29, v29)
-	VADD(v4, v27, v27)
-	VADD(v4, v29, v29)
-	VUSHR(12, v27, v30)
-	VUSHR(12, v29, v31)
-	VADD(v30, v28, v28)
-	VADD(v31, v26, v26)
-	VSUB(v6, v28, v28)
-	VSUB(v6, v26, v26)
-	VSHL(4, v28, v28)
-	VSHL(4, v26, v26)
-	VAND(v7, v22, v22)
-	VAND(v7, v23, v23)
-	VORR(v22, v28, v22)
-	VORR(v23, v26, v23)
-	VSCVTF(v30, v26)
-	VSCVTF(v31, v28)
-	VFMUL(v8, v26, v26)
-	VFMUL(v8, v28, v28)
-	VFCMGT(v26, v24, v24)
-	VFCMGT(v28, v25, v25)
-	VBSL(v0, v22, v24)
-	VBSL(v0, v23, v25)
-	VAND(v2, v24, v22)
-	VAND(v2, v25, v23)
-	VORR(v22, v18, v18)
-	VORR(v23, v19, v19)
-	FSTPQ (F18, F19), -32(R19)
-	VUSHR(8, v20, v18)
-	VUSHR(8, v21, v19)
-	FLDPQ.P 32(R22), (F20, F21)
-	VFMUL(v17, v20, v20)
-	VFMUL(v17, v21, v21)
-	VFCMGT(v20, v1, v22)
-	VBSL(v1, v20, v22)
-	VFCMGT(v21, v1, v23)
-	VBSL(v1, v21, v23)
-	VFCMGT(v10, v22, v24)
-	VBSL(v10, v22, v24)
-	VFCMGT(v10, v23, v22)
-	VBSL(v10, v23, v22)
-	VUSHR(4, v27, v23)
-	VUSHR(4, v29, v25)
-	VAND(v9, v23, v23)
-	VAND(v9, v25, v25)
-	VADD(v23, v24, v23)
-	VADD(v25, v22, v22)
-	VSUB(v11, v23, v23)
-	VSUB(v11, v22, v22)
-	VSHL(4, v23, v23)
-	VSHL(4, v22, v22)
-	VFCMGT(v0, v20, v20)
-	VFCMGT(v0, v21, v21)
-	VBSL(v0, v23, v20)
-	VBSL(v0, v22, v21)
-	VAND(v2, v20, v20)
-	VAND(v2, v21, v21)
-	VORR(v20, v18, v18)
-	VORR(v21, v19, v19)
-	FSTPQ (F18, F19), -32(R20)
+	FLDPQ.P 32(R12), (F19, F20)
+	VFMUL(v12, v19, v19)
+	VFMUL(v12, v20, v20)
+	VFCMGT(v4, v19, v21)
+	VBSL(v4, v19, v21)
+	VFCMGT(v4, v20, v19)
+	VBSL(v4, v20, v19)
+	VSHL(4, v21, v20)
+	VSHL(4, v19, v19)
+	VAND(v8, v25, v21)
+	VAND(v8, v26, v22)
+	VADD(v21, v20, v20)
+	VADD(v22, v19, v19)
+	VAND(v0, v20, v20)
+	VAND(v0, v19, v19)
+	VORR(v20, v17, v17)
+	VORR(v19, v18, v18)
+	VUSHR(8, v15, v15)
+	VUSHR(8, v16, v16)
+	FLDPQ.P 32(R21), (F19, F20)
+	VFABS(v19, v21)
+	VFABS(v20, v22)
+	VORR(v3, v3, v23)
+	VFMLA(v13, v21, v23)
+	VORR(v3, v3, v21)
+	VFMLA(v13, v22, v21)
+	VSHL(4, v23, v22)
+	VSHL(4, v21, v24)
+	FLDPQ.P 32(R23), (F25, F26)
+	VMUL(v1, v25, v25)
+	VMUL(v1, v26, v26)
+	VADD(v2, v25, v25)
+	VADD(v2, v26, v26)
+	VUSHR(8, v25, v27)
+	VUSHR(8, v26, v28)
+	VADD(v27, v22, v22)
+	VADD(v28, v24, v24)
+	VORR(v5, v19, v19)
+	VORR(v5, v20, v20)
+	VFCMGE(v23, v6, v23)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v23)
+	VBSL(v7, v20, v21)
+	VAND(v23, v22, v19)
+	VAND(v21, v24, v20)
+	VAND(v0, v19, v19)
+	VAND(v0, v20, v20)
+	VORR(v19, v15, v15)
+	VORR(v20, v16, v16)
+	FSTPQ (F15, F16), -32(R19)
+	VUSHR(8, v17, v15)
+	VUSHR(8, v18, v16)
+	FLDPQ.P 32(R22), (F17, F18)
+	VFMUL(v14, v17, v17)
+	VFMUL(v14, v18, v18)
+	VFCMGT(v4, v17, v19)
+	VBSL(v4, v17, v19)
+	VFCMGT(v4, v18, v17)
+	VBSL(v4, v18, v17)
+	VSHL(4, v19, v18)
+	VSHL(4, v17, v17)
+	VAND(v8, v25, v19)
+	VAND(v8, v26, v20)
+	VADD(v19, v18, v18)
+	VADD(v20, v17, v17)
+	VAND(v0, v18, v18)
+	VAND(v0, v17, v17)
+	VORR(v18, v15, v15)
+	VORR(v17, v16, v16)
+	FSTPQ (F15, F16), -32(R20)
 	SUBS $8, R17, R17
 	BGE rows3main
 
@@ -31413,127 +31211,91 @@ rows3mainend:
 	BLT rows3loopend
 
 rows3loop:
-	FMOVQ.P 16(R19), F18
-	VUSHR(8, v18, v18)
-	FMOVQ.P 16(R5), F19
-	VFABS(v19, v20)
-	VFMUL(v12, v20, v20)
-	VFCMGT(v20, v1, v21)
-	VBSL(v1, v20, v21)
-	VFCMGT(v5, v21, v22)
-	VBSL(v5, v21, v22)
-	FMOVQ.P 16(R7), F21
-	VMUL(v3, v21, v21)
-	VADD(v4, v21, v21)
-	VUSHR(12, v21, v23)
-	VADD(v23, v22, v22)
-	VSUB(v6, v22, v22)
-	VSHL(4, v22, v22)
-	VAND(v7, v19, v19)
-	VORR(v19, v22, v19)
-	VSCVTF(v23, v22)
-	VFMUL(v8, v22, v22)
-	VFCMGT(v22, v20, v20)
-	VBSL(v0, v19, v20)
-	VAND(v2, v20, v19)
-	VORR(v19, v18, v18)
-	FMOVQ.P 16(R20), F19
-	VUSHR(8, v19, v19)
-	FMOVQ.P 16(R6), F20
-	VFMUL(v13, v20, v20)
-	VFCMGT(v20, v1, v22)
-	VBSL(v1, v20, v22)
-	VFCMGT(v10, v22, v23)
-	VBSL(v10, v22, v23)
-	VUSHR(4, v21, v21)
-	VAND(v9, v21, v21)
-	VADD(v21, v23, v21)
-	VSUB(v11, v21, v21)
-	VSHL(4, v21, v21)
-	VFCMGT(v0, v20, v20)
-	VBSL(v0, v21, v20)
-	VAND(v2, v20, v20)
-	VORR(v20, v19, v19)
-	VUSHR(8, v18, v18)
-	FMOVQ.P 16(R11), F20
-	VFABS(v20, v21)
-	VFMUL(v14, v21, v21)
-	VFCMGT(v21, v1, v22)
-	VBSL(v1, v21, v22)
-	VFCMGT(v5, v22, v23)
-	VBSL(v5, v22, v23)
-	FMOVQ.P 16(R13), F22
-	VMUL(v3, v22, v22)
-	VADD(v4, v22, v22)
-	VUSHR(12, v22, v24)
-	VADD(v24, v23, v23)
-	VSUB(v6, v23, v23)
-	VSHL(4, v23, v23)
-	VAND(v7, v20, v20)
-	VORR(v20, v23, v20)
-	VSCVTF(v24, v23)
-	VFMUL(v8, v23, v23)
-	VFCMGT(v23, v21, v21)
-	VBSL(v0, v20, v21)
-	VAND(v2, v21, v20)
-	VORR(v20, v18, v18)
-	VUSHR(8, v19, v19)
-	FMOVQ.P 16(R12), F20
-	VFMUL(v15, v20, v20)
-	VFCMGT(v20, v1, v21)
-	VBSL(v1, v20, v21)
-	VFCMGT(v10, v21, v23)
-	VBSL(v10, v21, v23)
-	VUSHR(4, v22, v21)
-	VAND(v9, v21, v21)
-	VADD(v21, v23, v21)
-	VSUB(v11, v21, v21)
-	VSHL(4, v21, v21)
-	VFCMGT(v0, v20, v20)
-	VBSL(v0, v21, v20)
-	VAND(v2, v20, v20)
-	VORR(v20, v19, v19)
-	VUSHR(8, v18, v18)
-	FMOVQ.P 16(R21), F20
-	VFABS(v20, v21)
-	VFMUL(v16, v21, v21)
-	VFCMGT(v21, v1, v22)
-	VBSL(v1, v21, v22)
-	VFCMGT(v5, v22, v23)
-	VBSL(v5, v22, v23)
-	FMOVQ.P 16(R23), F22
-	VMUL(v3, v22, v22)
-	VADD(v4, v22, v22)
-	VUSHR(12, v22, v24)
-	VADD(v24, v23, v23)
-	VSUB(v6, v23, v23)
-	VSHL(4, v23, v23)
-	VAND(v7, v20, v20)
-	VORR(v20, v23, v20)
-	VSCVTF(v24, v23)
-	VFMUL(v8, v23, v23)
-	VFCMGT(v23, v21, v21)
-	VBSL(v0, v20, v21)
-	VAND(v2, v21, v20)
-	VORR(v20, v18, v18)
-	FMOVQ F18, -16(R19)
-	VUSHR(8, v19, v18)
-	FMOVQ.P 16(R22), F19
-	VFMUL(v17, v19, v19)
-	VFCMGT(v19, v1, v20)
-	VBSL(v1, v19, v20)
-	VFCMGT(v10, v20, v21)
-	VBSL(v10, v20, v21)
-	VUSHR(4, v22, v20)
-	VAND(v9, v20, v20)
-	VADD(v20, v21, v20)
-	VSUB(v11, v20, v20)
-	VSHL(4, v20, v20)
-	VFCMGT(v0, v19, v19)
-	VBSL(v0, v20, v19)
-	VAND(v2, v19, v19)
-	VORR(v19, v18, v18)
-	FMOVQ F18, -16(R20)
+	FMOVQ.P 16(R19), F15
+	VUSHR(8, v15, v15)
+	FMOVQ.P 16(R5), F16
+	VFABS(v16, v17)
+	VORR(v3, v3, v18)
+	VFMLA(v9, v17, v18)
+	VSHL(4, v18, v17)
+	FMOVQ.P 16(R7), F19
+	VMUL(v1, v19, v19)
+	VADD(v2, v19, v19)
+	VUSHR(8, v19, v20)
+	VADD(v20, v17, v17)
+	VORR(v5, v16, v16)
+	VFCMGE(v18, v6, v18)
+	VBSL(v7, v16, v18)
+	VAND(v18, v17, v16)
+	VAND(v0, v16, v16)
+	VORR(v16, v15, v15)
+	FMOVQ.P 16(R20), F16
+	VUSHR(8, v16, v16)
+	FMOVQ.P 16(R6), F17
+	VFMUL(v10, v17, v17)
+	VFCMGT(v4, v17, v18)
+	VBSL(v4, v17, v18)
+	VSHL(4, v18, v17)
+	VAND(v8, v19, v18)
+	VADD(v18, v17, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v16, v16)
+	VUSHR(8, v15, v15)
+	FMOVQ.P 16(R11), F17
+	VFABS(v17, v18)
+	VORR(v3, v3, v19)
+	VFMLA(v11, v18, v19)
+	VSHL(4, v19, v18)
+	FMOVQ.P 16(R13), F20
+	VMUL(v1, v20, v20)
+	VADD(v2, v20, v20)
+	VUSHR(8, v20, v21)
+	VADD(v21, v18, v18)
+	VORR(v5, v17, v17)
+	VFCMGE(v19, v6, v19)
+	VBSL(v7, v17, v19)
+	VAND(v19, v18, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v15, v15)
+	VUSHR(8, v16, v16)
+	FMOVQ.P 16(R12), F17
+	VFMUL(v12, v17, v17)
+	VFCMGT(v4, v17, v18)
+	VBSL(v4, v17, v18)
+	VSHL(4, v18, v17)
+	VAND(v8, v20, v18)
+	VADD(v18, v17, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v16, v16)
+	VUSHR(8, v15, v15)
+	FMOVQ.P 16(R21), F17
+	VFABS(v17, v18)
+	VORR(v3, v3, v19)
+	VFMLA(v13, v18, v19)
+	VSHL(4, v19, v18)
+	FMOVQ.P 16(R23), F20
+	VMUL(v1, v20, v20)
+	VADD(v2, v20, v20)
+	VUSHR(8, v20, v21)
+	VADD(v21, v18, v18)
+	VORR(v5, v17, v17)
+	VFCMGE(v19, v6, v19)
+	VBSL(v7, v17, v19)
+	VAND(v19, v18, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v15, v15)
+	FMOVQ F15, -16(R19)
+	VUSHR(8, v16, v15)
+	FMOVQ.P 16(R22), F16
+	VFMUL(v14, v16, v16)
+	VFCMGT(v4, v16, v17)
+	VBSL(v4, v16, v17)
+	VSHL(4, v17, v16)
+	VAND(v8, v20, v17)
+	VADD(v17, v16, v16)
+	VAND(v0, v16, v16)
+	VORR(v16, v15, v15)
+	FMOVQ F15, -16(R20)
 	SUBS $4, R17, R17
 	BGE rows3loop
 
@@ -31543,127 +31305,91 @@ rows3loopend:
 	BLT rows3singleend
 
 rows3single:
-	FMOVS.P 4(R19), F18
-	VUSHR(8, v18, v18)
-	FMOVS.P 4(R5), F19
-	VFABS(v19, v20)
-	VFMUL(v12, v20, v20)
-	VFCMGT(v20, v1, v21)
-	VBSL(v1, v20, v21)
-	VFCMGT(v5, v21, v22)
-	VBSL(v5, v21, v22)
-	FMOVS.P 4(R7), F21
-	VMUL(v3, v21, v21)
-	VADD(v4, v21, v21)
-	VUSHR(12, v21, v23)
-	VADD(v23, v22, v22)
-	VSUB(v6, v22, v22)
-	VSHL(4, v22, v22)
-	VAND(v7, v19, v19)
-	VORR(v19, v22, v19)
-	VSCVTF(v23, v22)
-	VFMUL(v8, v22, v22)
-	VFCMGT(v22, v20, v20)
-	VBSL(v0, v19, v20)
-	VAND(v2, v20, v19)
-	VORR(v19, v18, v18)
-	FMOVS.P 4(R20), F19
-	VUSHR(8, v19, v19)
-	FMOVS.P 4(R6), F20
-	VFMUL(v13, v20, v20)
-	VFCMGT(v20, v1, v22)
-	VBSL(v1, v20, v22)
-	VFCMGT(v10, v22, v23)
-	VBSL(v10, v22, v23)
-	VUSHR(4, v21, v21)
-	VAND(v9, v21, v21)
-	VADD(v21, v23, v21)
-	VSUB(v11, v21, v21)
-	VSHL(4, v21, v21)
-	VFCMGT(v0, v20, v20)
-	VBSL(v0, v21, v20)
-	VAND(v2, v20, v20)
-	VORR(v20, v19, v19)
-	VUSHR(8, v18, v18)
-	FMOVS.P 4(R11), F20
-	VFABS(v20, v21)
-	VFMUL(v14, v21, v21)
-	VFCMGT(v21, v1, v22)
-	VBSL(v1, v21, v22)
-	VFCMGT(v5, v22, v23)
-	VBSL(v5, v22, v23)
-	FMOVS.P 4(R13), F22
-	VMUL(v3, v22, v22)
-	VADD(v4, v22, v22)
-	VUSHR(12, v22, v24)
-	VADD(v24, v23, v23)
-	VSUB(v6, v23, v23)
-	VSHL(4, v23, v23)
-	VAND(v7, v20, v20)
-	VORR(v20, v23, v20)
-	VSCVTF(v24, v23)
-	VFMUL(v8, v23, v23)
-	VFCMGT(v23, v21, v21)
-	VBSL(v0, v20, v21)
-	VAND(v2, v21, v20)
-	VORR(v20, v18, v18)
-	VUSHR(8, v19, v19)
-	FMOVS.P 4(R12), F20
-	VFMUL(v15, v20, v20)
-	VFCMGT(v20, v1, v21)
-	VBSL(v1, v20, v21)
-	VFCMGT(v10, v21, v23)
-	VBSL(v10, v21, v23)
-	VUSHR(4, v22, v21)
-	VAND(v9, v21, v21)
-	VADD(v21, v23, v21)
-	VSUB(v11, v21, v21)
-	VSHL(4, v21, v21)
-	VFCMGT(v0, v20, v20)
-	VBSL(v0, v21, v20)
-	VAND(v2, v20, v20)
-	VORR(v20, v19, v19)
-	VUSHR(8, v18, v18)
-	FMOVS.P 4(R21), F20
-	VFABS(v20, v21)
-	VFMUL(v16, v21, v21)
-	VFCMGT(v21, v1, v22)
-	VBSL(v1, v21, v22)
-	VFCMGT(v5, v22, v23)
-	VBSL(v5, v22, v23)
-	FMOVS.P 4(R23), F22
-	VMUL(v3, v22, v22)
-	VADD(v4, v22, v22)
-	VUSHR(12, v22, v24)
-	VADD(v24, v23, v23)
-	VSUB(v6, v23, v23)
-	VSHL(4, v23, v23)
-	VAND(v7, v20, v20)
-	VORR(v20, v23, v20)
-	VSCVTF(v24, v23)
-	VFMUL(v8, v23, v23)
-	VFCMGT(v23, v21, v21)
-	VBSL(v0, v20, v21)
-	VAND(v2, v21, v20)
-	VORR(v20, v18, v18)
-	FMOVS F18, -4(R19)
-	VUSHR(8, v19, v18)
-	FMOVS.P 4(R22), F19
-	VFMUL(v17, v19, v19)
-	VFCMGT(v19, v1, v20)
-	VBSL(v1, v19, v20)
-	VFCMGT(v10, v20, v21)
-	VBSL(v10, v20, v21)
-	VUSHR(4, v22, v20)
-	VAND(v9, v20, v20)
-	VADD(v20, v21, v20)
-	VSUB(v11, v20, v20)
-	VSHL(4, v20, v20)
-	VFCMGT(v0, v19, v19)
-	VBSL(v0, v20, v19)
-	VAND(v2, v19, v19)
-	VORR(v19, v18, v18)
-	FMOVS F18, -4(R20)
+	FMOVS.P 4(R19), F15
+	VUSHR(8, v15, v15)
+	FMOVS.P 4(R5), F16
+	VFABS(v16, v17)
+	VORR(v3, v3, v18)
+	VFMLA(v9, v17, v18)
+	VSHL(4, v18, v17)
+	FMOVS.P 4(R7), F19
+	VMUL(v1, v19, v19)
+	VADD(v2, v19, v19)
+	VUSHR(8, v19, v20)
+	VADD(v20, v17, v17)
+	VORR(v5, v16, v16)
+	VFCMGE(v18, v6, v18)
+	VBSL(v7, v16, v18)
+	VAND(v18, v17, v16)
+	VAND(v0, v16, v16)
+	VORR(v16, v15, v15)
+	FMOVS.P 4(R20), F16
+	VUSHR(8, v16, v16)
+	FMOVS.P 4(R6), F17
+	VFMUL(v10, v17, v17)
+	VFCMGT(v4, v17, v18)
+	VBSL(v4, v17, v18)
+	VSHL(4, v18, v17)
+	VAND(v8, v19, v18)
+	VADD(v18, v17, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v16, v16)
+	VUSHR(8, v15, v15)
+	FMOVS.P 4(R11), F17
+	VFABS(v17, v18)
+	VORR(v3, v3, v19)
+	VFMLA(v11, v18, v19)
+	VSHL(4, v19, v18)
+	FMOVS.P 4(R13), F20
+	VMUL(v1, v20, v20)
+	VADD(v2, v20, v20)
+	VUSHR(8, v20, v21)
+	VADD(v21, v18, v18)
+	VORR(v5, v17, v17)
+	VFCMGE(v19, v6, v19)
+	VBSL(v7, v17, v19)
+	VAND(v19, v18, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v15, v15)
+	VUSHR(8, v16, v16)
+	FMOVS.P 4(R12), F17
+	VFMUL(v12, v17, v17)
+	VFCMGT(v4, v17, v18)
+	VBSL(v4, v17, v18)
+	VSHL(4, v18, v17)
+	VAND(v8, v20, v18)
+	VADD(v18, v17, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v16, v16)
+	VUSHR(8, v15, v15)
+	FMOVS.P 4(R21), F17
+	VFABS(v17, v18)
+	VORR(v3, v3, v19)
+	VFMLA(v13, v18, v19)
+	VSHL(4, v19, v18)
+	FMOVS.P 4(R23), F20
+	VMUL(v1, v20, v20)
+	VADD(v2, v20, v20)
+	VUSHR(8, v20, v21)
+	VADD(v21, v18, v18)
+	VORR(v5, v17, v17)
+	VFCMGE(v19, v6, v19)
+	VBSL(v7, v17, v19)
+	VAND(v19, v18, v17)
+	VAND(v0, v17, v17)
+	VORR(v17, v15, v15)
+	FMOVS F15, -4(R19)
+	VUSHR(8, v16, v15)
+	FMOVS.P 4(R22), F16
+	VFMUL(v14, v16, v16)
+	VFCMGT(v4, v16, v17)
+	VBSL(v4, v16, v17)
+	VSHL(4, v17, v16)
+	VAND(v8, v20, v17)
+	VADD(v17, v16, v16)
+	VAND(v0, v16, v16)
+	VORR(v16, v15, v15)
+	FMOVS F15, -4(R20)
 	SUBS $1, R17, R17
 	BGE rows3single
 
@@ -31682,11 +31408,11 @@ rows3end:
 
 rows1:
 	ADD R1<<2, R8, R10
-	FMOVS 0(R10), F12
-	VDUP V12.S[0], V12.S4
+	FMOVS 0(R10), F9
+	VDUP V9.S[0], V9.S4
 	ADD R1<<2, R9, R10
-	FMOVS 0(R10), F13
-	VDUP V13.S[0], V13.S4
+	FMOVS 0(R10), F10
+	VDUP V10.S[0], V10.S4
 	MOVD R2, R10
 	MOVD R3, R11
 	MOVD R4, R12
@@ -31697,85 +31423,61 @@ rows1:
 	BLT rows1mainend
 
 rows1main:
-	FLDPQ.P 32(R11), (F14, F15)
-	VUSHR(8, v14, v14)
-	VUSHR(8, v15, v15)
-	FLDPQ.P 32(R13), (F16, F17)
-	VFABS(v16, v18)
-	VFABS(v17, v19)
-	VFMUL(v12, v18, v18)
-	VFMUL(v12, v19, v19)
-	VFCMGT(v18, v1, v20)
-	VBSL(v1, v18, v20)
-	VFCMGT(v19, v1, v21)
-	VBSL(v1, v19, v21)
-	VFCMGT(v5, v20, v22)
-	VBSL(v5, v20, v22)
-	VFCMGT(v5, v21, v20)
-	VBSL(v5, v21, v20)
-	FLDPQ.P 32(R15), (F21, F23)
-	VMUL(v3, v21, v21)
-	VMUL(v3, v23, v23)
-	VADD(v4, v21, v21)
-	VADD(v4, v23, v23)
-	VUSHR(12, v21, v24)
-	VUSHR(12, v23, v25)
-	VADD(v24, v22, v22)
-	VADD(v25, v20, v20)
-	VSUB(v6, v22, v22)
-	VSUB(v6, v20, v20)
-	VSHL(4, v22, v22)
-	VSHL(4, v20, v20)
-	VAND(v7, v16, v16)
-	VAND(v7, v17, v17)
-	VORR(v16, v22, v16)
-	VORR(v17, v20, v17)
-	VSCVTF(v24, v20)
-	VSCVTF(v25, v22)
-	VFMUL(v8, v20, v20)
-	VFMUL(v8, v22, v22)
-	VFCMGT(v20, v18, v18)
-	VFCMGT(v22, v19, v19)
-	VBSL(v0, v16, v18)
-	VBSL(v0, v17, v19)
-	VAND(v2, v18, v16)
-	VAND(v2, v19, v17)
-	VORR(v16, v14, v14)
-	VORR(v17, v15, v15)
-	FSTPQ (F14, F15), -32(R11)
-	FLDPQ.P 32(R12), (F14, F15)
-	VUSHR(8, v14, v14)
-	VUSHR(8, v15, v15)
-	FLDPQ.P 32(R14), (F16, F17)
-	VFMUL(v13, v16, v16)
-	VFMUL(v13, v17, v17)
-	VFCMGT(v16, v1, v18)
-	VBSL(v1, v16, v18)
-	VFCMGT(v17, v1, v19)
-	VBSL(v1, v17, v19)
-	VFCMGT(v10, v18, v20)
-	VBSL(v10, v18, v20)
-	VFCMGT(v10, v19, v18)
-	VBSL(v10, v19, v18)
-	VUSHR(4, v21, v19)
-	VUSHR(4, v23, v21)
-	VAND(v9, v19, v19)
-	VAND(v9, v21, v21)
-	VADD(v19, v20, v19)
-	VADD(v21, v18, v18)
-	VSUB(v11, v19, v19)
-	VSUB(v11, v18, v18)
-	VSHL(4, v19, v19)
-	VSHL(4, v18, v18)
-	VFCMGT(v0, v16, v16)
-	VFCMGT(v0, v17, v17)
-	VBSL(v0, v19, v16)
-	VBSL(v0, v18, v17)
-	VAND(v2, v16, v16)
-	VAND(v2, v17, v17)
-	VORR(v16, v14, v14)
-	VORR(v17, v15, v15)
-	FSTPQ (F14, F15), -32(R12)
+	FLDPQ.P 32(R11), (F11, F12)
+	VUSHR(8, v11, v11)
+	VUSHR(8, v12, v12)
+	FLDPQ.P 32(R13), (F13, F14)
+	VFABS(v13, v15)
+	VFABS(v14, v16)
+	VORR(v3, v3, v17)
+	VFMLA(v9, v15, v17)
+	VORR(v3, v3, v15)
+	VFMLA(v9, v16, v15)
+	VSHL(4, v17, v16)
+	VSHL(4, v15, v18)
+	FLDPQ.P 32(R15), (F19, F20)
+	VMUL(v1, v19, v19)
+	VMUL(v1, v20, v20)
+	VADD(v2, v19, v19)
+	VADD(v2, v20, v20)
+	VUSHR(8, v19, v21)
+	VUSHR(8, v20, v22)
+	VADD(v21, v16, v16)
+	VADD(v22, v18, v18)
+	VORR(v5, v13, v13)
+	VORR(v5, v14, v14)
+	VFCMGE(v17, v6, v17)
+	VFCMGE(v15, v6, v15)
+	VBSL(v7, v13, v17)
+	VBSL(v7, v14, v15)
+	VAND(v17, v16, v13)
+	VAND(v15, v18, v14)
+	VAND(v0, v13, v13)
+	VAND(v0, v14, v14)
+	VORR(v13, v11, v11)
+	VORR(v14, v12, v12)
+	FSTPQ (F11, F12), -32(R11)
+	FLDPQ.P 32(R12), (F11, F12)
+	VUSHR(8, v11, v11)
+	VUSHR(8, v12, v12)
+	FLDPQ.P 32(R14), (F13, F14)
+	VFMUL(v10, v13, v13)
+	VFMUL(v10, v14, v14)
+	VFCMGT(v4, v13, v15)
+	VBSL(v4, v13, v15)
+	VFCMGT(v4, v14, v13)
+	VBSL(v4, v14, v13)
+	VSHL(4, v15, v14)
+	VSHL(4, v13, v13)
+	VAND(v8, v19, v15)
+	VAND(v8, v20, v16)
+	VADD(v15, v14, v14)
+	VADD(v16, v13, v13)
+	VAND(v0, v14, v14)
+	VAND(v0, v13, v13)
+	VORR(v14, v11, v11)
+	VORR(v13, v12, v12)
+	FSTPQ (F11, F12), -32(R12)
 	SUBS $8, R10, R10
 	BGE rows1main
 
@@ -31785,49 +31487,37 @@ rows1mainend:
 	BLT rows1loopend
 
 rows1loop:
-	FMOVQ.P 16(R11), F14
-	VUSHR(8, v14, v14)
-	FMOVQ.P 16(R13), F15
-	VFABS(v15, v16)
-	VFMUL(v12, v16, v16)
-	VFCMGT(v16, v1, v17)
-	VBSL(v1, v16, v17)
-	VFCMGT(v5, v17, v18)
-	VBSL(v5, v17, v18)
-	FMOVQ.P 16(R15), F17
-	VMUL(v3, v17, v17)
-	VADD(v4, v17, v17)
-	VUSHR(12, v17, v19)
-	VADD(v19, v18, v18)
-	VSUB(v6, v18, v18)
-	VSHL(4, v18, v18)
-	VAND(v7, v15, v15)
-	VORR(v15, v18, v15)
-	VSCVTF(v19, v18)
-	VFMUL(v8, v18, v18)
-	VFCMGT(v18, v16, v16)
-	VBSL(v0, v15, v16)
-	VAND(v2, v16, v15)
-	VORR(v15, v14, v14)
-	FMOVQ F14, -16(R11)
-	FMOVQ.P 16(R12), F14
-	VUSHR(8, v14, v14)
-	FMOVQ.P 16(R14), F15
-	VFMUL(v13, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v1, v15, v16)
-	VFCMGT(v10, v16, v18)
-	VBSL(v10, v16, v18)
-	VUSHR(4, v17, v16)
-	VAND(v9, v16, v16)
-	VADD(v16, v18, v16)
-	VSUB(v11, v16, v16)
-	VSHL(4, v16, v16)
-	VFCMGT(v0, v15, v15)
-	VBSL(v0, v16, v15)
-	VAND(v2, v15, v15)
-	VORR(v15, v14, v14)
-	FMOVQ F14, -16(R12)
+	FMOVQ.P 16(R11), F11
+	VUSHR(8, v11, v11)
+	FMOVQ.P 16(R13), F12
+	VFABS(v12, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v9, v13, v14)
+	VSHL(4, v14, v13)
+	FMOVQ.P 16(R15), F15
+	VMUL(v1, v15, v15)
+	VADD(v2, v15, v15)
+	VUSHR(8, v15, v16)
+	VADD(v16, v13, v13)
+	VORR(v5, v12, v12)
+	VFCMGE(v14, v6, v14)
+	VBSL(v7, v12, v14)
+	VAND(v14, v13, v12)
+	VAND(v0, v12, v12)
+	VORR(v12, v11, v11)
+	FMOVQ F11, -16(R11)
+	FMOVQ.P 16(R12), F11
+	VUSHR(8, v11, v11)
+	FMOVQ.P 16(R14), F12
+	VFMUL(v10, v12, v12)
+	VFCMGT(v4, v12, v13)
+	VBSL(v4, v12, v13)
+	VSHL(4, v13, v12)
+	VAND(v8, v15, v13)
+	VADD(v13, v12, v12)
+	VAND(v0, v12, v12)
+	VORR(v12, v11, v11)
+	FMOVQ F11, -16(R12)
 	SUBS $4, R10, R10
 	BGE rows1loop
 
@@ -31837,49 +31527,37 @@ rows1loopend:
 	BLT rows1singleend
 
 rows1single:
-	FMOVS.P 4(R11), F14
-	VUSHR(8, v14, v14)
-	FMOVS.P 4(R13), F15
-	VFABS(v15, v16)
-	VFMUL(v12, v16, v16)
-	VFCMGT(v16, v1, v17)
-	VBSL(v1, v16, v17)
-	VFCMGT(v5, v17, v18)
-	VBSL(v5, v17, v18)
-	FMOVS.P 4(R15), F17
-	VMUL(v3, v17, v17)
-	VADD(v4, v17, v17)
-	VUSHR(12, v17, v19)
-	VADD(v19, v18, v18)
-	VSUB(v6, v18, v18)
-	VSHL(4, v18, v18)
-	VAND(v7, v15, v15)
-	VORR(v15, v18, v15)
-	VSCVTF(v19, v18)
-	VFMUL(v8, v18, v18)
-	VFCMGT(v18, v16, v16)
-	VBSL(v0, v15, v16)
-	VAND(v2, v16, v15)
-	VORR(v15, v14, v14)
-	FMOVS F14, -4(R11)
-	FMOVS.P 4(R12), F14
-	VUSHR(8, v14, v14)
-	FMOVS.P 4(R14), F15
-	VFMUL(v13, v15, v15)
-	VFCMGT(v15, v1, v16)
-	VBSL(v1, v15, v16)
-	VFCMGT(v10, v16, v18)
-	VBSL(v10, v16, v18)
-	VUSHR(4, v17, v16)
-	VAND(v9, v16, v16)
-	VADD(v16, v18, v16)
-	VSUB(v11, v16, v16)
-	VSHL(4, v16, v16)
-	VFCMGT(v0, v15, v15)
-	VBSL(v0, v16, v15)
-	VAND(v2, v15, v15)
-	VORR(v15, v14, v14)
-	FMOVS F14, -4(R12)
+	FMOVS.P 4(R11), F11
+	VUSHR(8, v11, v11)
+	FMOVS.P 4(R13), F12
+	VFABS(v12, v13)
+	VORR(v3, v3, v14)
+	VFMLA(v9, v13, v14)
+	VSHL(4, v14, v13)
+	FMOVS.P 4(R15), F15
+	VMUL(v1, v15, v15)
+	VADD(v2, v15, v15)
+	VUSHR(8, v15, v16)
+	VADD(v16, v13, v13)
+	VORR(v5, v12, v12)
+	VFCMGE(v14, v6, v14)
+	VBSL(v7, v12, v14)
+	VAND(v14, v13, v12)
+	VAND(v0, v12, v12)
+	VORR(v12, v11, v11)
+	FMOVS F11, -4(R11)
+	FMOVS.P 4(R12), F11
+	VUSHR(8, v11, v11)
+	FMOVS.P 4(R14), F12
+	VFMUL(v10, v12, v12)
+	VFCMGT(v4, v12, v13)
+	VBSL(v4, v12, v13)
+	VSHL(4, v13, v12)
+	VAND(v8, v15, v13)
+	VADD(v13, v12, v12)
+	VAND(v0, v12, v12)
+	VORR(v12, v11, v11)
+	FMOVS F11, -4(R12)
 	SUBS $1, R10, R10
 	BGE rows1single
 

@@ -398,7 +398,7 @@ func DAdaptAdamW(list [][]float32, c *fallback.DAdaptAdamWScalars, numerator *[3
 // Dequantize is
 //
 //	c = the byte of q without its sign, from the lowest on
-//	e0 to e3 ← ±(the number with the bits (c + bias)·2²⁰)·scale, 0 if c is
+//	e0 to e3 ← ±((the number with the bits least + c·2²⁰) - offset)·unit
 //
 //go:noescape
 func Dequantize(list [][]float32, c *fallback.DequantizeScalars)
@@ -698,9 +698,9 @@ func Prodigy(list [][]float32, c *fallback.ProdigyScalars, numerator *[32]float6
 
 // Quantize is
 //
-//	u = the upper 20 bits of (h·factor + add)·part
-//	y = |x|·inverse, from low to 1
-//	c = the bits of y + u, without the last 20, less bias, and x's sign, or 0 unless |x|·inverse > u·least
+//	u = the upper 24 bits of (h·factor + add)·part
+//	y = |x|·inverse + offset, rounded once, at least least
+//	c = the upper 8 bits of (the bits of y)·2⁴ + u, the first of them x's sign if there are signs, or 0 unless y ≤ 2
 //	q ← c of e0 to e3, in its bytes from the lowest on
 //
 //go:noescape

@@ -23,8 +23,9 @@ class TypedState:
     elements: Any
     """bfloat16's bits, uint16, or codes, uint8, of the array's shape.
 
-    The highest bit of a code is the sign, but of squares. What is left of a code c stands for 0 if it is 0, and else
-    for the float32 with the bits (c + 889)·2²⁰, of squares (c + 761)·2²⁰, times the scale of its block.
+    The highest bit of a code is the sign, but of squares. What is left of a code c stands for the float32 with the
+    bits (c + 896)·2²⁰, less 2⁻¹⁵, times s/(1.875 - 2⁻¹⁵), where s is the scale of its block; of squares for the one
+    with the bits (c + 768)·2²⁰, times s/1.875.
     """
     scales: npt.NDArray[np.float32] | None = None
     """With codes: the largest magnitude of each block of 256 elements, the last of which may be shorter."""
