@@ -71,8 +71,7 @@ func TestTypedState(t *testing.T) {
 }
 
 // TestTypedStateOfPython has state in fewer bits after the steps that the tests of Python take
-// too. Its numbers have no more bits than state keeps, so that no rounding is at random, and
-// the bits are those of any release.
+// too, and goes on from there.
 func TestTypedStateOfPython(t *testing.T) {
 	tensors := []update.Tensor{{Name: "weights", Size: 4900, Columns: 70}, {Name: "bias", Size: 7}}
 	rule := torch.Adam()
