@@ -8,7 +8,6 @@ import (
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
-	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -61,11 +60,8 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 	}
 	c := pairCalls.Get().(*pairCall)
 	defer c.end()
-	c.CosineEmbedding, c.b, c.g, c.k = l, b, newGrid(columns), kernels.Active()
-	c.rows, c.columns, c.scale = rows, columns, scale/divisor
-	c.unit = max(1, tune.RowUnit/columns, (rows+tune.RowParts-1)/tune.RowParts)
-	units := (rows + c.unit - 1) / c.unit
-	c.begin(min(limit, units))
+	c.CosineEmbedding, c.b, c.scale = l, b, scale/divisor
+	units := c.begin(rows, columns, limit)
 	c.pool.Run(c, units, len(b.X), false)
 	total := 0.0
 	for _, s := range c.sums[:units] {
@@ -119,54 +115,31 @@ func (l CosineEmbedding) check(rows int, b *Pairs) error {
 
 // A pairCall is a call at work, kept for the next one.
 type pairCall struct {
+	rowCrew
 	CosineEmbedding
-	b       Pairs
-	g       grid
-	k       kernels.Table
-	rows    int
-	columns int
-	unit    int // rows of one
-	scale   float64
-
-	pool  *workers.Pool
-	rooms []*rowRoom // of each worker, nil where it has none yet
+	b     Pairs
+	scale float64
 	sums  [tune.RowParts]float64
 }
 
-var pairCalls = sync.Pool{New: func() any { return &pairCall{pool: workers.New(tune.ParallelLen, tune.ApartLen)} }}
-
-// begin is that of other losses.
-func (c *pairCall) begin(workers int) {
-	workers = max(1, workers)
-	c.pool.SetLimit(workers)
-	for len(c.rooms) < workers {
-		c.rooms = append(c.rooms, nil)
-	}
-}
+var pairCalls = sync.Pool{New: func() any { return &pairCall{rowCrew: newRowCrew()} }}
 
 // end keeps nothing alive that is the caller's.
 func (c *pairCall) end() {
 	c.b = Pairs{}
-	for k, r := range c.rooms {
-		if r != nil {
-			rowRooms.Put(r)
-			c.rooms[k] = nil
-		}
-	}
+	c.crew.end()
 	pairCalls.Put(c)
 }
 
 // Do is the rows of a unit.
 func (c *pairCall) Do(unit, worker int) {
-	r := c.rooms[worker]
-	if r == nil {
-		r = roomOf(c.g)
+	r, fresh := c.room(worker)
+	if fresh {
 		r.targets = fallback.RowTargetsScalars{Keep: 1}
 		buffers.Clear(r.most)
-		c.rooms[worker] = r
 	}
 	sum := 0.0
-	for row := unit * c.unit; row < min((unit+1)*c.unit, c.rows); row++ {
+	for row := unit * c.unit; row < c.endOf(unit); row++ {
 		sum += c.eval(r, row)
 	}
 	c.sums[unit] = sum

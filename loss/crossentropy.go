@@ -130,7 +130,7 @@ func (l *CrossEntropy) init(classes int, o CrossEntropyOptions) error {
 	if o.Ignore != nil {
 		l.options.Ignore = Label(*o.Ignore)
 	}
-	l.pool = workers.New(tune.ParallelLen, tune.ApartLen)
+	l.pool = newPool()
 	return l.SetWorkers(0)
 }
 
@@ -289,7 +289,7 @@ type rowsPass struct {
 // run has the workers store what is wanted and returns the sum of the losses.
 func (l *CrossEntropy) run(b Rows, rows int, scale float64) float64 {
 	p := &l.pass
-	*p = rowsPass{l: l, k: kernels.Active(), b: b, rows: rows, scale: scale, unit: max(1, tune.RowUnit/l.classes, (rows+tune.RowParts-1)/tune.RowParts)}
+	*p = rowsPass{l: l, k: kernels.Active(), b: b, rows: rows, scale: scale, unit: rowUnit(rows, l.classes)}
 	p.keep, p.each = 1-l.options.Smoothing, l.options.Smoothing/float64(l.classes)
 	units := (rows + p.unit - 1) / p.unit
 	room := 1

@@ -151,7 +151,12 @@ func TestForget(t *testing.T) {
 		"Eval":     func(x []float32) error { _, err := MSE{}.Eval(x, x, nil, nil); return err },
 		"Penalty":  func(x []float32) error { _, err := Penalty{}.Eval(x, nil); return err },
 		"Gradient": func(x []float32) error { _, err := l.Gradient(x, x[:1000], x[:4], make([]float32, 4)); return err },
-		"Predict":  func(x []float32) error { return l.Predict(x, x[:4], make([]float32, 1000)) },
+		"Softmax":  func(x []float32) error { return Softmax(x, x, 3) },
+		"CosineEmbedding": func(x []float32) error {
+			_, err := CosineEmbedding{Eps: 1}.Eval(3, Pairs{X: x, Y: x, GradX: make([]float32, len(x))})
+			return err
+		},
+		"Predict": func(x []float32) error { return l.Predict(x, x[:4], make([]float32, 1000)) },
 	} {
 		x := make([]float32, 3000)
 		first := weak.Make(&x[0])

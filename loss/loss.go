@@ -22,7 +22,6 @@ import (
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/buffers"
 	"github.com/lockstep-go/lockstep/internal/tune"
-	"github.com/lockstep-go/lockstep/internal/workers"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
@@ -440,16 +439,15 @@ type call struct {
 	scale  float32 // of the gradient
 	step   int     // elements of a part
 
-	pool  *workers.Pool
+	crew[*room]
 	table kernels.Table
-	rooms []*room // of each worker, nil where it has none yet
 	block func(c *call, own *room, lo, end int) float64
 	n     int // elements whose blocks are added up
 	first int // block of those at work
 	sums  [tune.LossBlocks]float64
 }
 
-var calls = sync.Pool{New: func() any { return &call{pool: workers.New(tune.ParallelLen, tune.ApartLen)} }}
+var calls = sync.Pool{New: func() any { return &call{crew: crew[*room]{pool: newPool()}} }}
 
 // eval adds up the losses block by block. A block is kernels.MaxLen elements,
 // whatever runs, so that the order of the sum is always the same.
@@ -481,27 +479,16 @@ func eval(r Reduction, s *Scaling, w Workers, d data, f form) (float64, error) {
 	return total * factor, nil
 }
 
-// begin has a number of workers, at least one. There is a place for the room of any that may
-// come late from an earlier call.
-func (c *call) begin(workers int) {
-	workers = max(1, workers)
-	c.pool.SetLimit(workers)
-	for len(c.rooms) < workers {
-		c.rooms = append(c.rooms, nil)
-	}
-}
-
 // end keeps nothing alive that is the caller's.
 func (c *call) end() {
 	c.form, c.data, c.weight = form{}, data{}, nil
-	for k, own := range c.rooms {
-		if own != nil {
-			own.list.Forget()
-			rooms.Put(own)
-			c.rooms[k] = nil
-		}
-	}
+	c.crew.end()
 	calls.Put(c)
+}
+
+func (own *room) free() {
+	own.list.Forget()
+	rooms.Put(own)
 }
 
 // total is the sum of what block has for each block of n elements. more says that another

@@ -5,13 +5,14 @@ import (
 	"sync"
 
 	"github.com/lockstep-go/lockstep/internal/buffers"
-	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
 )
 
 // LogSumExp stores the logarithm of the sum of the exponentials of each of so many rows of x,
 // row-major, in y: the largest element and the logarithm of what all are beside it. A row of
 // -Inf alone has -Inf, one with NaN or +Inf has NaN.
+//
+// Rows of this and the functions below are shared as those of a loss whose Workers is 0.
 func LogSumExp(y, x []float32, rows int) error {
 	columns, err := columnsOf(x, rows)
 	switch {
@@ -22,12 +23,15 @@ func LogSumExp(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x):
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "a buffer apart from x"}
 	}
-	eachGroup(nil, x, rows, columns, func(r *rowRoom, lo, n int) {
-		for j := range n {
-			y[lo+j] = float32(float64(r.top[j]) + float64(r.log[j]))
-		}
-	})
+	shareRows((*rowCall).logSums, y, x, rows, columns)
 	return nil
+}
+
+func (c *rowCall) logSums(r *rowRoom, lo, n int) {
+	c.exps(r, nil, lo, n)
+	for j := range n {
+		c.y[lo+j] = float32(float64(r.top[j]) + float64(r.log[j]))
+	}
 }
 
 // Softmax stores the exponentials of each of so many rows of x, row-major, divided by their
@@ -43,17 +47,19 @@ func Softmax(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x) && &y[0] != &x[0]:
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "x, or a buffer apart from it"}
 	}
-	g, k := newGrid(columns), kernels.Active()
-	cells := g.cells()
-	eachGroup(y, x, rows, columns, func(r *rowRoom, lo, n int) {
-		for j := range n {
-			r.scales(j*cells, cells, 1/(1+float64(r.over[j])), 0, 0)
-		}
-		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
-			kernels.RowScale(k, y[lo*columns+b.at:][:b.elements()], r.a[b.cell:][:b.cells], r.b[b.cell:][:b.cells], r.ones[:b.columns])
-		}
-	})
+	shareRows((*rowCall).softmax, y, x, rows, columns)
 	return nil
+}
+
+func (c *rowCall) softmax(r *rowRoom, lo, n int) {
+	c.exps(r, c.y, lo, n)
+	cells := c.g.cells()
+	for j := range n {
+		r.scales(j*cells, cells, 1/(1+float64(r.over[j])), 0, 0)
+	}
+	for b, ok := c.g.first(n), true; ok; b, ok = c.g.next(b) {
+		kernels.RowScale(c.k, c.part(c.y, b, lo), r.a[b.cell:][:b.cells], r.b[b.cell:][:b.cells], r.ones[:b.columns])
+	}
 }
 
 // LogSoftmax stores the logarithms of Softmax of each of so many rows of x, row-major, in y,
@@ -69,23 +75,24 @@ func LogSoftmax(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x) && &y[0] != &x[0]:
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "x, or a buffer apart from it"}
 	}
-	g, k := newGrid(columns), kernels.Active()
-	cells := g.cells()
-	eachGroup(nil, x, rows, columns, func(r *rowRoom, lo, n int) {
-		for j := range n {
-			for c := j * cells; c < (j+1)*cells; c++ {
-				r.a[c], r.b[c], r.d[c] = 1, r.top[j], r.log[j]
-			}
-		}
-		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
-			at, c := lo*columns+b.at, b.cell
-			part := y[at:][:b.elements()]
-			buffers.Copy(part, x[at:][:len(part)])
-			kernels.RowScale(k, part, r.a[c:][:b.cells], r.b[c:][:b.cells], r.ones[:b.columns])
-			kernels.RowScale(k, part, r.a[c:][:b.cells], r.d[c:][:b.cells], r.ones[:b.columns])
-		}
-	})
+	shareRows((*rowCall).logSoftmax, y, x, rows, columns)
 	return nil
+}
+
+func (c *rowCall) logSoftmax(r *rowRoom, lo, n int) {
+	c.exps(r, nil, lo, n)
+	cells := c.g.cells()
+	for j := range n {
+		for i := j * cells; i < (j+1)*cells; i++ {
+			r.a[i], r.b[i], r.d[i] = 1, r.top[j], r.log[j]
+		}
+	}
+	for b, ok := c.g.first(n), true; ok; b, ok = c.g.next(b) {
+		part, i := c.part(c.y, b, lo), b.cell
+		buffers.Copy(part, c.part(c.x, b, lo))
+		kernels.RowScale(c.k, part, r.a[i:][:b.cells], r.b[i:][:b.cells], r.ones[:b.columns])
+		kernels.RowScale(c.k, part, r.a[i:][:b.cells], r.d[i:][:b.cells], r.ones[:b.columns])
+	}
 }
 
 // LogSoftmaxGrad makes of grad, the gradient by LogSoftmax's y of so many rows, that by its x:
@@ -100,32 +107,29 @@ func LogSoftmaxGrad(grad, y []float32, rows int) error {
 	case buffers.Overlap(grad, y):
 		return &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from y"}
 	}
-	g, k := newGrid(columns), kernels.Active()
-	r := roomOf(g)
-	defer rowRooms.Put(r)
-	cells := g.cells()
-	for lo := 0; lo < rows; lo += g.group {
-		n := min(g.group, rows-lo)
-		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
-			kernels.Dots(k, r.weight[b.cell:][:b.cells], grad[lo*columns+b.at:][:b.elements()], r.ones[:b.columns])
+	shareRows((*rowCall).logSoftmaxGrad, grad, y, rows, columns)
+	return nil
+}
+
+func (c *rowCall) logSoftmaxGrad(r *rowRoom, lo, n int) {
+	for b, ok := c.g.first(n), true; ok; b, ok = c.g.next(b) {
+		kernels.Dots(c.k, r.weight[b.cell:][:b.cells], c.part(c.y, b, lo), r.ones[:b.columns])
+	}
+	cells := c.g.cells()
+	for j := range n {
+		sum := 0.0
+		for _, s := range r.weight[j*cells:][:cells] {
+			sum += float64(s)
 		}
-		for j := range n {
-			sum := 0.0
-			for _, s := range r.weight[j*cells:][:cells] {
-				sum += float64(s)
-			}
-			for c := j * cells; c < (j+1)*cells; c++ {
-				r.a[c], r.b[c], r.d[c], r.most[c] = 1, float32(sum), 0, 0
-			}
-		}
-		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
-			at, c := lo*columns+b.at, b.cell
-			e := r.unwanted[:b.elements()]
-			r.exps(k, b, e, y[at:][:len(e)])
-			kernels.RowTargetsScale(k, grad[at:][:len(e)], e, r.a[c:][:b.cells], r.b[c:][:b.cells], r.d[c:][:b.cells], r.ones[:b.columns])
+		for i := j * cells; i < (j+1)*cells; i++ {
+			r.a[i], r.b[i], r.d[i], r.most[i] = 1, float32(sum), 0, 0
 		}
 	}
-	return nil
+	for b, ok := c.g.first(n), true; ok; b, ok = c.g.next(b) {
+		i, e := b.cell, r.unwanted[:b.elements()]
+		r.exps(c.k, b, e, c.part(c.x, b, lo))
+		kernels.RowTargetsScale(c.k, c.part(c.y, b, lo), e, r.a[i:][:b.cells], r.b[i:][:b.cells], r.d[i:][:b.cells], r.ones[:b.columns])
+	}
 }
 
 // columnsOf is how many columns a matrix of so many rows has.
@@ -139,40 +143,60 @@ func columnsOf(x []float32, rows int) (int, error) {
 	return len(x) / rows, nil
 }
 
-var rowRooms sync.Pool
-
-// roomOf is a room for a grid, an earlier one if it is large enough.
-func roomOf(g grid) *rowRoom {
-	if r, _ := rowRooms.Get().(*rowRoom); r != nil && len(r.most) >= g.cells() {
-		return r
-	}
-	return makeRoom(max(tune.RowGroup, g.cells()), tune.RowGroup, tune.RowBlock)
+// A rowCall is a call at work that makes rows of rows, kept for the next one.
+type rowCall struct {
+	rowCrew
+	y, x []float32
+	make func(c *rowCall, r *rowRoom, lo, n int)
 }
 
-// eachGroup stores the exponentials of groups of rows in e, or where that is nil nowhere, and
-// calls done with what is known of the n rows from lo on.
-func eachGroup(e, x []float32, rows, columns int, done func(r *rowRoom, lo, n int)) {
-	g, k := newGrid(columns), kernels.Active()
-	r := roomOf(g)
-	defer rowRooms.Put(r)
-	defer r.forget()
-	cells := g.cells()
-	for lo := 0; lo < rows; lo += g.group {
-		n := min(g.group, rows-lo)
-		for b, ok := g.first(n), true; ok; b, ok = g.next(b) {
-			part := x[lo*columns+b.at:][:b.elements()]
-			to := r.unwanted[:len(part)]
-			if e != nil {
-				to = e[lo*columns+b.at:][:len(part)]
-			}
-			r.largest(k, b, part)
-			r.exps(k, b, to, part)
-		}
-		for j := range n {
-			most, sum := r.join(k, j*cells, cells)
-			r.top[j], r.over[j] = float32(most), float32(sum-1)
-		}
-		r.logs(k, n)
-		done(r, lo, n)
+var rowCalls = sync.Pool{New: func() any { return &rowCall{rowCrew: newRowCrew()} }}
+
+// shareRows has workers make y of so many rows of x, n of them from lo on at a time.
+func shareRows(of func(c *rowCall, r *rowRoom, lo, n int), y, x []float32, rows, columns int) {
+	limit, _ := Workers(0).limit()
+	c := rowCalls.Get().(*rowCall)
+	defer c.end()
+	c.y, c.x, c.make = y, x, of
+	c.pool.Run(c, c.begin(rows, columns, limit), len(x), false)
+}
+
+// end keeps nothing alive that is the caller's.
+func (c *rowCall) end() {
+	c.y, c.x = nil, nil
+	c.crew.end()
+	rowCalls.Put(c)
+}
+
+// Do is the rows of a unit.
+func (c *rowCall) Do(unit, worker int) {
+	r, _ := c.room(worker)
+	for lo, end := unit*c.unit, c.endOf(unit); lo < end; lo += c.g.group {
+		c.make(c, r, lo, min(c.g.group, end-lo))
 	}
+}
+
+// part is a block of rows from lo on.
+func (c *rowCall) part(x []float32, b block, lo int) []float32 {
+	return x[lo*c.columns+b.at:][:b.elements()]
+}
+
+// exps stores the exponentials of n rows from lo on in e, or where that is nil nowhere, and what
+// is known of each row.
+func (c *rowCall) exps(r *rowRoom, e []float32, lo, n int) {
+	for b, ok := c.g.first(n), true; ok; b, ok = c.g.next(b) {
+		x := c.part(c.x, b, lo)
+		to := r.unwanted[:len(x)]
+		if e != nil {
+			to = c.part(e, b, lo)
+		}
+		r.largest(c.k, b, x)
+		r.exps(c.k, b, to, x)
+	}
+	cells := c.g.cells()
+	for j := range n {
+		most, sum := r.join(c.k, j*cells, cells)
+		r.top[j], r.over[j] = float32(most), float32(sum-1)
+	}
+	r.logs(c.k, n)
 }

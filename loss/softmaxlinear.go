@@ -55,7 +55,7 @@ func NewSoftmaxLinear(features, classes int, o CrossEntropyOptions) (*SoftmaxLin
 	if features < 0 || features > maxColumns/classes {
 		return nil, &ArgError{"features", features, fmt.Sprintf("from 0 to %d", maxColumns/classes)}
 	}
-	l := &SoftmaxLinear{classes: classes, features: features, entropy: entropy, pool: workers.New(tune.ParallelLen, tune.ApartLen), run: make([]float32, classes)}
+	l := &SoftmaxLinear{classes: classes, features: features, entropy: entropy, pool: newPool(), run: make([]float32, classes)}
 	return l, l.SetWorkers(0)
 }
 

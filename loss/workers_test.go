@@ -2,8 +2,11 @@ package loss
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/fnv"
+	"os"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -129,7 +132,7 @@ func recovered(f func()) (v any) {
 // TestWorkersForget has nothing of a call keep the caller's buffers alive, nor a room.
 func TestWorkersForget(t *testing.T) {
 	x := make([]float32, severalLen)
-	c := &call{pool: workers.New(1, 1)}
+	c := &call{crew: crew[*room]{pool: workers.New(1, 1)}}
 	c.form, c.data, c.weight = form{run: (*call).mse, posWeights: x}, data{pred: x, target: x}, x
 	c.table, c.step = kernels.Active(), tune.LossBlock
 	c.begin(2)
@@ -163,6 +166,92 @@ func TestCosineEmbeddingWorkers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSoftmaxWorkers compares bits.
+func TestSoftmaxWorkers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for _, shape := range [][2]int{{tune.ApartLen/100 + 7, 100}, {3, tune.ApartLen / 3 * 2}} {
+		rows, columns := shape[0], shape[1]
+		x, up := uniform(rows*columns, -9, 9, 1), uniform(rows*columns, -1, 1, 2)
+		var want uint64
+		for _, n := range []int{1, 2, 3, 7} {
+			runtime.GOMAXPROCS(n)
+			y, sums, grad, h := make([]float32, len(x)), make([]float32, rows), slices.Clone(up), fnv.New64a()
+			if err := errors.Join(Softmax(y, x, rows), LogSumExp(sums, x, rows)); err != nil {
+				t.Fatal(err)
+			}
+			binary.Write(h, binary.LittleEndian, y)
+			binary.Write(h, binary.LittleEndian, sums)
+			if err := errors.Join(LogSoftmax(y, x, rows), LogSoftmaxGrad(grad, y, rows)); err != nil {
+				t.Fatal(err)
+			}
+			binary.Write(h, binary.LittleEndian, y)
+			binary.Write(h, binary.LittleEndian, grad)
+			if n == 1 {
+				want = h.Sum64()
+			}
+			if h.Sum64() != want {
+				t.Errorf("%v: the bits of %d workers differ", shape, n)
+			}
+		}
+	}
+}
+
+// TestCallsShare has every call that workers share be seen at work on two goroutines at once.
+func TestCallsShare(t *testing.T) {
+	if os.Getenv("LOCKSTEP_EMULATED") != "" {
+		t.Skip("who is at work is the same on every machine")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	const classes, rows = 64, severalLen / 64
+	x, y := uniform(classes*rows, .1, 1, 1), make([]float32, classes*rows)
+	b := Rows{Logits: x, Labels: make([]int64, rows), Grad: y}
+	entropy, margins := newCrossEntropy(t, classes, CrossEntropyOptions{}), newRowLoss(t, classes, RowLossOptions{Model: MultiMargin})
+	for name, call := range map[string]func() error{
+		"MSE": func() error { _, err := MSE{}.Eval(x, x, y, nil); return err },
+		"CosineEmbedding": func() error {
+			_, err := CosineEmbedding{Eps: 1}.Eval(rows, Pairs{X: x, Y: x, GradX: y})
+			return err
+		},
+		"CrossEntropy":   func() error { _, err := entropy.Eval(b); return err },
+		"RowLoss":        func() error { _, err := margins.Eval(b); return err },
+		"Softmax":        func() error { return Softmax(y, x, rows) },
+		"LogSoftmax":     func() error { return LogSoftmax(y, x, rows) },
+		"LogSoftmaxGrad": func() error { return LogSoftmaxGrad(y, x, rows) },
+		"LogSumExp":      func() error { return LogSumExp(y[:rows], x, rows) },
+	} {
+		if !seenTogether(t, call) {
+			t.Errorf("%s: no two goroutines at work", name)
+		}
+	}
+}
+
+// unitFrame is a goroutine in a unit of work, on a stack.
+var unitFrame = regexp.MustCompile(`lockstep/loss\.\(\*\w+\)\.Do\(`)
+
+// seenTogether makes a call again and again until two goroutines are seen in units of it.
+func seenTogether(t *testing.T, call func() error) bool {
+	t.Helper()
+	var stop atomic.Bool
+	done := make(chan error)
+	go func() {
+		var err error
+		for err == nil && !stop.Load() {
+			err = call()
+		}
+		done <- err
+	}()
+	seen, stacks := false, make([]byte, 1<<20)
+	for end := time.Now().Add(20 * time.Second); !seen && time.Now().Before(end); {
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		seen = len(unitFrame.FindAllString(all, 2)) > 1
+	}
+	stop.Store(true)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return seen
 }
 
 func TestWorkersErrors(t *testing.T) {
