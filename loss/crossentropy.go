@@ -240,7 +240,7 @@ func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
 func (l *CrossEntropy) check(b Rows, rows int) error {
 	n := rows * l.classes
 	switch {
-	case b.Targets != nil && l.kind.model != ofCrossEntropy:
+	case b.Targets != nil && l.kind.model != ofCrossEntropy && !l.kind.clipped:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil: the loss is of labels"}
 	case b.Labels != nil && b.Targets != nil:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil beside labels"}
@@ -338,7 +338,7 @@ func (p *rowsPass) skips(row int) bool {
 		return false
 	}
 	y := p.b.Labels[row]
-	return p.l.options.Ignore != nil && y == *p.l.options.Ignore || p.l.kind.model != ofCrossEntropy && p.l.weights != nil && p.l.weights[y] == 0
+	return p.l.options.Ignore != nil && y == *p.l.options.Ignore || p.l.kind.model != ofCrossEntropy && !p.spreads() && p.l.weights != nil && p.l.weights[y] == 0
 }
 
 // group is the rows from lo to hi, in one go while they are in the caches.

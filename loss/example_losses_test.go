@@ -192,6 +192,7 @@ func ExampleRowLoss() {
 		{Model: loss.CrammerSinger},
 		{Model: loss.CategoricalHinge, Weights: []float32{1, 1, 2}},
 		{Model: loss.SoftmaxFocal, Gamma: 2},
+		{Model: loss.SoftmaxFocal, Gamma: 2, Probabilities: true, Smoothing: .1},
 	} {
 		o.Reduction = loss.None
 		l, err := loss.NewRowLoss(3, o)
@@ -209,6 +210,7 @@ func ExampleRowLoss() {
 	// [0.500 1.000] [-1.000 0.000 1.000 0.000 1.000 -1.000]
 	// [0.500 2.000] [-1.000 0.000 1.000 0.000 2.000 -2.000]
 	// [0.101 0.214] [-0.193 0.035 0.158 0.042 0.309 -0.351]
+	// [0.266 0.705] [-0.103 0.067 0.096 0.144 0.134 -0.134]
 	// true
 }
 

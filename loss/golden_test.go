@@ -108,7 +108,7 @@ func (c goldenCase) eval(t *testing.T, pred, grad, each []float32) (float64, err
 
 func TestGolden(t *testing.T) {
 	cases, _ := goldenFiles(t)
-	if len(cases) < 117 {
+	if len(cases) < 131 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	for _, c := range cases {

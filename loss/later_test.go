@@ -45,7 +45,8 @@ var laterLosses = []sample{
 		uniform(3001, -20, 20, 131), signs01(3001, 132), 4, 3},
 }
 
-// clippedLosses are those of probabilities that came with Keras' clips.
+// clippedLosses are those of probabilities that came with Keras' clips, and the focal loss with its
+// smoothed labels.
 var clippedLosses = []sample{
 	{"ClippedKLDivergence", func(r Reduction) Loss { return KLDivergence{Reduction: r, Probabilities: true} }, func(x, y float64) float64 { return y * math.Log(y/x) },
 		uniform(3001, .01, 1, 165), uniform(3001, .1, 1, 166), 3, 3},
@@ -56,6 +57,9 @@ var clippedLosses = []sample{
 		return (.25*y + .75*(1-y)) * math.Pow(y*(1-x)+(1-y)*x, 1.5) * crossEntropy(x, y)
 	},
 		uniform(3001, .01, .99, 167), uniform(3001, 0, 1, 168), 5, 8},
+	{"FocalSmoothed", func(r Reduction) Loss { return Focal{Reduction: r, Gamma: 1.5, Alpha: Weight(.25), Smoothing: .25} },
+		func(x, y float64) float64 { return focal(1.5, .25, .75)(x, .75*y+.125) },
+		uniform(3001, -20, 20, 169), uniform(3001, 0, 1, 170), 8, 5},
 }
 
 func huber(delta, ceiling float64) formula {
@@ -147,6 +151,7 @@ func TestVariance(t *testing.T) {
 func TestLaterExtremes(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	focal0, focal2 := Focal{Reduction: None}, Focal{Reduction: None, Gamma: 2}
+	smoothed := Focal{Reduction: None, Gamma: 2, Smoothing: .5}
 	divergence, sure := KLDivergence{Reduction: None, Probabilities: true}, Focal{Reduction: None, Gamma: 9, Probabilities: true}
 	low, high := float32(16.118095), float32(15.942385) // -log 1e-7, and that of 1 - (1-1e-7) in float32
 	for _, c := range []struct {
@@ -165,7 +170,7 @@ func TestLaterExtremes(t *testing.T) {
 		{KLDivergence{Reduction: None}, -inf, 0, 0, 0}, {KLDivergence{Reduction: None}, -inf, 1, inf, -1}, {KLDivergence{Reduction: None}, -1e4, .5, 5e3 - math.Ln2/2, -.5},
 		{KLDivergence{Reduction: None, LogTarget: true}, -2, -inf, 0, 0}, {KLDivergence{Reduction: None, LogTarget: true}, -1e4, 0, 1e4, -1},
 		{focal0, 1e4, 0, 1e4, 1}, {focal0, inf, 1, 0, 0}, {focal0, -inf, 1, inf, -1},
-		{focal2, 1e4, 0, 1e4, 1}, {focal2, 1e4, 1, 0, 0}, {focal2, inf, 0, inf, 1}, {focal2, -inf, 0, 0, 0}, {focal2, -1e4, .5, 1250, -.125},
+		{focal2, 1e4, 0, 1e4, 1}, {focal2, 1e4, 1, 0, 0}, {focal2, inf, 0, inf, 1}, {focal2, -inf, 0, 0, 0}, {focal2, -1e4, .5, 1250, -.125}, {smoothed, 1e4, 1, 156.25, .015625}, {smoothed, -inf, 0, inf, -.015625}, {smoothed, nan, 0, nan, nan},
 		{BCEWithLogits{Reduction: None, Smoothing: .5}, 1e4, 1, 2.5e3, .25},
 		{divergence, 2, .5, -math.Ln2 / 2, 0}, {divergence, 1, .5, -math.Ln2 / 2, -.5}, {divergence, inf, 2, 0, 0}, {divergence, .25, 2, 2 * math.Ln2, -4}, {divergence, .5, nan, nan, nan},
 		{sure, 1, 1, 0, 0}, {sure, 0, 0, 0, 0}, {sure, -inf, 0, 0, 0}, {sure, inf, 0, high, 0}, {sure, -1, 1, low, 0}, {sure, 0, 1, low, -9 * low}, {sure, .5, .5, math.Ln2 / 512, 0}, {sure, .5, nan, nan, nan},
@@ -363,7 +368,7 @@ func TestLaterErrors(t *testing.T) {
 		{"Eps", "-1", eval(PoissonNLL{Eps: -1})}, {"Eps", "NaN", eval(PoissonNLL{Eps: nan})},
 		{"Gamma", "-1", eval(Focal{Gamma: -1})}, {"Gamma", "1001", eval(Focal{Gamma: 1001})}, {"Gamma", "NaN", eval(Focal{Gamma: nan})},
 		{"Alpha", "2", eval(Focal{Alpha: Weight(2)})}, {"Alpha", "-0.25", eval(Focal{Alpha: Weight(-.25)})},
-		{"Smoothing", "0.1", eval(Focal{Smoothing: .1})}, {"Smoothing", "-1", eval(Focal{Probabilities: true, Smoothing: -1})},
+		{"Smoothing", "1.5", eval(Focal{Smoothing: 1.5})}, {"Smoothing", "-1", eval(Focal{Probabilities: true, Smoothing: -1})},
 		{"LogTarget", "true", eval(KLDivergence{Probabilities: true, LogTarget: true})},
 		{"Smoothing", "2", eval(BCE{Smoothing: 2})}, {"Smoothing", "-1", eval(BCEWithLogits{Smoothing: -1})},
 		{"Eps", "0", normal(0, x, nil, nil)}, {"Eps", "NaN", normal(nan, x, nil, nil)},

@@ -374,13 +374,14 @@ type form struct {
 	poisson  fallback.PoissonNLLScalars
 	gaussian fallback.GaussianNLLScalars
 	focal    fallback.FocalScalars
+	smooths  bool
 }
 
 // A part is what a kernel is called with.
 type part struct {
 	data
 	at      int // its first element in them
-	scratch [2][]float32
+	scratch [3][]float32
 	*room
 }
 
@@ -407,13 +408,14 @@ type room struct {
 	// What nobody wants, what is between kernels, and the weights of rows go to blocks that
 	// stay in the cache.
 	unwanted [3][]float32
-	scratch  [2][]float32
+	scratch  [3][]float32
 	weights  []float32
 	space    [blocks*tune.LossBlock + tune.Line/4]float32
 }
 
 // blocks is how many a room has: the third that is unwanted is the second gradient of
-// GaussianNLL, which leaves one of the scratch alone.
+// GaussianNLL, which leaves two of the scratch alone, and weights come when nobody wants the third
+// of these any more.
 const blocks = 5
 
 var rooms = sync.Pool{New: func() any { return newRoom() }}
@@ -425,7 +427,7 @@ func newRoom() *room {
 	rest := own.space[-buffers.Address(own.space[:])%tune.Line/4:]
 	block := func(k int) []float32 { return rest[k*tune.LossBlock:][:tune.LossBlock] }
 	own.unwanted = [3][]float32{block(0), block(1), block(3)}
-	own.scratch = [2][]float32{block(2), block(3)}
+	own.scratch = [3][]float32{block(2), block(3), block(4)}
 	own.weights = block(4)
 	return own
 }
@@ -540,7 +542,9 @@ func (own *room) part(c *call, lo, hi int) part {
 	p.pred, p.target = c.pred[lo:hi], c.target[lo:hi]
 	p.grad, p.each = own.wanted(0, c.grad, lo, hi), own.wanted(1, c.each, lo, hi)
 	if c.inParts {
-		p.scratch = [2][]float32{own.scratch[0][:hi-lo], own.scratch[1][:hi-lo]}
+		for k, block := range own.scratch {
+			p.scratch[k] = block[:hi-lo]
+		}
 	}
 	if c.variance != nil {
 		p.variance, p.gradVariance = c.variance[lo:hi], own.wanted(2, c.gradVariance, lo, hi)

@@ -208,7 +208,8 @@ func clip(x, low, high float32) float32 {
 // cross·wrong^Gamma, with wrong = target·(1-p) + (1-target)·p and p = σ(pred). It is
 // sigmoid_focal_loss of torchvision, where Gamma is 2 and Alpha .25, and of Optax, where Alpha
 // is off; of probabilities it is BinaryFocalCrossentropy of Keras, which has no Alpha either by
-// default. Value and gradient are right to a few units in the last place for any logit. (Lin et
+// default, and which clips those of logits too. Value and gradient are right to a few units in the
+// last place for any logit. (Lin et
 // al. 2017)
 type Focal struct {
 	Reduction Reduction
@@ -224,8 +225,7 @@ type Focal struct {
 	// nearer of 0 and 1 and has the gradient 0.
 	Probabilities bool
 
-	// Smoothing is that of BCE, and Alpha goes by what it makes of targets; 0 without
-	// Probabilities.
+	// Smoothing is that of BCE, and Alpha goes by what it makes of targets.
 	Smoothing float64
 	Scaling
 	Workers
@@ -246,8 +246,6 @@ func (l Focal) Eval(pred, target, grad, each []float32) (float64, error) {
 	run := (*call).focal
 	if l.Probabilities {
 		run = (*call).focalClip
-	} else if l.Smoothing != 0 {
-		return 0, &ArgError{"Smoothing", l.Smoothing, "0 without Probabilities"}
 	}
 	if err := checkPart("Smoothing", l.Smoothing); err != nil {
 		return 0, err
@@ -256,7 +254,7 @@ func (l Focal) Eval(pred, target, grad, each []float32) (float64, error) {
 	half := l.Smoothing / 2
 	yes, no = float64(yes*(1-half))+float64(no*half), float64(yes*half)+float64(no*(1-half))
 	f := form{run: run, inParts: true, focal: fallback.FocalScalars{Gamma: float32(l.Gamma), AlphaYes: float32(yes), AlphaNo: float32(no)},
-		bce: fallback.BCEScalars{Scale: 1, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(half)}}
+		bce: fallback.BCEScalars{Scale: 1, LabelScale: float32(1 - l.Smoothing), LabelShift: float32(half)}, smooths: l.Smoothing > 0}
 	return eval(l.Reduction, &l.Scaling, l.Workers, data{pred: pred, target: target, grad: grad, each: each}, f)
 }
 
@@ -264,8 +262,16 @@ func (c *call) focal(p part) {
 	p.logits = fallback.BCEWithLogitsScalars{Scale: 1, Positive: 1, LabelScale: 1}
 	p.focal = c.form.focal
 	p.focal.Scale = c.scale
+	target := p.target
+	if c.smooths {
+		target = p.scratch[2]
+		for i, y := range p.target {
+			target[i] = float32(y*c.form.bce.LabelScale) + c.form.bce.LabelShift
+		}
+		p.list.Set(p.grad, p.each, p.pred, target)
+	}
 	kernels.BCEWithLogits(p.table, &p.list, &p.logits, &p.squares)
-	p.list.Set(p.scratch[0], p.scratch[1], p.pred, p.target)
+	p.list.Set(p.scratch[0], p.scratch[1], p.pred, target)
 	kernels.FocalParts(p.table, &p.list)
 	p.list.Set(p.grad, p.each, p.target, p.scratch[0], p.scratch[1])
 	kernels.Focal(p.table, &p.list, &p.focal, &p.sum)

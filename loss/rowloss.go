@@ -37,7 +37,8 @@ const (
 	// SoftmaxFocal is -w[y]·(1-p)^Gamma·log p, where p is the softmax's probability of y: the
 	// focal loss of several classes, whose alphas are the weights. Value and gradient are right
 	// to some Gamma units in the last place where p is near to 1 too, at which
-	// CategoricalFocalCrossentropy of Keras clips it. (Lin et al. 2017)
+	// CategoricalFocalCrossentropy of Keras clips it. Probabilities of RowLossOptions is that of
+	// probabilities. (Lin et al. 2017)
 	SoftmaxFocal
 )
 
@@ -57,9 +58,20 @@ type RowLossOptions struct {
 	Margin  *float64
 	Squared bool    // of MultiMargin
 	Gamma   float64 // of SoftmaxFocal, from 0, which is the cross-entropy, to 1000; usually 2
+
+	// Probabilities says that rows of SoftmaxFocal are probabilities, not logits. As
+	// CategoricalFocalCrossentropy of Keras has it, each row is divided by its sum, and what comes
+	// of it clipped to q from 1e-7 to 1-1e-7: the loss is -Σ w[c]·t[c]·(1-q[c])^Gamma·log q[c], t
+	// 1 of the label. Where q is clipped it is constant. The same of a Gamma of 0 is
+	// CategoricalCrossentropy. Rows may have Targets then, which are t. A row that adds up to 0
+	// has the loss or the gradient NaN.
+	Probabilities bool
+
+	// Smoothing is that of CrossEntropyOptions; 0 without Probabilities.
+	Smoothing float64
 }
 
-// A RowLoss is a loss of rows and their labels. Where a margin is just kept its gradient is 0. A
+// A RowLoss is a loss of rows and their labels, or of probabilities and their targets. Where a margin is just kept its gradient is 0. A
 // row whose loss is NaN, because something in it is, has the gradient NaN; that of NLL is the
 // label's weight, negative, whatever the numbers are, of which the label's alone counts.
 //
@@ -72,6 +84,7 @@ type rowKind struct {
 	margin  float64
 	squared bool
 	gamma   float32
+	clipped bool // SoftmaxFocal is of probabilities
 }
 
 // countsRows reports whether a mean is over rows and not over weights.
@@ -100,9 +113,13 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 		return nil, &ArgError{"Gamma", o.Gamma, "0: it is for SoftmaxFocal"}
 	case !(o.Gamma >= 0 && o.Gamma <= 1000):
 		return nil, &ArgError{"Gamma", o.Gamma, "a number from 0 to 1000"}
+	case o.Probabilities && o.Model != SoftmaxFocal:
+		return nil, &ArgError{"Probabilities", true, "false: it is for SoftmaxFocal"}
+	case o.Smoothing != 0 && !o.Probabilities:
+		return nil, &ArgError{"Smoothing", o.Smoothing, "0 without Probabilities"}
 	}
-	l := &RowLoss{CrossEntropy{kind: rowKind{o.Model, margin, o.Squared, float32(o.Gamma)}}}
-	err := l.rows.init(classes, CrossEntropyOptions{Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, EmptyMean: o.EmptyMean})
+	l := &RowLoss{CrossEntropy{kind: rowKind{o.Model, margin, o.Squared, float32(o.Gamma), o.Probabilities}}}
+	err := l.rows.init(classes, CrossEntropyOptions{Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Smoothing: o.Smoothing, EmptyMean: o.EmptyMean})
 	if err != nil {
 		return nil, err
 	}
@@ -112,17 +129,20 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 // SetWorkers is that of CrossEntropy.
 func (l *RowLoss) SetWorkers(n int) error { return l.rows.SetWorkers(n) }
 
-// Eval is that of CrossEntropy, for labels alone.
+// Eval is that of CrossEntropy, for labels alone unless rows are probabilities.
 func (l *RowLoss) Eval(b Rows) (float64, error) { return l.rows.Eval(b) }
 
-// newRoom is a worker's, with what the loss wants besides: of SoftmaxFocal for each row what
-// Focal takes, of MultiMargin blocks of limits and of losses that nobody wants.
+// newRoom is a worker's, with what the loss wants besides: of SoftmaxFocal what Focal takes, for
+// each row or of probabilities for blocks, of MultiMargin blocks of limits and of losses that
+// nobody wants.
 func (l *CrossEntropy) newRoom() *rowRoom {
 	r := newRowRoom(l.grid)
-	switch l.kind.model {
-	case SoftmaxFocal:
+	switch {
+	case l.kind.clipped:
+		r.parts = make([]float32, 5*tune.RowBlock)
+	case l.kind.model == SoftmaxFocal:
 		r.parts = make([]float32, 4*l.grid.group)
-	case MultiMargin:
+	case l.kind.model == MultiMargin:
 		r.parts = make([]float32, 2*tune.RowBlock)
 	}
 	return r
@@ -138,13 +158,16 @@ func (p *rowsPass) losses(r *rowRoom, lo, hi int) float64 {
 	case CrammerSinger, CategoricalHinge:
 		return p.largestMargins(r, lo, hi)
 	}
+	if p.l.kind.clipped {
+		return p.clippedFocal(r, lo, hi)
+	}
 	return p.group(r, lo, hi)
 }
 
 // weighted is the loss of a row times its weights, which it stores, and the gradient's factor.
 func (p *rowsPass) weighted(row int, loss float64) (weighted, scale float64) {
 	weight := 1.0
-	if p.l.weights != nil {
+	if p.l.weights != nil && !p.l.kind.clipped { // which has them in its targets
 		weight = float64(p.l.weights[p.b.Labels[row]])
 	}
 	if p.b.Weights != nil {
@@ -440,5 +463,128 @@ func (p *rowsPass) focalRow(r *rowRoom, row, j int) float64 {
 	}
 	r.scales(j*cells, cells, a, 0, 0)
 	r.at[j] = float32(-slope)
+	return loss
+}
+
+// clippedFocal is SoftmaxFocal of probabilities.
+func (p *rowsPass) clippedFocal(r *rowRoom, lo, hi int) float64 {
+	n, cells := hi-lo, p.l.grid.cells()
+	if n == 1 && p.skips(lo) {
+		p.clear(lo)
+		return 0
+	}
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		kernels.Dots(p.k, r.sum[b.cell:][:b.cells], p.b.Logits[lo*p.l.classes+b.at:][:b.elements()], r.ones[:b.columns])
+	}
+	for j := range n {
+		sum := 0.0
+		for _, s := range r.sum[j*cells:][:cells] {
+			sum += float64(s)
+		}
+		r.top[j] = float32(sum)
+	}
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		p.clippedBlock(r, b, lo, n)
+	}
+	total := 0.0
+	for j := range n {
+		if p.skips(lo + j) {
+			p.clear(lo + j)
+			r.scales(j*cells, cells, 0, 0, 0)
+			continue
+		}
+		total += p.clippedRow(r, lo+j, j)
+	}
+	for b, ok := p.l.grid.first(n), true; ok && p.b.Grad != nil; b, ok = p.l.grid.next(b) {
+		g := p.b.Grad[lo*p.l.classes+b.at:][:b.elements()]
+		kernels.RowScale(p.k, g, r.a[b.cell:][:b.cells], r.b[b.cell:][:b.cells], r.ones[:b.columns])
+	}
+	return total
+}
+
+// clippedBlock stores the derivatives of t·(1-q)^gamma·log q by q, and adds up the numbers themselves
+// and, for the derivative by the row's sum, the derivatives times q: they are 0 where it is clipped.
+// Focal takes log q for a cross-entropy, whose sign is turned, and t for alpha.
+func (p *rowsPass) clippedBlock(r *rowRoom, b block, lo, n int) {
+	at, length, cells := lo*p.l.classes+b.at, b.elements(), p.l.grid.cells()
+	x := p.b.Logits[at:][:length]
+	slope := r.unwanted[:length]
+	if p.b.Grad != nil {
+		slope = p.b.Grad[at:][:length]
+	}
+	part := func(k int) []float32 { return r.parts[k*tune.RowBlock:][:length] }
+	q, wrong, bend, each, target := part(0), part(1), part(2), part(3), part(4)
+	for c := range b.cells {
+		sum := r.top[(b.cell+c)/cells]
+		for i := c * b.columns; i < (c+1)*b.columns; i++ {
+			s := x[i] / sum
+			q[i] = clip(s, leastProbability, 1-leastProbability)
+			wrong[i] = 1 - q[i]
+			slope[i], bend[i] = 1/q[i], -1/wrong[i]
+			if s < leastProbability || s > 1-leastProbability {
+				slope[i], bend[i] = 0, 0
+			}
+		}
+	}
+	p.setTargets(b, lo, n, target)
+	r.list.Set(each, q)
+	kernels.Log(p.k, &r.list)
+	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
+	r.list.Set(slope, each, target, wrong, bend)
+	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
+	kernels.Dots(p.k, r.sum[b.cell:][:b.cells], each, r.ones[:b.columns])
+	if p.b.Grad == nil {
+		return
+	}
+	r.targets = fallback.RowTargetsScalars{Keep: 1}
+	most := r.most[b.cell:][:b.cells]
+	buffers.Clear(most)
+	kernels.RowTargets(p.k, r.weight[b.cell:][:b.cells], r.cost[b.cell:][:b.cells], q, slope, most, r.ones[:b.columns], &r.targets)
+}
+
+// setTargets stores the targets of a block of n rows from lo on, smoothed and times the weights of
+// their classes.
+func (p *rowsPass) setTargets(b block, lo, n int, target []float32) {
+	keep, each := float32(p.keep), float32(p.each)
+	if p.b.Targets != nil {
+		for i, y := range p.b.Targets[lo*p.l.classes+b.at:][:len(target)] {
+			target[i] = float32(y*keep) + each
+		}
+	} else {
+		for i := range target {
+			target[i] = each
+		}
+		for j := range n {
+			if i, _ := p.place(b, lo+j, j); i >= 0 {
+				target[i] = keep + each
+			}
+		}
+	}
+	for c := 0; c < b.cells && p.l.weights != nil; c++ {
+		w := p.l.weights[(b.at+c*b.columns)%p.l.classes:][:b.columns]
+		for i := range w {
+			target[c*b.columns+i] *= w[i]
+		}
+	}
+}
+
+// clippedRow is the loss of the j-th row of a group, and its gradient's numbers.
+func (p *rowsPass) clippedRow(r *rowRoom, row, j int) float64 {
+	cells := p.l.grid.cells()
+	loss, product := 0.0, 0.0
+	for c := j * cells; c < (j+1)*cells; c++ {
+		loss -= float64(r.sum[c])
+	}
+	loss, scale := p.weighted(row, loss)
+	if p.b.Grad == nil {
+		return loss
+	}
+	scale /= float64(r.top[j])
+	for c := j * cells; c < (j+1)*cells; c++ {
+		product -= float64(r.cost[c])
+	}
+	for c := j * cells; c < (j+1)*cells; c++ {
+		r.a[c], r.b[c] = float32(-scale), float32(-float64(scale*product))
+	}
 	return loss
 }

@@ -14,16 +14,16 @@ func TestGoldenRows(t *testing.T) {
 		Reduction, Loss               string
 		Smoothing, Margin, Gamma, Eps float64
 		Weighted, Soft, Squared       bool
-		Clean, Every                  bool
+		Clean, Every, Probabilities   bool
 		Value                         float64
 		Each                          []float64
 		Gradient                      []float64
 	}
 	var data struct {
-		Logits           []*float32
-		Labels           []int64
-		Targets, Weights []float32
-		Cases            []goldenRows
+		Logits                      []*float32
+		Labels                      []int64
+		Targets, Weights, Estimates []float32
+		Cases                       []goldenRows
 	}
 	readJSON(t, "rows.json", &data)
 	cases := data.Cases
@@ -32,7 +32,7 @@ func TestGoldenRows(t *testing.T) {
 		readJSON(t, name, &data)
 		cases = append(cases, data.Cases...)
 	}
-	if len(cases) < 50 {
+	if len(cases) < 58 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	reductions := map[string]Reduction{"mean": Mean, "none": None}
@@ -61,6 +61,9 @@ func TestGoldenRows(t *testing.T) {
 				largest = max(largest, math.Abs(float64(x)))
 			}
 		}
+		if c.Probabilities {
+			b.Logits, largest = data.Estimates, 8 // times 1 - q is off by a unit of 1
+		}
 		name := fmt.Sprintf("case %d, %s %s", k, c.Loss, c.Reduction)
 		if c.Loss == "CosineEmbedding" {
 			compareCosine(t, name, CosineEmbedding{Reduction: reductions[c.Reduction], Margin: c.Margin, Eps: c.Eps}, b.Logits, data.Targets, c.Value, c.Each, c.Gradient)
@@ -73,7 +76,7 @@ func TestGoldenRows(t *testing.T) {
 		}
 		l := newCrossEntropy(t, classes, o)
 		if c.Loss != "" {
-			of := RowLossOptions{Model: models[c.Loss], Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Squared: c.Squared, Gamma: c.Gamma}
+			of := RowLossOptions{Model: models[c.Loss], Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Squared: c.Squared, Gamma: c.Gamma, Probabilities: c.Probabilities, Smoothing: c.Smoothing}
 			if c.Margin != 0 {
 				of.Margin = &c.Margin
 			}

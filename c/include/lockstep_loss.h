@@ -52,7 +52,7 @@ typedef struct lockstep_predictions {
 	size_t rows; /* of equal length; for weights of rows, and for LOCKSTEP_REDUCE_BATCH_MEAN */
 
 	const double *grad_scale; /* what the gradient is multiplied by, and the value is not; NULL stands for 1 */
-	double smoothing; /* of binary cross-entropies and the focal loss of probabilities, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
+	double smoothing; /* of binary cross-entropies and focal losses, from 0 to 1: targets are target·(1 - smoothing) + ½smoothing */
 	lockstep_pool *pool; /* whose threads share 262144 elements or more, with the same bits; NULL for the calling thread alone */
 } lockstep_predictions;
 
@@ -131,13 +131,12 @@ LOCKSTEP_API lockstep_status lockstep_loss_kl_divergence_of_probabilities(const 
 /*
  * The binary cross-entropy of σ(pred) times the power gamma, from 0 to 1000, of the probability
  * of the wrong class; times alpha for positive targets and 1 - alpha for negative ones unless
- * alpha is NULL.
+ * alpha is NULL. Targets may be smoothed, and alpha goes by what comes of it.
  */
 LOCKSTEP_API lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error);
 
 /*
- * lockstep_loss_focal of probabilities and of targets that may be smoothed, by which alpha goes: Keras'.
- * Those of the cross-entropy are clipped to [1e-7, 1-1e-7], where it has the gradient 0, and that of
+ * lockstep_loss_focal of probabilities: Keras'. Those of the cross-entropy are clipped to [1e-7, 1-1e-7], where it has the gradient 0, and that of
  * the wrong class is not, but is at least 2^-64. A prediction outside of [0, 1] counts as the nearer
  * of 0 and 1 and has the gradient 0.
  */
@@ -224,10 +223,16 @@ typedef struct lockstep_row_loss_options {
 	const double *margin;         /* of the three losses that have one; NULL stands for 1 */
 	int squared;                  /* of LOCKSTEP_ROW_MULTI_MARGIN */
 	double gamma;                 /* of LOCKSTEP_ROW_SOFTMAX_FOCAL, from 0 to 1000; usually 2 */
+
+	/* Whether rows of LOCKSTEP_ROW_SOFTMAX_FOCAL are probabilities, not logits. Each is divided by its
+	 * sum and clipped to q from 1e-7 to 1-1e-7, where it is constant then, as Keras does: the loss is
+	 * -Σ w[c]·t[c]·(1-q[c])^gamma·log q[c], t 1 of the label, or the targets, which rows may have. */
+	int probabilities;
+	double smoothing; /* that of lockstep_cross_entropy_options; 0 without probabilities */
 } lockstep_row_loss_options;
 
 /*
- * A loss of each row, of labels alone, with what lockstep_loss_cross_entropy says of rows, scale
+ * A loss of each row, of labels alone unless rows are probabilities, with what lockstep_loss_cross_entropy says of rows, scale
  * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
  * something in it is, has the gradient NaN; that of LOCKSTEP_ROW_NLL is the label's weight, negative,
  * whatever the numbers are, of which the label's alone counts.

@@ -40,7 +40,7 @@ typedef struct pass {
 	const lockstep_cross_entropy_options *o;
 	const lockstep_logits *b;
 	lockstep_row_model model; /* 0 for the cross-entropy */
-	int squared;
+	int squared, clipped; /* clipped: the focal loss is of probabilities */
 	float gamma;
 	double margin;
 	size_t wide, cells, group, unit; /* columns of a cell but the last, cells of a row, rows of a group and of a unit */
@@ -92,7 +92,7 @@ static int skips(const pass *p, size_t row) {
 	if (p->b->weights && p->b->weights[row] == 0) return 1;
 	if (p->b->targets) return 0;
 	int64_t y = p->b->labels[row];
-	return (p->o->ignores && y == p->o->ignored) || (p->model && p->o->class_weights && p->o->class_weights[y] == 0);
+	return (p->o->ignores && y == p->o->ignored) || (p->model && !spreads(p) && p->o->class_weights && p->o->class_weights[y] == 0);
 }
 
 /* What is left by a row that does. */
@@ -270,7 +270,7 @@ static void make_gradient(const pass *p, room *r, size_t lo, size_t n) {
 
 /* The loss of a row times its weights, which is stored, and the gradient's factor. */
 static double weighted_loss(const pass *p, size_t row, double loss, double *scale) {
-	double weight = p->o->class_weights ? (double)p->o->class_weights[p->b->labels[row]] : 1;
+	double weight = p->o->class_weights && !p->clipped ? (double)p->o->class_weights[p->b->labels[row]] : 1; /* which has them in its targets */
 	if (p->b->weights) weight *= (double)p->b->weights[row];
 	loss *= weight;
 	if (p->b->each) p->b->each[row] = (float)loss;
@@ -498,8 +498,108 @@ static double largest_margins(const pass *p, room *r, size_t lo, size_t n) {
 	return total;
 }
 
+/* Stores the targets of a block of n rows from lo on, smoothed and times the weights of their classes. */
+static void set_targets(const pass *p, block b, size_t lo, size_t n, float *target) {
+	float keep = (float)p->keep, each = (float)p->each;
+	const float *given = p->b->targets ? p->b->targets + lo * p->b->classes + b.at : NULL;
+	for (size_t i = 0; i < elements(b); i++) target[i] = given ? given[i] * keep + each : each;
+	size_t i, cell;
+	for (size_t j = 0; j < n && !given; j++)
+		if (place(p, b, lo + j, j, &i, &cell)) target[i] = keep + each;
+	for (size_t c = 0; c < b.cells && p->o->class_weights; c++) {
+		const float *w = p->o->class_weights + (b.at + c * b.columns) % p->b->classes;
+		for (size_t k = 0; k < b.columns; k++) target[c * b.columns + k] *= w[k];
+	}
+}
+
+/* Clips n probabilities, and stores t·(1-q)^gamma·log q of each and its derivative by q. Focal takes
+ * log q for a cross-entropy, whose sign is turned, and t for alpha. */
+static void clip_piece(const pass *p, float *q, float *slope, float *each, float *target, size_t n) {
+	_Alignas(64) float wrong[PIECE], bend[PIECE];
+	const float low = 1e-7f, high = (float)(1 - 1e-7);
+	for (size_t i = 0; i < n; i++) {
+		int clipped = q[i] < low || q[i] > high;
+		q[i] = lockstep_nearest(q[i], low, high);
+		wrong[i] = 1 - q[i];
+		slope[i] = clipped ? 0 : 1 / q[i];
+		bend[i] = clipped ? 0 : -1 / wrong[i];
+	}
+	lockstep_kernel_log(p->table, (lockstep_buffer[]){{each, n, 0}, {q, n, 0}}, 2);
+	double unwanted[LOCKSTEP_LANES] = {0};
+	lockstep_buffer list[] = {{slope, n, 0}, {each, n, 0}, {target, n, 0}, {wrong, n, 0}, {bend, n, 0}};
+	lockstep_kernel_focal(p->table, list, 5, &(lockstep_focal_scalars){1, p->gamma, 1, 0}, unwanted);
+}
+
+/* Adds up what a block of n rows from lo on has of that, and for the derivatives by the rows' sums
+ * those by q times q: they are 0 where it is clipped. */
+static void clip_block(const pass *p, room *r, block b, size_t lo, size_t n) {
+	_Alignas(64) float q[BLOCK], each[BLOCK], unwanted[PIECE];
+	size_t at = lo * p->b->classes + b.at, len = elements(b);
+	float *slope = p->b->grad ? p->b->grad + at : NULL;
+	for (size_t i = 0; i < len; i++) q[i] = p->b->logits[at + i] / r->top[(b.cell + i / b.columns) / p->cells];
+	set_targets(p, b, lo, n, r->unwanted);
+	for (size_t i = 0; i < len; i += PIECE) clip_piece(p, q + i, slope ? slope + i : unwanted, each + i, r->unwanted + i, least(PIECE, len - i));
+	lockstep_buffer columns = {(float *)ones, b.columns, 0}, most = {r->most + b.cell, b.cells, 0};
+	lockstep_kernel_dots(p->table, (lockstep_buffer[]){{r->sum + b.cell, b.cells, 0}, {each, len, 0}, columns}, 3);
+	if (!slope) return;
+	memset(most.data, 0, b.cells * sizeof(float));
+	lockstep_buffer products[] = {{r->weight + b.cell, b.cells, 0}, {r->cost + b.cell, b.cells, 0}, {q, len, 0}, {slope, len, 0}, most, columns};
+	lockstep_kernel_row_targets(p->table, products, 6, &(lockstep_row_targets_scalars){1, 0});
+}
+
+/* The loss of the j-th row of a group, and its gradient's numbers. */
+static double clipped_row(const pass *p, room *r, size_t row, size_t j) {
+	double loss = 0, product = 0, scale;
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) loss -= (double)r->sum[c];
+	loss = weighted_loss(p, row, loss, &scale);
+	if (!p->b->grad) return loss;
+	scale /= (double)r->top[j];
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) product -= (double)r->cost[c];
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->a[c] = (float)-scale, r->b[c] = (float)-(scale * product);
+	return loss;
+}
+
+/* Finds the sum of each of n rows from lo on. */
+static void sum_rows(const pass *p, room *r, size_t lo, size_t n) {
+	block b = first_block(p, n);
+	do {
+		lockstep_buffer x = {(float *)p->b->logits + lo * p->b->classes + b.at, elements(b), 0};
+		lockstep_kernel_dots(p->table, (lockstep_buffer[]){{r->sum + b.cell, b.cells, 0}, x, {(float *)ones, b.columns, 0}}, 3);
+	} while (next_block(p, &b));
+	for (size_t j = 0; j < n; j++) {
+		double sum = 0;
+		for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) sum += (double)r->sum[c];
+		r->top[j] = (float)sum;
+	}
+}
+
+/* The focal loss of probabilities. */
+static double clipped_focal(const pass *p, room *r, size_t lo, size_t n) {
+	if (n == 1 && skips(p, lo)) return clear_row(p, lo), 0;
+	sum_rows(p, r, lo, n);
+	block b = first_block(p, n);
+	do {
+		clip_block(p, r, b, lo, n);
+	} while (next_block(p, &b));
+	double total = 0;
+	for (size_t j = 0; j < n; j++) {
+		if (skips(p, lo + j))
+			clear_row(p, lo + j), share(p, r, j, 0);
+		else
+			total += clipped_row(p, r, lo + j, j);
+	}
+	if (!p->b->grad) return total;
+	b = first_block(p, n);
+	do {
+		lockstep_buffer g = {p->b->grad + lo * p->b->classes + b.at, elements(b), 0};
+		lockstep_kernel_row_scale(p->table, (lockstep_buffer[]){g, {r->a + b.cell, b.cells, 0}, {r->b + b.cell, b.cells, 0}, {(float *)ones, b.columns, 0}}, 4);
+	} while (next_block(p, &b));
+	return total;
+}
+
 /* What n rows from lo on cost. */
 static double losses(const pass *p, room *r, size_t lo, size_t n) {
+	if (p->clipped) return clipped_focal(p, r, lo, n);
 	switch (p->model) {
 	case LOCKSTEP_ROW_NLL: return likelihoods(p, lo, n);
 	case LOCKSTEP_ROW_MULTI_MARGIN: return margins(p, r, lo, n);
@@ -578,7 +678,7 @@ static lockstep_status check_rows(const pass *p, lockstep_error *error) {
 	const lockstep_logits *b = p->b;
 	if (b->rows > PTRDIFF_MAX / sizeof(float) / b->classes)
 		return lockstep_reject(error, LOCKSTEP_LONG_BUFFER, "logits has %zu rows of %zu classes, want no more than memory", b->rows, b->classes);
-	if (b->targets && p->model)
+	if (b->targets && p->model && !p->clipped)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL: the loss is of labels");
 	if (b->labels && b->targets)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL beside labels");
@@ -658,6 +758,10 @@ static lockstep_status check_model(const lockstep_row_loss_options *o, lockstep_
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", o->gamma);
 	if (!(o->gamma >= 0 && o->gamma <= 1000))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want a number from 0 to 1000", o->gamma);
+	if (o->probabilities && o->model != LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "probabilities is %d, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", o->probabilities);
+	if (o->smoothing != 0 && !o->probabilities)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0 without probabilities", o->smoothing);
 	return LOCKSTEP_OK;
 }
 
@@ -665,8 +769,8 @@ lockstep_status lockstep_loss_of_rows(const lockstep_table *table, const lockste
 	double scale, lockstep_pool *pool, double *value, lockstep_error *error) {
 	lockstep_status status = check_model(options, error);
 	if (status) return status;
-	lockstep_cross_entropy_options o = {.reduction = options->reduction, .class_weights = options->class_weights, .ignores = options->ignores, .ignored = options->ignored, .empty_is_zero = options->empty_is_zero};
-	pass p = {.table = table, .o = &o, .b = rows, .model = options->model, .squared = options->squared, .gamma = (float)options->gamma};
+	lockstep_cross_entropy_options o = {.reduction = options->reduction, .class_weights = options->class_weights, .ignores = options->ignores, .ignored = options->ignored, .smoothing = options->smoothing, .empty_is_zero = options->empty_is_zero};
+	pass p = {.table = table, .o = &o, .b = rows, .model = options->model, .squared = options->squared, .clipped = options->probabilities, .gamma = (float)options->gamma};
 	p.margin = options->margin ? *options->margin : 1;
 	return eval(&p, scale, pool, value, error);
 }

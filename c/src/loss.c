@@ -14,7 +14,7 @@ enum {
 
 /* A part of the buffers of a call, with scratch that stays in the cache. */
 typedef struct part {
-	float *grad, *each, *grad_variance, *scratch[2];
+	float *grad, *each, *grad_variance, *scratch[3];
 	const float *pred, *target, *variance;
 	size_t n, at; /* and the first of its elements in the call's */
 } part;
@@ -171,19 +171,13 @@ static void run_kl_divergence(const loss *l, const part *b, double *sum) {
 	lockstep_kernel_kl_divergence(l->table, list, 5, &(lockstep_kl_divergence_scalars){l->scale}, sum);
 }
 
-/* The number from low to high that is nearest to x, or NaN. */
-static float clip(float x, float low, float high) {
-	if (x < low) return low;
-	return x > high ? high : x;
-}
-
 /* The quotient of the probabilities: the difference of their logarithms has none of its digits
  * where they are close. */
 static void run_kl_of_probabilities(const loss *l, const part *b, double *sum) {
 	const float low = 1e-7f;
 	float *quotient = b->scratch[0], *probability = b->scratch[1];
 	for (size_t i = 0; i < b->n; i++) {
-		float x = b->pred[i], y = clip(b->target[i], low, 1), q = y / clip(x, low, 1);
+		float x = b->pred[i], y = lockstep_nearest(b->target[i], low, 1), q = y / lockstep_nearest(x, low, 1);
 		quotient[i] = q;
 		probability[i] = y;
 		b->grad[i] = (x < low || x > 1 ? 0 : -q) * l->scale;
@@ -197,8 +191,14 @@ static void run_focal(const loss *l, const part *b, double *sum) {
 	lockstep_focal_scalars c = l->focal;
 	c.scale = l->scale;
 	double unweighted[LOCKSTEP_LANES] = {0};
-	lockstep_kernel_bce_with_logits(l->table, FOUR(b), &(lockstep_bce_with_logits_scalars){1, 1, 1, 0}, unweighted);
-	lockstep_buffer parts[] = {buffer_of(b->scratch[0], b->n), buffer_of(b->scratch[1], b->n), buffer_of(b->pred, b->n), buffer_of(b->target, b->n)};
+	const float *target = b->target;
+	if (l->p->smoothing > 0) {
+		for (size_t i = 0; i < b->n; i++) b->scratch[2][i] = target[i] * l->logits.label_scale + l->logits.label_shift;
+		target = b->scratch[2];
+	}
+	lockstep_buffer cross[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->pred, b->n), buffer_of(target, b->n)};
+	lockstep_kernel_bce_with_logits(l->table, cross, 4, &(lockstep_bce_with_logits_scalars){1, 1, 1, 0}, unweighted);
+	lockstep_buffer parts[] = {buffer_of(b->scratch[0], b->n), buffer_of(b->scratch[1], b->n), cross[2], cross[3]};
 	lockstep_kernel_focal_parts(l->table, parts, 4);
 	lockstep_buffer list[] = {buffer_of(b->grad, b->n), buffer_of(b->each, b->n), buffer_of(b->target, b->n), parts[0], parts[1]};
 	lockstep_kernel_focal(l->table, list, 5, &c, sum);
@@ -212,7 +212,7 @@ static void run_focal_of_probabilities(const loss *l, const part *b, double *sum
 	lockstep_kernel_bce_clip(l->table, FOUR(b), &(lockstep_bce_clip_scalars){1, l->logits.label_scale, l->logits.label_shift}, unweighted);
 	float *wrong = b->scratch[0], *bend = b->scratch[1];
 	for (size_t i = 0; i < b->n; i++) {
-		float p = b->pred[i], x = clip(p, 0, 1), y = b->target[i] * l->logits.label_scale + l->logits.label_shift;
+		float p = b->pred[i], x = lockstep_nearest(p, 0, 1), y = b->target[i] * l->logits.label_scale + l->logits.label_shift;
 		float v = y * (1 - x) + (1 - y) * x;
 		if (v < 0x1p-64f) v = 0x1p-64f;
 		wrong[i] = v;
@@ -275,7 +275,7 @@ static lockstep_status check_scaling(const loss *l, lockstep_error *error) {
 	if (p->grad_scale && !(fabs(*p->grad_scale) <= FLT_MAX))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "grad_scale is %g, want a finite float", *p->grad_scale);
 	if (p->smoothing != 0 && !l->smooths)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0: it is for binary cross-entropies", p->smoothing);
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0: it is for binary cross-entropies and focal losses", p->smoothing);
 	return check_part("smoothing", p->smoothing, error);
 }
 
@@ -321,14 +321,15 @@ static void weigh(const loss *l, const part *b, const float *w, double *sum) {
 
 /* What the elements from lo to end cost, a part at a time where an output is not wanted or something
  * is between: these go to memory that stays in the cache, and whose lines no store straddles. The
- * third output that is unwanted is that of a loss with one scratch. */
+ * third output that is unwanted is that of a loss with one scratch, and weights come when nobody wants
+ * the third of these any more. */
 static LOCKSTEP_NOT_INLINED double block_losses(const loss *l, size_t lo, size_t end) {
 	_Alignas(64) float room[5][PART];
 	double sum[LOCKSTEP_LANES] = {0}, unweighted[LOCKSTEP_LANES] = {0};
 	const lockstep_predictions *p = l->p;
 	size_t step = p->grad && p->each && !l->in_parts && !p->weight ? BLOCK : PART;
 	for (; lo < end; lo += step) {
-		part b = {.n = least(step, end - lo), .at = lo, .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3]}};
+		part b = {.n = least(step, end - lo), .at = lo, .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3], room[4]}};
 		b.grad = wanted(p->grad, lo, room[0]);
 		b.each = wanted(p->each, lo, room[1]);
 		b.grad_variance = wanted(l->grad_variance, lo, room[3]);
@@ -513,7 +514,7 @@ static lockstep_status eval_focal(loss l, double gamma, const double *alpha, dou
 }
 
 lockstep_status lockstep_loss_focal(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {
-	return eval_focal((loss){.table = table, .p = p, .run = run_focal}, gamma, alpha, value, error);
+	return eval_focal((loss){.table = table, .p = p, .run = run_focal, .smooths = 1, .logits = smoothed(p, 1)}, gamma, alpha, value, error);
 }
 
 lockstep_status lockstep_loss_focal_of_probabilities(const lockstep_table *table, const lockstep_predictions *p, double gamma, const double *alpha, double *value, lockstep_error *error) {

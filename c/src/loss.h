@@ -21,6 +21,12 @@ lockstep_status lockstep_check_buffers(const lockstep_named *list, int count, in
 
 lockstep_status lockstep_check_labels(lockstep_labels labels, lockstep_error *error);
 
+/* The number from low to high that is nearest to x, or NaN. */
+static inline float lockstep_nearest(float x, float low, float high) {
+	if (x < low) return low;
+	return x > high ? high : x;
+}
+
 /* The table in use, if it is to be that. */
 lockstep_status lockstep_choose(const lockstep_table **table, lockstep_error *error);
 

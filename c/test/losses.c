@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 2, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 3, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
 	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax",
-	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities"};
+	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities", "loss_of_rows_of_probabilities"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -83,13 +83,14 @@ static lockstep_status eval_scaled(int kind, const lockstep_table *table, const 
 	case 7: return lockstep_loss_poisson_nll(table, p, o.option & 1, o.weight, o.option & 2, value, error);
 	case 8: return eval_normal(table, p, o, value, error);
 	case 9: return lockstep_loss_kl_divergence(table, p, o.option & 1, value, error);
-	case 10: return lockstep_loss_focal(table, p, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
 	}
 	if (kind == OF_PROBABILITIES) return lockstep_loss_kl_divergence_of_probabilities(table, p, value, error);
-	if (kind == OF_PROBABILITIES + 1) {
+	if (kind == UNSCALED + 10 || kind == OF_PROBABILITIES + 1) {
 		lockstep_predictions smoothed = *p;
 		smoothed.smoothing = o.option & 2 ? o.weight : 0;
-		return lockstep_loss_focal_of_probabilities(table, &smoothed, 4 * o.weight, o.option & 1 ? &o.weight : NULL, value, error);
+		const double *alpha = o.option & 1 ? &o.weight : NULL;
+		if (kind == UNSCALED + 10) return lockstep_loss_focal(table, &smoothed, 4 * o.weight, alpha, value, error);
+		return lockstep_loss_focal_of_probabilities(table, &smoothed, 4 * o.weight, alpha, value, error);
 	}
 	if (kind == OF_ROWS - 1) {
 		lockstep_predictions smoothed = *p;
@@ -352,6 +353,25 @@ static rows_case draw_label_rows(source *s) {
 	return c;
 }
 
+/* Rows of probabilities, of the focal loss. */
+static rows_case draw_clipped_rows(source *s) {
+	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
+	const uint32_t *size = sizes[below(s, 5)];
+	uint32_t classes = 1 + below(s, size[0]);
+	rows_case c = {.b.classes = classes};
+	c.b.rows = below(s, size[1]);
+	lockstep_cross_entropy_options e = draw_entropy(s, classes);
+	c.of = (lockstep_row_loss_options){.model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .gamma = 4 * (double)draw_unit(s), .reduction = e.reduction,
+		.class_weights = e.class_weights, .ignores = e.ignores, .ignored = e.ignored, .empty_is_zero = e.empty_is_zero, .smoothing = e.smoothing};
+	c.b.weights = draw_some(s, 3, c.b.rows);
+	c.b.targets = draw_some(s, 3, c.b.rows * classes);
+	c.scale = draw_unit(s);
+	if (!c.b.targets) c.b.labels = draw_labels(s, c.b.rows, classes);
+	draw_logits(s, &c);
+	c.each = below(s, 2) > 0 || c.of.reduction == LOCKSTEP_REDUCE_NONE;
+	return c;
+}
+
 /* Evaluates the loss that a case has. */
 static lockstep_status eval_rows(const rows_case *c, const lockstep_table *table, const lockstep_logits *b, lockstep_pool *pool, double *value, lockstep_error *error) {
 	if (!c->of.model) return lockstep_loss_cross_entropy(table, &c->o, b, c->scale, pool, value, error);
@@ -542,6 +562,7 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	if (kind == OF_ROWS + 2) return hash_sum(run_probabilities(table, &s));
 	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
 	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
+	if (kind == OF_PROBABILITIES + 2) return hash_sum(run_rows(table, draw_clipped_rows(&s)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -629,10 +650,10 @@ static void refuse_options(void) {
 	lockstep_predictions p = good;
 	p.smoothing = 2;
 	refused(lockstep_loss_focal_of_probabilities(NULL, &p, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
+	refused(lockstep_loss_focal(NULL, &p, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
 	refused(lockstep_loss_bce(NULL, &p, LOCKSTEP_CLAMP_LOG, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 2, want a number");
 	p.smoothing = .5;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 0.5, want 0");
-	refused(lockstep_loss_focal(NULL, &p, 1, NULL, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "smoothing is 0.5, want 0");
 	p = good, p.grad_scale = &bad;
 	refused(lockstep_loss_mse(NULL, &p, &v, &e), &e, LOCKSTEP_BAD_ARGUMENT, "grad_scale is inf, want");
 	p = good, p.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
@@ -726,9 +747,13 @@ static void refuse_row_losses(void) {
 	REFUSED("squared is 1, want 0", .model = LOCKSTEP_ROW_CRAMMER_SINGER, .squared = 1);
 	REFUSED("gamma is 2, want 0", .model = LOCKSTEP_ROW_NLL, .gamma = 2);
 	REFUSED("gamma is -1, want a number", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .gamma = -1);
+	REFUSED("probabilities is 1, want 0", .model = LOCKSTEP_ROW_NLL, .probabilities = 1);
+	REFUSED("smoothing is 0.5, want 0", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .smoothing = .5);
+	REFUSED("smoothing is 2, want from 0 to 1", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .smoothing = 2);
 	REFUSED("labels[1] is 3, want a class", .model = LOCKSTEP_ROW_NLL);
 	b.targets = x;
 	REFUSED("targets are given, want NULL", .model = LOCKSTEP_ROW_NLL);
+	REFUSED("targets are given, want NULL beside labels", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1);
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }

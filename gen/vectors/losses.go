@@ -74,6 +74,9 @@ var lossList = []lossCase{
 		if option&1 > 0 {
 			l.Alpha = loss.Weight(x)
 		}
+		if option&2 > 0 {
+			l.Smoothing = x
+		}
 		return l
 	})},
 	{"loss_bce_smoothed", scaled(func(r loss.Reduction, s loss.Scaling, option int, x float64) loss.Loss {
@@ -102,6 +105,7 @@ var lossList = []lossCase{
 		}
 		return l
 	})},
+	{"loss_of_rows_of_probabilities", clippedRows},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -326,6 +330,29 @@ func rowLoss(s *source, h *draws.Hash) {
 	}
 	o.Squared = o.Model == loss.MultiMargin && s.Below(2) > 0
 	b := loss.Rows{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit())), Labels: s.labels(rows, classes)}
+	s.logits(&b, rows*classes)
+	if s.Below(2) > 0 || o.Reduction == loss.None {
+		b.Each = make([]float32, rows)
+	}
+	l, err := loss.NewRowLoss(classes, o)
+	must(err)
+	value, err := l.Eval(b)
+	must(err)
+	h.Doubles(value)
+	h.Floats(b.Grad...)
+	h.Floats(b.Each...)
+}
+
+// clippedRows has what crossEntropy has, of the focal loss of probabilities.
+func clippedRows(s *source, h *draws.Hash) {
+	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+	e := s.entropyOptions(classes)
+	o := loss.RowLossOptions{Model: loss.SoftmaxFocal, Probabilities: true, Gamma: 4 * float64(s.unit()), Reduction: e.Reduction, Weights: e.Weights, Ignore: e.Ignore, EmptyMean: e.EmptyMean, Smoothing: e.Smoothing}
+	b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
+	if b.Targets == nil {
+		b.Labels = s.labels(rows, classes)
+	}
 	s.logits(&b, rows*classes)
 	if s.Below(2) > 0 || o.Reduction == loss.None {
 		b.Each = make([]float32, rows)

@@ -101,6 +101,13 @@ def focal(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     return -alpha * p * p * right, s * alpha * p * p * (2 * (1 - p) * right - p)
 
 
+def focal_smoothed(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    y, p = 0.75 * y + 0.125, 1 / (1 + np.exp(-x))
+    alpha, wrong = 0.75 - 0.5 * y, y * (1 - p) + (1 - y) * p
+    loss = y * np.logaddexp(0, -x) + (1 - y) * np.logaddexp(0, x)
+    return alpha * wrong**3 * loss, alpha * wrong**2 * (wrong * (p - y) + 3 * (1 - 2 * y) * p * (1 - p) * loss)
+
+
 def clipped_divergence(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     y = np.clip(y, np.float32(1e-7), 1)
     return y * np.log(y / x), -y / x
@@ -138,6 +145,7 @@ LOSSES: dict[str, tuple[Callable[..., float], Floats, dict[str, Any], Formula]] 
     "kl_divergence, logs": (ln.kl_divergence, -PROBABILITIES, {"log_target": True}, divergence_of_logs),
     "kl_divergence, probabilities": (ln.kl_divergence, PROBABILITIES, {"probabilities": True}, clipped_divergence),
     "focal": (ln.focal, LOGITS, {"alpha": 0.25}, focal),
+    "focal, smoothed": (ln.focal, LOGITS, {"alpha": 0.25, "gamma": 3, "smoothing": 0.25}, focal_smoothed),
     "focal, probabilities": (
         ln.focal,
         PROBABILITIES,
@@ -328,7 +336,7 @@ def test_what_is_refused() -> None:
         (lambda: loss.quantile(x, y, grad=out, level=1), "^level is 1"),
         (lambda: loss.focal(x, y, grad=out, gamma=-1), "^gamma is -1"),
         (lambda: loss.focal(x, y, grad=out, alpha=2), "^alpha is 2"),
-        (lambda: loss.focal(x, y, grad=out, smoothing=0.1), "^smoothing is 0.1, want 0"),
+        (lambda: loss.focal(x, y, grad=out, smoothing=2), "^smoothing is 2"),
         (lambda: loss.focal(x, y, grad=out, probabilities=True, smoothing=2), "^smoothing is 2"),
         (lambda: loss.kl_divergence(x, y, grad=out, probabilities=True, log_target=True), "^log_target is True"),
         (lambda: loss.poisson_nll(x, y, grad=out, eps=-1), "^eps is -1"),

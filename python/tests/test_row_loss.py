@@ -112,6 +112,30 @@ def test_losses_of_labels(rows: int, classes: int, name: str, options: dict[str,
     assert loss(logits[:0], labels[:0], empty="zero", **options) == 0
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(("rows", "classes"), [(40, 10), (3, 4500), (2, 1)])
+def test_focal_of_probabilities(rows: int, classes: int, reduction: Any, soft: bool) -> None:
+    logits, labels, targets = data(rows, classes)
+    x, alpha = np.abs(logits) + np.float32(0.1), np.linspace(0.5, 2, classes, dtype=np.float32)
+    x[:, 1:2] = 0
+    t = (targets.astype(np.float64) if soft else np.eye(classes)[labels]) * 0.9 + 0.1 / classes
+    s = x.sum(1, keepdims=True, dtype=np.float64)
+    q = np.clip(x / s, np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
+    w, log = t * alpha, np.log(q)
+    each = -(w * (1 - q) ** 1.5 * log).sum(1)
+    slope = w * np.sqrt(1 - q) * (1.5 * log - (1 - q) / q) * (q == x / s)
+    grad = (slope - (slope * q).sum(1, keepdims=True)) / s / (rows if reduction == "mean" else 1)
+    got, losses, target = np.full_like(x, np.nan), np.full(rows, np.nan, np.float32), targets if soft else labels
+    keep: dict[str, Any] = {"gamma": 1.5, "probabilities": True, "smoothing": 0.1, "class_weights": alpha}
+    value = ln.softmax_focal(x, target, grad=got, each=losses, reduction=reduction, **keep)
+    assert value == pytest.approx(each.mean() if reduction == "mean" else each.sum(), rel=4e-6)
+    np.testing.assert_allclose(losses, each, rtol=4e-6, atol=1e-9)
+    np.testing.assert_allclose(got, grad, rtol=2e-5, atol=2e-6 * np.abs(grad).max())
+    assert ln.softmax_focal(x, target, grad=x, each=losses, reduction=reduction, **keep) == value
+    np.testing.assert_array_equal(x, got)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(40, 10), (3, 4500)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
@@ -144,12 +168,31 @@ def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
         ln.cosine_embedding(x[0], y[0])
 
 
-def test_threads_change_no_bit() -> None:
+@counted
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cross_entropy", {}),
+        ("nll", {}),
+        ("multi_margin", {}),
+        ("crammer_singer", {}),
+        ("categorical_hinge", {}),
+        ("softmax_focal", {}),
+        ("softmax_focal", {"probabilities": True}),
+    ],
+)
+def test_threads_change_no_bit(name: str, options: dict[str, Any]) -> None:
+    loss = getattr(ln, name)
     logits, labels, _ = data(600, 1000)
     one, two = np.empty_like(logits), np.empty_like(logits)
-    value = ln.cross_entropy(logits, labels, grad=one)
-    assert ln.cross_entropy(logits, labels, grad=two, pool=Pool(2)) == value
+    value = loss(logits, labels, grad=one, **options)
+    pool, before = Pool(2), threads()
+    assert loss(logits, labels, grad=two, pool=pool, **options) == value
+    helpers = threads() - before
+    assert len(helpers) == 1
     np.testing.assert_array_equal(one, two)
+    del pool
+    assert end(helpers)
 
 
 @counted
@@ -206,6 +249,8 @@ def test_refused() -> None:
         ln.multi_margin(logits, labels, p=3, grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="gamma is -1"):
         ln.softmax_focal(logits, labels, gamma=-1, grad=grad)
+    with pytest.raises(ArgumentError, match="smoothing is 0.1, want 0"):
+        ln.softmax_focal(logits, labels, smoothing=0.1, grad=grad)
     with pytest.raises(ArgumentError, match="empty is 'no'"):
         ln.cross_entropy(logits, labels, empty="no", grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="smoothing is 2"):

@@ -108,15 +108,16 @@ def test_gaussian(reduction: str, shape: tuple[int, ...], full: bool) -> None:
     close(number, theirs.gaussian_nll_loss(NUMBERS, OTHERS, 0.5))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("alpha", [0.25, -1])
-def test_focal(alpha: float) -> None:
+def test_focal(alpha: float, smoothing: float) -> None:
     def formula(x: Any, y: Any) -> Any:
-        p = x.sigmoid()
+        p, y = x.sigmoid(), y * (1 - smoothing) + smoothing / 2
         wrong = 1 - (p * y + (1 - p) * (1 - y))
         loss = theirs.binary_cross_entropy_with_logits(x, y, reduction="none") * wrong**2
         return loss if alpha < 0 else loss * (alpha * y + (1 - alpha) * (1 - y))
 
-    value, grad = run(ours.sigmoid_focal_loss, NUMBERS, 1, CLASSES, alpha=alpha)
+    value, grad = run(ours.sigmoid_focal_loss, NUMBERS, 1, CLASSES, alpha=alpha, label_smoothing=smoothing)
     want, slope = run(formula, NUMBERS.double(), 1, CLASSES.double())
     close(value, want.float())
     close(grad, slope.float())

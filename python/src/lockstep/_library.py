@@ -169,6 +169,8 @@ class RowLossOptions(Structure):
         ("margin", POINTER(c_double)),
         ("squared", c_int),
         ("gamma", c_double),
+        ("probabilities", c_int),
+        ("smoothing", c_double),
     ]
 
 

@@ -273,7 +273,7 @@ def probability_cases():
     losses, probs, cases = keras.losses, ("probs.bin", "labels01.bin"), []
 
     def add(name, reduction, loss, function, files, **options):
-        cases.append(LossCase(f"keras_{name}_{reduction}", FRAMEWORK, loss, reduction, function, *files, {**options, "probabilities": True}))
+        cases.append(LossCase(f"keras_{name}_{reduction}", FRAMEWORK, loss, reduction, function, *files, {"probabilities": True, **options}))
 
     # Of columns a divergence is that of an element, of rows their sum.
     divergence, rows = losses.KLDivergence(), lambda x: tf.reshape(x, (ROWS, COLUMNS))
@@ -285,6 +285,9 @@ def probability_cases():
         add("focal", reduction, "Focal", lambda p, y, l=made: l(y, p), probs, gamma=2.0)
         made = losses.BinaryFocalCrossentropy(True, alpha=0.25, gamma=1.5, label_smoothing=0.1, reduction=name)
         add("focal_smoothed", reduction, "Focal", lambda p, y, l=made: l(y, p), probs, gamma=1.5, alpha=0.25, smoothing=0.1)
+        made = losses.BinaryFocalCrossentropy(True, alpha=0.25, gamma=1.5, from_logits=True, label_smoothing=0.1, reduction=name)
+        add("focal_logits", reduction, "Focal", lambda p, y, l=made: l(y, p), ("predictions.bin", "labels01.bin"),
+            gamma=1.5, alpha=0.25, smoothing=0.1, probabilities=False)
     return cases
 
 

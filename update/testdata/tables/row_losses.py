@@ -1,6 +1,7 @@
 """Losses of rows of logits as a framework has them, with their gradients.
 
-rows.json has the logits, labels, targets and class weights, in rows, and PyTorch's cases, rows_keras.json and
+rows.json has the logits, labels, targets, class weights and estimates, which are probabilities but for a factor of
+each row, in rows, and PyTorch's cases, rows_keras.json and
 rows_optax.json those of the others: of each its options, value and gradient, and for the reduction "none" the losses
 of the rows; that of "sum" is their sum. Where "clean" is true an infinite logit was -4, and where "every" is the
 label that is ignored was 0.
@@ -28,8 +29,11 @@ def make_inputs() -> dict[str, np.ndarray]:
     labels[1] = int(logits[1].argmax())
     labels[4] = IGNORED
     targets = rng.random(size=(ROWS, CLASSES)).astype(np.float32)
+    weights = rng.uniform(0.25, 2, size=CLASSES).astype(np.float32)
+    estimates = rng.dirichlet(np.full(CLASSES, 0.5), size=ROWS) * rng.uniform(0.5, 2, size=(ROWS, 1))
+    estimates[0, :3], estimates[3] = 0, 0.75 * np.eye(CLASSES)[labels[3]]  # which are clipped
     return {"logits": logits, "labels": labels, "targets": targets / targets.sum(1, keepdims=True),
-            "weights": rng.uniform(0.25, 2, size=CLASSES).astype(np.float32)}
+            "weights": weights, "estimates": estimates.astype(np.float32)}
 
 
 def short(x):
@@ -44,6 +48,7 @@ class Inputs:
     """What a case takes."""
 
     def __init__(self, data, clean=False, every=False):
+        self.estimates = data["estimates"]
         self.logits = np.nan_to_num(data["logits"], neginf=-4) if clean else data["logits"]
         self.labels = np.where(data["labels"] == IGNORED, 0, data["labels"]) if every else data["labels"]
         self.targets, self.weights = data["targets"], data["weights"]
@@ -94,7 +99,7 @@ def keras_cases(data):
 
     def add(loss, reduction, options, target, clean=True, every=True):
         i = Inputs(data, clean, every)
-        x = tf.constant(i.logits)
+        x = tf.constant(i.estimates if "probabilities" in options else i.logits)
         made = loss(reduction="sum_over_batch_size" if reduction == "mean" else None)
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -109,6 +114,13 @@ def keras_cases(data):
         for gamma in (2.0, 1.5):
             add(lambda **r: losses.CategoricalFocalCrossentropy(from_logits=True, alpha=1.0, gamma=gamma, **r), r,
                 {"loss": "SoftmaxFocal", "gamma": gamma}, lambda i: i.hot)
+        probable = {"loss": "SoftmaxFocal", "probabilities": True}
+        add(lambda **r: losses.CategoricalFocalCrossentropy(alpha=1.0, **r), r, {**probable, "gamma": 2.0}, lambda i: i.hot)
+        add(lambda **r: losses.CategoricalFocalCrossentropy(alpha=data["weights"].tolist(), gamma=1.5, label_smoothing=0.1, **r), r,
+            {**probable, "gamma": 1.5, "smoothing": 0.1, "weighted": True}, lambda i: i.hot)
+        add(lambda **r: losses.CategoricalFocalCrossentropy(alpha=data["weights"].tolist(), gamma=3.0, label_smoothing=0.1, **r), r,
+            {**probable, "gamma": 3.0, "smoothing": 0.1, "weighted": True, "soft": True}, lambda i: i.targets)
+        add(losses.CategoricalCrossentropy, r, {**probable, "soft": True}, lambda i: i.targets)
     return f"keras {version('keras')} on tensorflow {version('tensorflow')}", cases
 
 

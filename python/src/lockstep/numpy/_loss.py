@@ -225,9 +225,9 @@ def focal(
     """The binary cross-entropy of σ(pred) times the power ``gamma`` of the probability of the wrong class.
 
     ``alpha`` weights positive targets and 1 - alpha negative ones. torchvision's is 0.25; Optax has none by default.
-    With ``probabilities`` it is Keras' BinaryFocalCrossentropy of these: the cross-entropy's are clipped to
-    [1e-7, 1-1e-7], where it has the gradient 0, and one outside of [0, 1] counts as the nearer of 0 and 1 and has the
-    gradient 0; ``smoothing``, which logits have not, is that of ``bce``.
+    ``smoothing`` is that of ``bce``. With ``probabilities`` it is Keras' BinaryFocalCrossentropy of these: the
+    cross-entropy's are clipped to [1e-7, 1-1e-7], where it has the gradient 0, and one outside of [0, 1] counts as the
+    nearer of 0 and 1 and has the gradient 0.
     """
     weight_of = None if alpha is None else ctypes.byref(c_double(alpha))
     return _eval(

@@ -199,9 +199,11 @@ def categorical_hinge(
 
 def softmax_focal(
     logits: Array,
-    target: Classes,
+    target: Array | Classes,
     *,
     gamma: float = 2,
+    probabilities: bool = False,
+    smoothing: float = 0,
     class_weights: Array | None = None,
     ignore_index: int | None = None,
     weights: Array | None = None,
@@ -215,13 +217,18 @@ def softmax_focal(
     """The cross-entropy of the softmax times (1-p)^gamma, p the probability of the row's class.
 
     ``class_weights`` are the paper's alphas. Value and gradient are right where p is near to 1 too, at which Keras'
-    CategoricalFocalCrossentropy clips it.
+    CategoricalFocalCrossentropy clips it. With ``probabilities`` rows are these and it is Keras' of them: each row is
+    divided by its sum and clipped to [1e-7, 1-1e-7], where it is constant then. ``target`` may have the probability of
+    each class too, over which the loss is summed, and ``smoothing``, which logits have not, is that of
+    ``cross_entropy``.
     """
     return _of_labels(
         _SOFTMAX_FOCAL,
         logits,
         target,
         gamma=gamma,
+        probabilities=probabilities,
+        smoothing=smoothing,
         class_weights=class_weights,
         ignore_index=ignore_index,
         weights=weights,
@@ -276,7 +283,7 @@ def cosine_embedding(
 def _of_labels(
     model: int,
     scores: Array,
-    target: Classes,
+    target: Array | Classes,
     *,
     class_weights: Array | None,
     ignore_index: int | None,
@@ -290,6 +297,8 @@ def _of_labels(
     margin: float | None = None,
     squared: int = 1,
     gamma: float = 0,
+    probabilities: bool = False,
+    smoothing: float = 0,
 ) -> float:
     b = _rows(scores, target, weights, grad, each)
     if squared not in (1, 2):
@@ -304,6 +313,8 @@ def _of_labels(
         None if margin is None else pointer(c_double(margin)),
         squared == 2,
         gamma,
+        probabilities,
+        smoothing,
     )
     return c.loss_of_rows(o, b, scale, pool)
 

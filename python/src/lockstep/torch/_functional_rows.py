@@ -96,13 +96,23 @@ def softmax_focal_loss(
     gamma: float = 2,
     ignore_index: int = -100,
     reduction: str = "none",
+    probabilities: bool = False,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """The focal loss of the softmax of logits and their classes, whose weights are alpha, as cross_entropy here.
 
     torch has none: arguments and defaults are those of torchvision's sigmoid_focal_loss, but for alpha. The mean is
-    over the rows that are not ignored.
+    over the rows that are not ignored. With probabilities the inputs are these: Keras' CategoricalFocalCrossentropy,
+    which divides them by their sum and clips them to [1e-7, 1-1e-7]. Targets may be probabilities too then, and labels
+    be smoothed.
     """
-    options = {"ignores": 1, "ignored": ignore_index, "gamma": gamma}
+    options = {
+        "ignores": 1,
+        "ignored": ignore_index,
+        "gamma": gamma,
+        "probabilities": probabilities,
+        "smoothing": label_smoothing,
+    }
     return _of_labels(_SOFTMAX_FOCAL, inputs, targets, alpha, None, None, reduction, options)
 
 
@@ -203,7 +213,8 @@ def _of_labels(
     reduction: str,
     options: dict[str, Any],
 ) -> Tensor:
-    if target.is_floating_point():
+    soft = target.is_floating_point()
+    if soft and not options.get("probabilities"):
         raise UnsupportedError(f"target is {target.dtype}, want {torch.int64}")
     rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
     weights = None if weight is None else weight.contiguous()
@@ -211,6 +222,8 @@ def _of_labels(
     def evaluate(b: c.LossRows) -> float:
         number = _REDUCTIONS.index(reduction)
         o = c.RowLossOptions(model=model, reduction=number, class_weights=_data(weights), **options)
+        if soft:
+            b.labels, b.targets = None, b.labels
         return c.loss_of_rows(o, b, 1, shared_pool())
 
     return _apply(rows, targets, evaluate, reduction, outer)

@@ -137,7 +137,7 @@ def sigmoid_focal_loss(
     """That of ``torchvision.ops``; an alpha below 0 is none.
 
     With probabilities the inputs are these: Keras' BinaryFocalCrossentropy, which clips those of the cross-entropy to
-    [1e-7, 1-1e-7] and has no alpha by default. Labels of logits are not smoothed.
+    [1e-7, 1-1e-7] and has no alpha by default.
     """
     weight = None if alpha < 0 else byref(c_double(alpha))
     name = "focal_of_probabilities" if probabilities else "focal"
