@@ -71,15 +71,18 @@ func TestUpper(t *testing.T) {
 
 // TestFetchAhead counts the prefetches of a list: some lines of each buffer, in each
 // loop over tensors. Kernels for one tensor that convert more than two buffers fetch all
-// but tables, in each loop.
+// but tables, in each loop, and steps of rows the matrices that they read.
 func TestFetchAhead(t *testing.T) {
 	eachKernel(t, func(isa string, r *rule.Rule, text string) {
 		loops := []*rule.Rule{r}
 		if len(r.Usual) > 0 {
 			loops = []*rule.Rule{r.Specialize(r.Usual), r.Specialize(r.Scaled())}
 		}
-		want, converted, tables := 0, 0, 0
+		want, converted, tables, read := 0, 0, 0, 0
 		for k, b := range r.Buffers {
+			if b.Shape == rule.Matrix && r.Loads(k) {
+				read++
+			}
 			switch {
 			case b.Type != rule.F32:
 				converted++
@@ -89,6 +92,9 @@ func TestFetchAhead(t *testing.T) {
 		}
 		if converted > 2 {
 			want = len(loops) * (len(r.Buffers) - tables)
+		}
+		if r.Fetches {
+			want = len(loops) * read
 		}
 		for _, main := range loops {
 			if !r.IsApart() && !main.Long() {
