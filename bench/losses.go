@@ -44,8 +44,8 @@ func losses(_ *Machine, short bool) []pending {
 	if short {
 		n = 4 << 20
 	}
-	list = append(list, lossClaims("MSE", "mean squared error", n, y, loss.MSE{}.Eval)...)
-	return append(list, lossClaims("BCEWithLogits", "binary cross-entropy of logits", n, y, loss.BCEWithLogits{}.Eval)...)
+	list = append(list, lossClaims("MSE", "mean squared error", n, y, loss.MSE{Workers: 1}.Eval)...)
+	return append(list, lossClaims("BCEWithLogits", "binary cross-entropy of logits", n, y, loss.BCEWithLogits{Workers: 1}.Eval)...)
 }
 
 // unlessCached takes the goal from what has been as near to its arithmetic.
