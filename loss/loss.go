@@ -408,6 +408,7 @@ type room struct {
 	// What nobody wants, what is between kernels, and the weights of rows go to blocks that
 	// stay in the cache.
 	unwanted [3][]float32
+	alone    []float32 // what nobody wants if all else is wanted, and nothing is between
 	scratch  [3][]float32
 	weights  []float32
 	space    [blocks*tune.LossBlock + tune.Line/4]float32
@@ -427,6 +428,7 @@ func newRoom() *room {
 	rest := own.space[-buffers.Address(own.space[:])%tune.Line/4:]
 	block := func(k int) []float32 { return rest[k*tune.LossBlock:][:tune.LossBlock] }
 	own.unwanted = [3][]float32{block(0), block(1), block(3)}
+	own.alone = rest[:tune.LossAlone]
 	own.scratch = [3][]float32{block(2), block(3), block(4)}
 	own.weights = block(4)
 	return own
@@ -466,8 +468,11 @@ func eval(r Reduction, s *Scaling, w Workers, d data, f form) (float64, error) {
 	defer c.end()
 	c.form, c.data, c.weight, c.rows = f, d, s.Weight, s.Rows
 	c.table, c.step = kernels.Active(), kernels.MaxLen
-	if d.grad == nil || d.each == nil || f.inParts || s.Weight != nil {
+	switch {
+	case d.grad == nil && d.each == nil || f.inParts || s.Weight != nil:
 		c.step = tune.LossBlock
+	case d.grad == nil || d.each == nil:
+		c.step = tune.LossAlone
 	}
 	c.begin(min(limit, (n+kernels.MaxLen-1)/kernels.MaxLen))
 	factor := c.factor(r, n)
@@ -581,7 +586,10 @@ func (c *call) weights(block []float32, lo, n int) []float32 {
 
 // wanted is a range of an output, or if that is nil a block of our own.
 func (own *room) wanted(k int, out []float32, lo, hi int) []float32 {
-	if out == nil {
+	switch {
+	case out == nil && hi-lo > tune.LossBlock:
+		return own.alone[:hi-lo]
+	case out == nil:
 		return own.unwanted[k][:hi-lo]
 	}
 	return out[lo:hi]

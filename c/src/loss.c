@@ -8,7 +8,8 @@
 
 enum {
 	BLOCK = 64 << 10, /* elements whose losses are added up in one go: another value changes bits */
-	PART = 2 << 10,   /* of a block, where an output is not wanted: see LossBlock in Go's internal/tune */
+	PART = 2 << 10,   /* of a block, where outputs are not wanted: see LossBlock in Go's internal/tune */
+	ALONE = 2 * PART, /* where one is not, and nothing is between */
 	BLOCKS = 1 << 10  /* that are shared at a time */
 };
 
@@ -324,18 +325,18 @@ static void weigh(const loss *l, const part *b, const float *w, double *sum) {
  * third output that is unwanted is that of a loss with one scratch, and weights come when nobody wants
  * the third of these any more. */
 static LOCKSTEP_NOT_INLINED double block_losses(const loss *l, size_t lo, size_t end) {
-	_Alignas(64) float room[5][PART];
+	_Alignas(64) float room[5 * PART]; /* its first ALONE are for one output that is unwanted */
 	double sum[LOCKSTEP_LANES] = {0}, unweighted[LOCKSTEP_LANES] = {0};
 	const lockstep_predictions *p = l->p;
-	size_t step = p->grad && p->each && !l->in_parts && !p->weight ? BLOCK : PART;
+	size_t step = l->in_parts || p->weight || !(p->grad || p->each) ? PART : p->grad && p->each ? BLOCK : ALONE;
 	for (; lo < end; lo += step) {
-		part b = {.n = least(step, end - lo), .at = lo, .pred = p->pred + lo, .target = p->target + lo, .scratch = {room[2], room[3], room[4]}};
-		b.grad = wanted(p->grad, lo, room[0]);
-		b.each = wanted(p->each, lo, room[1]);
-		b.grad_variance = wanted(l->grad_variance, lo, room[3]);
+		part b = {.n = least(step, end - lo), .at = lo, .pred = p->pred + lo, .target = p->target + lo, .scratch = {room + 2 * PART, room + 3 * PART, room + 4 * PART}};
+		b.grad = wanted(p->grad, lo, room);
+		b.each = wanted(p->each, lo, room + (step > PART ? 0 : PART));
+		b.grad_variance = wanted(l->grad_variance, lo, room + 3 * PART);
 		if (l->variance) b.variance = l->variance + lo;
 		l->run(l, &b, p->weight ? unweighted : sum);
-		if (p->weight) weigh(l, &b, weights_of(p, lo, b.n, room[4]), sum);
+		if (p->weight) weigh(l, &b, weights_of(p, lo, b.n, room + 4 * PART), sum);
 	}
 	return lockstep_total(sum);
 }

@@ -209,6 +209,7 @@ def test_state_in_fewer_bits_goes_both_ways(tmp_path: Path) -> None:
     assert isinstance(m, checkpoint.TypedState)
     assert isinstance(v, checkpoint.TypedState)
     assert (m.type, m.elements.dtype, v.type, v.scales) == ("float8", np.uint8, "bfloat16", None)
+    assert m.scales is not None
     number = ((m.elements & np.uint32(127)) + 896 << 20).view(np.float32) - np.float32(2**-15)
     unit = np.repeat(m.scales / np.float32(1.875 - 2**-15), 256)[: number.size].reshape(number.shape)
     np.testing.assert_array_equal(other.state("weights")["m"], np.where(m.elements > 127, -number, number) * unit)

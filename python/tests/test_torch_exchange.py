@@ -372,11 +372,9 @@ def test_small_squares_stay() -> None:
     (p,) = params_of(optimizer)
     p.grad = torch.full_like(p, 1e-4)
     p.grad[::256] = 1
-    p.grad[5] = 0
     optimizer.step()
     state = optimizer.bitsandbytes_state_dict()["state"][0][cases.WRAPPED]
-    zeros = dynamic_map(False)[state["state2"].long()] == 0
-    assert zeros.nonzero().tolist() == [[5]]
+    assert (dynamic_map(False)[state["state2"].long()] > 0).all()
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
