@@ -17,10 +17,11 @@ pytest.importorskip("torch")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "torchrun_fsdp.py"
 PATIENCE = 300  # seconds
+STEPS = 30  # the example's
 
 
 def _start(folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
     own = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     with log.open("wb") as out:
         return subprocess.Popen(
@@ -43,6 +44,14 @@ def _hash(process: subprocess.Popen[bytes], log: Path) -> str:
     return str(found)
 
 
+def _went_back(log: Path) -> bool:
+    """Whether a job took steps again. PyTorch's workers can die as their interpreter ends, by a thread that is
+    still there; a job whose steps were all taken is then started once more, and finds nothing to do."""
+    resumed = {int(step) for step in re.findall("rank 0, process [0-9]+: from step ([0-9]+)", log.read_text())}
+    assert 0 in resumed, log.read_text()
+    return not resumed <= {0, STEPS}
+
+
 def _kill_one(folder: Path, log: Path) -> tuple[str, bool]:
     """The hash of a job of which a worker is killed after the first checkpoint, and whether it went back to one."""
     job = _start(folder, log, "--pause=0.2")
@@ -51,7 +60,7 @@ def _kill_one(folder: Path, log: Path) -> tuple[str, bool]:
         worker = int(re.findall(r"rank 1, process (\d+): from step 0", log.read_text())[0])
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
-        return _hash(job, log), bool(re.search("rank 0, process [0-9]+: from step [1-9]", log.read_text()))
+        return _hash(job, log), _went_back(log)
     finally:
         job.kill()
 
@@ -67,4 +76,4 @@ def test_a_killed_worker_leaves_no_trace(tmp_path: Path) -> None:
 
     log = tmp_path / "undisturbed.log"
     assert _hash(_start(tmp_path / "undisturbed", log), log) == disturbed
-    assert not re.search("from step [1-9]", log.read_text())
+    assert not _went_back(log), log.read_text()
