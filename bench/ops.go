@@ -135,6 +135,7 @@ var (
 	halved2  = pattern{"update2 of halves", 4, 26, true, nil}
 	rounded2 = pattern{"update2 of bfloat16", 4, 18, true, nil}
 	coded2   = pattern{"update2 of 8 bits", 4, 22, true, nil} // which are left as float32
+	codedBy2 = pattern{"update2 of 8 bits along bfloat16", 4, 20, true, nil}
 )
 
 func fusedOne[C any](kernel func(kernels.Table, []float32, []kernels.BF16, []float32, []kernels.BF16, *C), name string) binder {
@@ -186,11 +187,26 @@ func quantizePair(t kernels.Table, b streams, _ int) func() {
 	return func() { kernels.QuantizePair(t, mq, vq, b[0], b[1], h, inverses, inverses, c) }
 }
 
-// adamStateFloat8 takes the step of four rows, whose moments are zeros in words.
+// coded is what the steps of four rows take whose moments are zeros in words.
+type coded struct {
+	ms, vs, up, mq, vq []float32
+	scalars            *fallback.AdamScalars
+}
+
+func codedOf(n int) coded {
+	return coded{make([]float32, 4), make([]float32, 4), []float32{1, 1, 1, 1}, make([]float32, n/4), make([]float32, n/4), scalarsOf[fallback.AdamScalars](adamW)}
+}
+
 func adamStateFloat8(t kernels.Table, b streams, _ int) func() {
-	n, c := len(b[0])/4, scalarsOf[fallback.AdamScalars](adamW)
-	mq, vq, ms, vs, up := make([]float32, n), make([]float32, n), make([]float32, 4), make([]float32, 4), []float32{1, 1, 1, 1}
-	return func() { kernels.AdamStateFloat8(t, b[0], b[1], b[2], b[3], ms, vs, up, mq, vq, c) }
+	c := codedOf(len(b[0]))
+	return func() { kernels.AdamStateFloat8(t, b[0], b[1], b[2], b[3], c.ms, c.vs, c.up, c.mq, c.vq, c.scalars) }
+}
+
+func adamGradBF16StateFloat8(t kernels.Table, b streams, _ int) func() {
+	c, g := codedOf(len(b[0])), halves(t, b[1])
+	return func() {
+		kernels.AdamGradBF16StateFloat8(t, b[0], g, b[2], b[3], c.ms, c.vs, c.up, c.mq, c.vq, c.scalars)
+	}
 }
 
 // rowMost finds the largest magnitudes of four rows.
@@ -423,6 +439,7 @@ var ops = append(steps(), []op{
 		return func() { kernels.AdamStateBF16(t, b[0], g, m, v, h, c) }
 	}, nil, false},
 	{"AdamStateFloat8", coded2, adamStateFloat8, nil, false},
+	{"AdamGradBF16StateFloat8", codedBy2, adamGradBF16StateFloat8, nil, false},
 	{"MomentumBF16", fused1, fusedOne(kernels.MomentumBF16, "Momentum"), nil, false},
 	{"LionBF16", fused1, fusedOne(kernels.LionBF16, "Lion"), nil, false},
 	{"AdaGradBF16", fused1, fusedOne(kernels.AdaGradBF16, "AdaGrad"), nil, false},

@@ -133,6 +133,24 @@ type AdamStateFloat8Scalars = AdamScalars
 //	ms ← max |m|, row by row
 //	vs ← max v, row by row
 func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *AdamStateFloat8Scalars) {
+	c.stateFloat8(p, func(i int) float32 { return g[i] }, m, v, ms, vs, up, mq, vq)
+}
+
+// AdamGradBF16StateFloat8Scalars are the numbers of one AdamGradBF16StateFloat8 step.
+type AdamGradBF16StateFloat8Scalars = AdamScalars
+
+// AdamGradBF16StateFloat8 is AdamStateFloat8 along gradients of BF16.
+//
+//	m ← lerp(number(mq·up)·ms, x, weight1), signed
+//	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	ms ← max |m|, row by row
+//	vs ← max v, row by row
+func AdamGradBF16StateFloat8(p []float32, g []BF16, m, v, ms, vs, up, mq, vq []float32, c *AdamGradBF16StateFloat8Scalars) {
+	c.stateFloat8(p, func(i int) float32 { return g[i].Float32() }, m, v, ms, vs, up, mq, vq)
+}
+
+func (c *AdamScalars) stateFloat8(p []float32, g func(i int) float32, m, v, ms, vs, up, mq, vq []float32) {
 	signed := DequantizeScalars{Offset: SignedLeast, Least: Mask(math.Float32bits(SignedLeast)), Signs: 1 << 31}
 	squares := DequantizeScalars{Least: Mask(math.Float32bits(SquareLeast))}
 	top := func(q, up float32) uint32 { return math.Float32bits(q) * math.Float32bits(up) }
@@ -140,7 +158,7 @@ func AdamStateFloat8(p, g, m, v, ms, vs, up, mq, vq []float32, c *AdamStateFloat
 		mostM, mostV := float32(0), float32(0)
 		for j := range mq {
 			i := k*len(mq) + j
-			x := c.gradient(g[i], p[i])
+			x := c.gradient(g(i), p[i])
 			m[i] = lerp(signed.number(top(mq[j], up[k]), ms[k]), x, c.Weight1)
 			v[i] = float32(squares.number(top(vq[j], up[k]), vs[k])*c.Beta2) + square(x, c.Root2, c.Small)
 			p[i] = c.decayed(p[i], float32(m[i]*c.Step)/(sqrt(v[i])+c.Eps))

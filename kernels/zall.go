@@ -92,6 +92,11 @@ func All() []Kernel {
 				runAdamGradBF16(t, p, g, m, v, c)
 			}
 		}},
+		{"AdamGradBF16StateFloat8", []Buffer{{"p", Matrix, Float32}, {"g", Matrix, Bfloat16}, {"m", Matrix, Float32}, {"v", Matrix, Float32}, {"ms", PerRow, Float32}, {"vs", PerRow, Float32}, {"up", PerRow, Float32}, {"mq", Stream, Float32}, {"vq", Stream, Float32}}, AdamGradBF16StateFloat8, fallback.AdamGradBF16StateFloat8, func(t Table) any {
+			return func(p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamGradBF16StateFloat8Scalars) {
+				runAdamGradBF16StateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+			}
+		}},
 		{"AdamProx", []Buffer{{"p", Stream, Float32}, {"g", Stream, Float32}, {"m", Stream, Float32}, {"v", Stream, Float32}}, AdamProx, fallback.AdamProx, func(t Table) any {
 			return func(list [][]float32, c *fallback.AdamProxScalars) { runAdamProx(t, list, c) }
 		}},

@@ -356,6 +356,25 @@ func AdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c *fa
 	runAdamGradBF16(t, p, g, m, v, c)
 }
 
+// AdamGradBF16StateFloat8 runs the kernel of a table over the rows of a matrix, of at most MaxLen
+// columns: see fallback.AdamGradBF16StateFloat8.
+func AdamGradBF16StateFloat8(t Table, p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamGradBF16StateFloat8Scalars) {
+	vs = vs[:len(vs):len(vs)][:len(ms)]
+	up = up[:len(up):len(up)][:len(ms)]
+	vq = vq[:len(vq):len(vq)][:len(mq)]
+	columns := len(mq)
+	p = p[:len(p):len(p)][:len(ms)*columns]
+	g = g[:len(g):len(g)][:len(ms)*columns]
+	m = m[:len(m):len(m)][:len(ms)*columns]
+	v = v[:len(v):len(v)][:len(ms)*columns]
+	rows := rowsPerCall(len(p), columns)
+	for len(ms) > rows {
+		runAdamGradBF16StateFloat8(t, p[:rows*columns], g[:rows*columns], m[:rows*columns], v[:rows*columns], ms[:rows], vs[:rows], up[:rows], mq, vq, c)
+		p, g, m, v, ms, vs, up = p[rows*columns:], g[rows*columns:], m[rows*columns:], v[rows*columns:], ms[rows:], vs[rows:], up[rows:]
+	}
+	runAdamGradBF16StateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+}
+
 // AdamProx runs the kernel of a table over the tensors of a list, p, g, m, v of each:
 // see fallback.AdamProx.
 func AdamProx(t Table, list *List, c *fallback.AdamProxScalars) {

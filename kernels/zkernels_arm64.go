@@ -427,6 +427,31 @@ func runAdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c 
 }
 
 //go:noinline
+func runAdamGradBF16StateFloat8(t Table, p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamGradBF16StateFloat8Scalars) {
+	if unusual() {
+		asUsual(func() { runAdamGradBF16StateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c) })
+		return
+	}
+	if sanitized && t != goTable {
+		touchBuffer(p, reads|writes)
+		touchBuffer(g, reads)
+		touchBuffer(m, writes)
+		touchBuffer(v, writes)
+		touchBuffer(ms, reads|writes)
+		touchBuffer(vs, reads|writes)
+		touchBuffer(up, reads)
+		touchBuffer(mq, reads)
+		touchBuffer(vq, reads)
+	}
+	switch t {
+	case neonTable:
+		neon.AdamGradBF16StateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+	default:
+		fallback.AdamGradBF16StateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+	}
+}
+
+//go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	if unusual() {
 		asUsual(func() { runAdamProx(t, list, c) })

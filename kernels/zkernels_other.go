@@ -124,6 +124,11 @@ func runAdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c 
 }
 
 //go:noinline
+func runAdamGradBF16StateFloat8(t Table, p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamGradBF16StateFloat8Scalars) {
+	fallback.AdamGradBF16StateFloat8(p, g, m, v, ms, vs, up, mq, vq, c)
+}
+
+//go:noinline
 func runAdamProx(t Table, list [][]float32, c *fallback.AdamProxScalars) {
 	referenceAdamProx(list, c)
 }

@@ -149,8 +149,9 @@ func Unfused(o *Optimizer) {
 	o.pairing.Do(func() {})
 }
 
-// CountFused counts what goes through the fused kernel of an optimizer of Adam.
-func CountFused(o *Optimizer, elements *atomic.Int64) {
+// CountFused counts what goes through the fused kernels of an optimizer of Adam, and what goes through
+// that along float32 after it was made so.
+func CountFused(o *Optimizer, elements, widened *atomic.Int64) {
 	Unfused(o)
 	count := func(n int) { elements.Add(int64(n)) }
 	o.engine.Fuse(0, engine.FuseAdam(engine.AdamKernels{
@@ -171,8 +172,14 @@ func CountFused(o *Optimizer, elements *atomic.Int64) {
 			kernels.AdamStateBF16(t, p, g, m, v, h, c)
 		},
 	}))
-	o.engine.Pair(0, engine.PairAdam(func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
-		count(len(p))
-		kernels.AdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+	o.engine.Pair(0, engine.PairAdam(engine.AdamPairs{
+		Float32: func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
+			widened.Add(int64(len(p)))
+			kernels.AdamStateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+		},
+		GradBF16: func(t kernels.Table, p []float32, g []BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars) {
+			count(len(p))
+			kernels.AdamGradBF16StateFloat8(t, p, g, m, v, ms, vs, up, mq, vq, c)
+		},
 	}))
 }

@@ -287,6 +287,45 @@ func TestFusedForms(t *testing.T) {
 	}
 }
 
+// TestFusedFlushes has small state of 8 bits become zeros in blocks that the kernel packs: of whole
+// rows, and of a row's first elements.
+func TestFusedFlushes(t *testing.T) {
+	n := tune.SmallLen + 2*tune.PackLen
+	coded := func() *update.Optimizer {
+		o := newOne(t, n, plainAdam)
+		must(t, stateTypes(update.StateFloat8, update.StateFloat8)(o))
+		return o
+	}
+	o, blocks := coded(), coded()
+	update.Unfused(blocks)
+	p, q, g := make([]float32, n), make([]float32, n), make([]float32, n)
+	for step := 1; step <= 33; step++ {
+		for i := range g {
+			switch place := i % tune.PackLen; {
+			case place < tune.ScaleLen: // of which v is small
+				g[i] = 1e-15
+			case place >= 3*tune.ScaleLen || place >= 2*tune.ScaleLen && place%2 > 0: // of which m is, and then no gradient comes
+				if g[i] = 0; step < 4 {
+					g[i] = 1e-32
+				}
+			default:
+				g[i] = float32(step%3) - 1
+			}
+		}
+		must(t, o.Step(p, g))
+		must(t, blocks.Step(q, g))
+		if !slices.Equal(p, q) {
+			t.Errorf("step %d: parameters are others", step)
+		}
+		states := statesOf(t, o)
+		wantSameCodes(t, fmt.Sprint("step ", step), states, statesOf(t, blocks))
+		flushed := states[0].Typed["v"].Scales[0] == 0 && states[0].Typed["m"].Scales[3] == 0
+		if want := step%16 == 0; flushed != want && step >= 16 && step%16 < 3 {
+			t.Errorf("step %d: small state is 0: %v, want %v", step, flushed, want)
+		}
+	}
+}
+
 // wantSameHalves compares moments of BF16, of which a NaN is like another.
 func wantSameHalves(t *testing.T, what string, states, others []update.TensorState) {
 	t.Helper()
@@ -343,7 +382,8 @@ func TestFusedRuns(t *testing.T) {
 		grads   func(n int) update.Typed
 		step    int
 		tensors []int
-		blocks  int // the tensor whose whole blocks of codes go there, or 0
+		blocks  int  // the tensor whose whole blocks of codes go there, or 0
+		widened bool // before
 	}{
 		"alone":                    {tensors: []int{0, 1, 2}},
 		"to a norm":                {set: func(o *update.Optimizer) error { return o.SetMaxNorm(1e-3) }, tensors: []int{0, 1, 2}},
@@ -357,13 +397,17 @@ func TestFusedRuns(t *testing.T) {
 		"codes":                    {share: func(int) bool { return false }, set: stateTypes(update.StateFloat8, update.StateFloat8), tensors: []int{0, 1}, blocks: 2},
 		"codes, clipped": {set: func(o *update.Optimizer) error {
 			return errors.Join(o.SetMaxValue(1), stateTypes(update.StateFloat8, update.StateFloat8)(o))
-		}, blocks: 2},
+		}, blocks: 2, widened: true},
+		"codes, with copies":              {set: stateTypes(update.StateFloat8, update.StateFloat8), tensors: []int{0, 1}, blocks: 2},
+		"codes, where state is looked at": {set: stateTypes(update.StateFloat8, update.StateFloat8), step: 15, blocks: 2, widened: true},
+		"codes, along float16": {set: stateTypes(update.StateFloat8, update.StateFloat8),
+			grads: func(n int) update.Typed { return update.TypedOf(make([]update.F16, n)) }, blocks: 2, widened: true},
 		"clipped":   {set: func(o *update.Optimizer) error { return o.SetMaxValue(1) }},
 		"averaging": {set: func(o *update.Optimizer) error { return o.SetAverage(update.Averaging{Every: 1, Decay: .5}) }},
 	} {
 		o, p, _ := newSet(t, sizes, plainAdam)
-		var elements atomic.Int64
-		update.CountFused(o, &elements)
+		var elements, widened atomic.Int64
+		update.CountFused(o, &elements, &widened)
 		list, grads, want := make([]update.Typed, len(sizes)), make([]update.Typed, len(sizes)), int64(0)
 		for k, n := range sizes {
 			if grads[k] = update.TypedOf(make([]update.BF16, n)); c.grads != nil {
@@ -382,11 +426,18 @@ func TestFusedRuns(t *testing.T) {
 		for _, k := range c.tensors {
 			want += int64(sizes[k])
 		}
-		if c.blocks > 0 {
-			want += int64(sizes[c.blocks] / tune.PackLen * tune.PackLen)
+		blocks, wantWidened := int64(sizes[c.blocks]/tune.PackLen*tune.PackLen), int64(0)
+		switch {
+		case c.blocks > 0 && c.widened:
+			wantWidened = blocks
+		case c.blocks > 0:
+			want += blocks
 		}
 		if got := elements.Load(); got != want {
-			t.Errorf("%s: %d elements went through the fused kernel, want %d", name, got, want)
+			t.Errorf("%s: %d elements went through the fused kernels, want %d", name, got, want)
+		}
+		if got := widened.Load(); got != wantWidened {
+			t.Errorf("%s: %d elements went through the kernel along float32, want %d", name, got, wantWidened)
 		}
 	}
 }

@@ -151,7 +151,8 @@ typedef enum lockstep_kind {
 	LOCKSTEP_LANES_DOUBLE, /* double[LOCKSTEP_LANES] */
 	LOCKSTEP_LANES_FLOAT,  /* float[LOCKSTEP_LANES] */
 	LOCKSTEP_STREAM_BF16,  /* LOCKSTEP_STREAM of bfloat16: the upper halves of floats */
-	LOCKSTEP_STREAM_F16    /* LOCKSTEP_STREAM of binary16 */
+	LOCKSTEP_STREAM_F16,   /* LOCKSTEP_STREAM of binary16 */
+	LOCKSTEP_MATRIX_BF16   /* LOCKSTEP_MATRIX of bfloat16 */
 } lockstep_kind;
 
 typedef struct lockstep_parameter {

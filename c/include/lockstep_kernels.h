@@ -646,6 +646,36 @@ typedef struct lockstep_adam_grad_bf16_scalars {
 LOCKSTEP_API lockstep_status lockstep_kernel_adam_grad_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_grad_bf16_scalars *c);
 
 /*
+ * lockstep_adam_grad_bf16_state_float8_scalars are the numbers of one AdamGradBF16StateFloat8 step.
+ */
+typedef struct lockstep_adam_grad_bf16_state_float8_scalars {
+	float scale; /* the gradient's factor */
+	float l2; /* of the penalty ½l2·p²; 0 leaves the term out */
+	float decay; /* lr·(weight decay) */
+	uint32_t drop; /* the gradients that are taken for 0 */
+	uint32_t first; /* those of them that may be before they are scaled, because it makes them no larger */
+	float weight1; /* of the gradient in m: see lockstep_weight */
+	float beta2;
+	float root2; /* √(1 - β₂) */
+	uint32_t small; /* the gradients, times root2, whose squares do not count */
+	float eps; /* times √(1-β₂ᵗ) where it is meant for the corrected root */
+	float step; /* lr·√(1-β₂ᵗ)/(1-β₁ᵗ) */
+} lockstep_adam_grad_bf16_state_float8_scalars;
+
+/*
+ * AdamGradBF16StateFloat8 is AdamStateFloat8 along gradients of BF16.
+ *
+ *	m ← lerp(number(mq·up)·ms, x, weight1), signed
+ *	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+ *	p ← p - (m·step / (√v + eps) + p·decay)
+ *	ms ← max |m|, row by row
+ *	vs ← max v, row by row
+ *
+ * list: p (changed, rows × columns), g (read, rows × columns, of bf16), m (written, rows × columns), v (written, rows × columns), ms (changed, one for each row), vs (changed, one for each row), up (read, one for each row), mq (read), vq (read)
+ */
+LOCKSTEP_API lockstep_status lockstep_kernel_adam_grad_bf16_state_float8(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_grad_bf16_state_float8_scalars *c);
+
+/*
  * lockstep_adam_prox_scalars are the numbers of one AdamProx step.
  */
 typedef struct lockstep_adam_prox_scalars {

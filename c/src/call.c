@@ -57,9 +57,11 @@ typedef struct extent {
 	size_t rows, columns;
 } extent;
 
+static int is_of_rows_and_columns(lockstep_kind kind) { return kind == LOCKSTEP_MATRIX || kind == LOCKSTEP_MATRIX_BF16; }
+
 static int is_matrix(const lockstep_kernel *kernel) {
 	for (size_t k = 0; k < kernel->buffer_count; k++)
-		if (kernel->buffers[k].kind == LOCKSTEP_MATRIX) return 1;
+		if (is_of_rows_and_columns(kernel->buffers[k].kind)) return 1;
 	return 0;
 }
 
@@ -96,19 +98,21 @@ int lockstep_rows_apart(size_t rows, size_t columns) {
 	return columns >= lines && columns < page && rows >= large / columns;
 }
 
-#define BUFFERS 8 /* at most, of a matrix */
+#define BUFFERS 9 /* at most, of a matrix */
+
+static lockstep_buffer row_of(lockstep_kind kind, lockstep_buffer b, size_t row, size_t columns) {
+	if (kind == LOCKSTEP_MATRIX) b.data += row * columns;
+	if (kind == LOCKSTEP_MATRIX_BF16) b.data = (float *)(void *)((uint16_t *)(void *)b.data + row * columns);
+	if (kind == LOCKSTEP_PER_ROW) b.data += row, b.len = 1;
+	return b;
+}
 
 /* Walks a matrix row by row. */
 static void by_rows(lockstep_bare *bare, const lockstep_kernel *kernel, const lockstep_buffer *list, extent size,
 	const void *scalars, void *const *lanes) {
 	lockstep_buffer row[BUFFERS];
 	for (size_t r = 0; r < size.rows; r++) {
-		for (size_t k = 0; k < kernel->buffer_count; k++) {
-			lockstep_kind kind = kernel->buffers[k].kind;
-			row[k] = list[k];
-			if (kind == LOCKSTEP_MATRIX) row[k].data += r * size.columns;
-			if (kind == LOCKSTEP_PER_ROW) row[k].data += r, row[k].len = 1;
-		}
+		for (size_t k = 0; k < kernel->buffer_count; k++) row[k] = row_of(kernel->buffers[k].kind, list[k], r, size.columns);
 		bare(row, (int64_t)kernel->buffer_count, scalars, lanes);
 	}
 }

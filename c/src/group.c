@@ -17,7 +17,7 @@ static int takes_all(const lockstep_plan *plan, const lockstep_pass *pass) {
 /* The kernel that is another with a form's conversions, or NULL: its scalars begin with the same, and
  * its name is that with the form's behind it. */
 static const lockstep_kernel *fused_with(const lockstep_kernel *kernel, lockstep_form form) {
-	static const char *const names[FORMS] = {[FORM_ALONE] = "GradBF16", [FORM_COPIED] = "BF16", [FORM_HALVED] = "SplitBF16", [FORM_PACKED] = "StateBF16", [FORM_CODES] = "StateFloat8"};
+	static const char *const names[FORMS] = {[FORM_ALONE] = "GradBF16", [FORM_COPIED] = "BF16", [FORM_HALVED] = "SplitBF16", [FORM_PACKED] = "StateBF16", [FORM_CODES] = "GradBF16StateFloat8", [FORM_CODES_OF_FLOATS] = "StateFloat8"};
 	size_t n = strlen(kernel->name);
 	for (size_t k = 0; k < lockstep_all_count; k++)
 		if (!strncmp(lockstep_all[k].name, kernel->name, n) && !strcmp(lockstep_all[k].name + n, names[form])) return &lockstep_all[k];

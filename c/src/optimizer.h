@@ -74,9 +74,9 @@ typedef struct lockstep_following {
 } lockstep_following;
 
 /* What a fused kernel converts beside a gradient of bf16: nothing, a copy of the parameters that it leaves
- * in bf16, parameters in two halves, or two slots of LOCKSTEP_STATE_BF16; or beside one of floats two slots
- * of LOCKSTEP_STATE_FLOAT8, of a block. */
-typedef enum lockstep_form { FORM_ALONE, FORM_COPIED, FORM_HALVED, FORM_PACKED, FORM_CODES, FORMS, FORM_NONE = FORMS } lockstep_form;
+ * in bf16, parameters in two halves, two slots of LOCKSTEP_STATE_BF16, or of a block two of
+ * LOCKSTEP_STATE_FLOAT8; or those of a block beside a gradient of floats. */
+typedef enum lockstep_form { FORM_ALONE, FORM_COPIED, FORM_HALVED, FORM_PACKED, FORM_CODES, FORM_CODES_OF_FLOATS, FORMS, FORM_NONE = FORMS } lockstep_form;
 
 /* A rule at work. */
 typedef struct lockstep_rule_group {
@@ -302,10 +302,21 @@ lockstep_status lockstep_check_unpacked(const lockstep_optimizer *o, const char 
 void lockstep_unpack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, lockstep_buffer *slots, float room[][BLOCK_LEN]);
 void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, size_t n, float room[][BLOCK_LEN]);
 
+/* A block whose two slots a pass packs itself. */
+typedef struct lockstep_pair {
+	const lockstep_optimizer *o;
+	size_t tensor, block;
+	float x[2][PACK_LEN]; /* what becomes of the slots */
+	float scales[2][PACK_LEN / LOCKSTEP_STATE_SCALE]; /* their largest magnitudes */
+} lockstep_pair;
+
 /* Whether a rule's pass over so many elements of a tensor, which begin where a block of state does, packs both
- * slots itself: lockstep_run_pair is that pass over those in a list. */
+ * slots itself. lockstep_step_pair is that pass over those in a list, by the kernel of a form, and
+ * lockstep_pack_pair packs what has become of the slots; lockstep_measure_pair is for one who changes that. */
 int lockstep_pairs_up(const lockstep_optimizer *o, size_t tensor, size_t n);
-void lockstep_run_pair(const lockstep_optimizer *o, size_t tensor, size_t first, const lockstep_buffer *block, const lockstep_scalars *scalars);
+void lockstep_step_pair(lockstep_pair *pair, size_t first, lockstep_form form, const lockstep_buffer *block, const lockstep_scalars *scalars);
+void lockstep_measure_pair(lockstep_pair *pair);
+void lockstep_pack_pair(lockstep_pair *pair);
 
 /* Sets the hashes of places, which blocks are rounded with. */
 void lockstep_hash_places(lockstep_optimizer *o);

@@ -217,32 +217,44 @@ void lockstep_pack(const lockstep_optimizer *o, size_t tensor, size_t first, siz
 int lockstep_pairs_up(const lockstep_optimizer *o, size_t tensor, size_t n) {
 	const lockstep_rule_group *g = &o->groups[o->places[tensor].group];
 	const uint8_t *packing = o->records[tensor].packing;
-	return g->fused[FORM_CODES] && n == PACK_LEN && packing[0] == LOCKSTEP_STATE_FLOAT8 && packing[1] == LOCKSTEP_STATE_FLOAT8 && !lockstep_is_cautious(&g->common);
+	return g->fused[FORM_CODES_OF_FLOATS] && n == PACK_LEN && packing[0] == LOCKSTEP_STATE_FLOAT8 && packing[1] == LOCKSTEP_STATE_FLOAT8 && !lockstep_is_cautious(&g->common);
 }
 
-void lockstep_run_pair(const lockstep_optimizer *o, size_t tensor, size_t first, const lockstep_buffer *block, const lockstep_scalars *scalars) {
+static lockstep_buffer codes_of(const packed *p, size_t block) { return (lockstep_buffer){p->at + block * QUARTER, QUARTER, 0}; }
+
+void lockstep_step_pair(lockstep_pair *pair, size_t first, lockstep_form form, const lockstep_buffer *block, const lockstep_scalars *scalars) {
 	static const uint32_t ups[QUARTERS] = {1 << 24, 1 << 16, 1 << 8, 1}; /* these bring a quarter's code to a word's highest byte */
-	const lockstep_kernel *kernel = o->groups[o->places[tensor].group].fused[FORM_CODES];
-	float x[2][PACK_LEN], inverses[2][QUARTERS], up[QUARTERS], scales[2][QUARTERS]; /* before the step the units */
-	packed p[2];
-	lockstep_buffer words[2];
-	size_t k = first / PACK_LEN;
-	for (int j = 0; j < 2; j++) {
-		p[j] = packed_of(o, tensor, j);
-		words[j] = (lockstep_buffer){p[j].at + k * QUARTER, QUARTER, 0};
-		set_units(&p[j], k, scales[j]);
-	}
+	const lockstep_optimizer *o = pair->o;
+	const lockstep_kernel *kernel = o->groups[o->places[pair->tensor].group].fused[form];
+	const packed m = packed_of(o, pair->tensor, 0), v = packed_of(o, pair->tensor, 1);
+	float up[QUARTERS];
+	pair->block = first / PACK_LEN;
+	set_units(&m, pair->block, pair->scales[0]);
+	set_units(&v, pair->block, pair->scales[1]);
 	memcpy(up, ups, sizeof up);
-	const lockstep_buffer m = {x[0], PACK_LEN, 0}, v = {x[1], PACK_LEN, 0};
-	const lockstep_buffer moves[] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], m, v, {scales[0], QUARTERS, 0}, {scales[1], QUARTERS, 0}, {up, QUARTERS, 0}, words[0], words[1]};
+	const lockstep_buffer moves[] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], {pair->x[0], PACK_LEN, 0}, {pair->x[1], PACK_LEN, 0}, {pair->scales[0], QUARTERS, 0},
+		{pair->scales[1], QUARTERS, 0}, {up, QUARTERS, 0}, codes_of(&m, pair->block), codes_of(&v, pair->block)};
 	o->table->kernels[kernel - lockstep_all](moves, 9, scalars->words, NULL);
+}
+
+void lockstep_measure_pair(lockstep_pair *pair) {
+	for (int j = 0; j < 2; j++) measure(pair->o, pair->x[j], QUARTERS, pair->scales[j]);
+}
+
+void lockstep_pack_pair(lockstep_pair *pair) {
+	const lockstep_optimizer *o = pair->o;
+	float inverses[2][QUARTERS];
+	lockstep_buffer words[2];
 	for (int j = 0; j < 2; j++) {
-		invert(o, x[j], scales[j], most_of(&p[j]), inverses[j]);
-		memcpy(p[j].scales + k * QUARTERS, scales[j], sizeof scales[j]);
+		const packed p = packed_of(o, pair->tensor, j);
+		words[j] = codes_of(&p, pair->block);
+		invert(o, pair->x[j], pair->scales[j], most_of(&p), inverses[j]);
+		memcpy(p.scales + pair->block * QUARTERS, pair->scales[j], sizeof pair->scales[j]);
 	}
-	drawing d = drawing_of(o, tensor, 0, k);
+	const drawing d = drawing_of(o, pair->tensor, 0, pair->block);
 	const lockstep_quantize_pair_scalars c = {.factor = d.factor, .add = d.add};
-	const lockstep_buffer list[] = {words[0], words[1], m, v, {(float *)o->hashes, PACK_LEN, 0}, {inverses[0], QUARTERS, 0}, {inverses[1], QUARTERS, 0}};
+	const lockstep_buffer list[] = {words[0], words[1], {pair->x[0], PACK_LEN, 0}, {pair->x[1], PACK_LEN, 0}, {(float *)o->hashes, PACK_LEN, 0}, {inverses[0], QUARTERS, 0},
+		{inverses[1], QUARTERS, 0}};
 	lockstep_kernel_quantize_pair(o->table, list, 7, &c);
 }
 

@@ -325,9 +325,33 @@ static void trail(const lockstep_optimizer *o, size_t tensor, size_t first, size
  * gradient lies elsewhere. */
 static void end_block(portion *x, const lockstep_buffer *block, size_t at, float *grads) {
 	size_t first = x->first + at;
-	flush_state(x, block, x->stride);
+	if (!x->pairs) flush_state(x, block, x->stride);
 	if (is_last(&x->g->plan, x->pass)) trail(x->o, x->tensor, first, block->len, block[LOCKSTEP_PARAMS].data);
 	if (zeroes(x->o, x->g, x->pass, x->t)) lockstep_zero(x->o, grads, x->tensor, x->o->shard_count ? first : 0, block->len);
+}
+
+/* Whether there are stages around the passes of a group. */
+static int is_staged(const lockstep_rule_group *g) {
+	return g->stages.prescales || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || g->clipping.centers || lockstep_is_cautious(&g->common);
+}
+
+/* Whether a group's kernel may have the gradient of a tensor that goes alone as it comes, which is one of bf16. */
+static int is_along_bf16(const portion *x) {
+	return x->alone && !x->o->shard_count && x->o->records[x->tensor].element == LOCKSTEP_BF16 && !is_staged(x->g);
+}
+
+/* Runs a pass on a block whose slots it packs, and looks at these before. */
+static void run_pair(portion *x, const lockstep_buffer *block, size_t at, lockstep_form form) {
+	lockstep_pair pair;
+	pair.o = x->o;
+	pair.tensor = x->tensor;
+	lockstep_step_pair(&pair, x->first + at, form, block, x->scalars);
+	if (lockstep_flushes(x->g, x->t)) {
+		lockstep_buffer list[LOCKSTEP_SLOT + 2] = {block[LOCKSTEP_PARAMS], block[LOCKSTEP_GRADS], {pair.x[0], PACK_LEN, 0}, {pair.x[1], PACK_LEN, 0}};
+		flush_state(x, list, x->stride);
+		lockstep_measure_pair(&pair);
+	}
+	lockstep_pack_pair(&pair);
 }
 
 /* Runs a pass with the stages around it. */
@@ -335,14 +359,14 @@ static void run_block(portion *x, lockstep_buffer *block, size_t at) {
 	const lockstep_stages *s = &x->g->stages;
 	float *grads = block[LOCKSTEP_GRADS].data, *given;
 	stage_room room;
-	int takes = takes_grads(&x->g->plan.passes[x->pass]);
-	if (takes || is_last(&x->g->plan, x->pass)) give(x, block, at, &room);
+	int takes = takes_grads(&x->g->plan.passes[x->pass]), is_direct = x->pairs && !lockstep_flushes(x->g, x->t) && is_along_bf16(x);
+	if (!is_direct && (takes || is_last(&x->g->plan, x->pass))) give(x, block, at, &room);
 	given = block[LOCKSTEP_GRADS].data;
 	if (takes) stage(x, block, at, &room);
 	if (lockstep_is_cautious(&x->g->common))
 		move_cautiously(x, block);
 	else if (x->pairs)
-		lockstep_run_pair(x->o, x->tensor, x->first + at, block, x->scalars);
+		run_pair(x, block, at, is_direct ? FORM_CODES : FORM_CODES_OF_FLOATS);
 	else
 		run_pass(x, block, x->stride);
 	if (s->shrinks && is_last(&x->g->plan, x->pass)) lockstep_kernel_shrink(x->o->table, block, 1, &s->shrink);
@@ -385,17 +409,12 @@ static void run_packed_blocks(portion *x, const lockstep_buffer *tensor) {
 	float room[LOCKSTEP_MAX_SLOTS][BLOCK_LEN];
 	for (size_t at = 0, n; at < tensor->len; at += n) {
 		n = cut(x, tensor, at, BLOCK_LEN, block);
-		x->pairs = lockstep_pairs_up(x->o, x->tensor, n) && !lockstep_flushes(x->g, x->t);
+		x->pairs = lockstep_pairs_up(x->o, x->tensor, n) && !(lockstep_flushes(x->g, x->t) && is_staged(x->g));
 		if (!x->pairs) lockstep_unpack(x->o, x->tensor, x->first + at, n, block + LOCKSTEP_SLOT, room);
 		run_block(x, block, at);
 		if (!x->pairs) lockstep_pack(x->o, x->tensor, x->first + at, n, room);
 	}
 	x->pairs = 0;
-}
-
-/* Whether there are stages around the passes of a group. */
-static int is_staged(const lockstep_rule_group *g) {
-	return g->stages.prescales || g->stages.regularizes || g->stages.shrinks || g->clipping.value != 0 || g->clipping.centers || lockstep_is_cautious(&g->common);
 }
 
 /* Runs the kernel of a pass on a part of a row. */
@@ -545,7 +564,7 @@ static int is_halves(const portion *x) {
  * looked at, a block is better in the cache. */
 static lockstep_form form_of(const portion *x) {
 	const lockstep_record *r = &x->o->records[x->tensor];
-	if (!x->alone || x->o->shard_count || r->element != LOCKSTEP_BF16 || is_staged(x->g) || lockstep_follows(x->o) || lockstep_flushes(x->g, x->t)) return FORM_NONE;
+	if (!is_along_bf16(x) || lockstep_follows(x->o) || lockstep_flushes(x->g, x->t)) return FORM_NONE;
 	if (r->packs) return is_halves(x) && !r->copied ? FORM_PACKED : FORM_NONE;
 	if (!r->copied) return FORM_ALONE;
 	return r->copy_element == LOCKSTEP_BF16 ? FORM_COPIED : FORM_NONE;

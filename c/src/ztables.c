@@ -49,6 +49,8 @@ static const lockstep_parameter adam_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {
 static const lockstep_parameter adam_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adam_grad_bf16_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM_BF16}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter adam_grad_bf16_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
+static const lockstep_parameter adam_grad_bf16_state_float8_buffers[] = {{"p", LOCKSTEP_MATRIX}, {"g", LOCKSTEP_MATRIX_BF16}, {"m", LOCKSTEP_MATRIX}, {"v", LOCKSTEP_MATRIX}, {"ms", LOCKSTEP_PER_ROW}, {"vs", LOCKSTEP_PER_ROW}, {"up", LOCKSTEP_PER_ROW}, {"mq", LOCKSTEP_STREAM}, {"vq", LOCKSTEP_STREAM}};
+static const lockstep_parameter adam_grad_bf16_state_float8_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"eps", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adam_prox_buffers[] = {{"p", LOCKSTEP_STREAM}, {"g", LOCKSTEP_STREAM}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
 static const lockstep_parameter adam_prox_scalars[] = {{"scale", LOCKSTEP_FLOAT}, {"l2", LOCKSTEP_FLOAT}, {"decay", LOCKSTEP_FLOAT}, {"drop", LOCKSTEP_MASK}, {"first", LOCKSTEP_MASK}, {"weight1", LOCKSTEP_FLOAT}, {"beta2", LOCKSTEP_FLOAT}, {"root2", LOCKSTEP_FLOAT}, {"small", LOCKSTEP_MASK}, {"unbias", LOCKSTEP_FLOAT}, {"eps_in", LOCKSTEP_FLOAT}, {"eps", LOCKSTEP_FLOAT}, {"moment", LOCKSTEP_FLOAT}, {"step", LOCKSTEP_FLOAT}, {"prox_l1", LOCKSTEP_FLOAT}, {"prox_l2", LOCKSTEP_FLOAT}};
 static const lockstep_parameter adam_split_bf16_buffers[] = {{"h", LOCKSTEP_STREAM_BF16}, {"r", LOCKSTEP_STREAM_BF16}, {"g", LOCKSTEP_STREAM_BF16}, {"m", LOCKSTEP_STREAM}, {"v", LOCKSTEP_STREAM}};
@@ -265,6 +267,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"Adam", adam_buffers, 4, adam_scalars, 11, NULL, 0},
 	{"AdamBF16", adam_bf16_buffers, 5, adam_bf16_scalars, 11, NULL, 0},
 	{"AdamGradBF16", adam_grad_bf16_buffers, 4, adam_grad_bf16_scalars, 11, NULL, 0},
+	{"AdamGradBF16StateFloat8", adam_grad_bf16_state_float8_buffers, 9, adam_grad_bf16_state_float8_scalars, 11, NULL, 0},
 	{"AdamProx", adam_prox_buffers, 4, adam_prox_scalars, 16, NULL, 0},
 	{"AdamSplitBF16", adam_split_bf16_buffers, 5, adam_split_bf16_scalars, 11, NULL, 0},
 	{"AdamStateBF16", adam_state_bf16_buffers, 5, adam_state_bf16_scalars, 13, NULL, 0},
@@ -362,7 +365,7 @@ const lockstep_kernel lockstep_all[] = {
 	{"WidenF16", widen_f16_buffers, 2, NULL, 0, NULL, 0},
 	{"Yogi", yogi_buffers, 4, yogi_scalars, 12, NULL, 0},
 };
-const size_t lockstep_all_count = 119;
+const size_t lockstep_all_count = 120;
 
 lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_amsgrad,
@@ -387,6 +390,7 @@ lockstep_bare lockstep_portable_adopt,
 	lockstep_portable_adam,
 	lockstep_portable_adam_bf16,
 	lockstep_portable_adam_grad_bf16,
+	lockstep_portable_adam_grad_bf16_state_float8,
 	lockstep_portable_adam_prox,
 	lockstep_portable_adam_split_bf16,
 	lockstep_portable_adam_state_bf16,
@@ -507,6 +511,7 @@ lockstep_bare *const lockstep_portable_kernels[] = {
 	lockstep_portable_adam,
 	lockstep_portable_adam_bf16,
 	lockstep_portable_adam_grad_bf16,
+	lockstep_portable_adam_grad_bf16_state_float8,
 	lockstep_portable_adam_prox,
 	lockstep_portable_adam_split_bf16,
 	lockstep_portable_adam_state_bf16,
@@ -633,6 +638,7 @@ lockstep_bare lockstep_avx512_adopt,
 	lockstep_avx512_adam,
 	lockstep_avx512_adam_bf16,
 	lockstep_avx512_adam_grad_bf16,
+	lockstep_avx512_adam_grad_bf16_state_float8,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adam_split_bf16,
 	lockstep_avx512_adam_state_bf16,
@@ -753,6 +759,7 @@ lockstep_bare *const lockstep_avx512_kernels[] = {
 	lockstep_avx512_adam,
 	lockstep_avx512_adam_bf16,
 	lockstep_avx512_adam_grad_bf16,
+	lockstep_avx512_adam_grad_bf16_state_float8,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adam_split_bf16,
 	lockstep_avx512_adam_state_bf16,
@@ -881,6 +888,7 @@ lockstep_bare lockstep_avx2_adopt,
 	lockstep_avx2_adam,
 	lockstep_avx2_adam_bf16,
 	lockstep_avx2_adam_grad_bf16,
+	lockstep_avx2_adam_grad_bf16_state_float8,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adam_split_bf16,
 	lockstep_avx2_adam_state_bf16,
@@ -1001,6 +1009,7 @@ lockstep_bare *const lockstep_avx2_kernels[] = {
 	lockstep_avx2_adam,
 	lockstep_avx2_adam_bf16,
 	lockstep_avx2_adam_grad_bf16,
+	lockstep_avx2_adam_grad_bf16_state_float8,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adam_split_bf16,
 	lockstep_avx2_adam_state_bf16,
@@ -1129,6 +1138,7 @@ lockstep_bare lockstep_neon_adopt,
 	lockstep_neon_adam,
 	lockstep_neon_adam_bf16,
 	lockstep_neon_adam_grad_bf16,
+	lockstep_neon_adam_grad_bf16_state_float8,
 	lockstep_neon_adam_prox,
 	lockstep_neon_adam_split_bf16,
 	lockstep_neon_adam_state_bf16,
@@ -1249,6 +1259,7 @@ lockstep_bare *const lockstep_neon_kernels[] = {
 	lockstep_neon_adam,
 	lockstep_neon_adam_bf16,
 	lockstep_neon_adam_grad_bf16,
+	lockstep_neon_adam_grad_bf16_state_float8,
 	lockstep_neon_adam_prox,
 	lockstep_neon_adam_split_bf16,
 	lockstep_neon_adam_state_bf16,
@@ -1382,6 +1393,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2newton_adam,
 	lockstep_avx2newton_adam_bf16,
 	lockstep_avx2_adam_grad_bf16,
+	lockstep_avx2_adam_grad_bf16_state_float8,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adam_split_bf16,
 	lockstep_avx2_adam_state_bf16,
@@ -1512,6 +1524,7 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512newton_adam,
 	lockstep_avx512newton_adam_bf16,
 	lockstep_avx512_adam_grad_bf16,
+	lockstep_avx512_adam_grad_bf16_state_float8,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adam_split_bf16,
 	lockstep_avx512_adam_state_bf16,
@@ -1706,413 +1719,417 @@ lockstep_status lockstep_kernel_adam_grad_bf16(const lockstep_table *table, cons
 	return lockstep_run(table, &lockstep_all[22], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
+lockstep_status lockstep_kernel_adam_grad_bf16_state_float8(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_grad_bf16_state_float8_scalars *c) {
 	return lockstep_run(table, &lockstep_all[23], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_split_bf16_scalars *c) {
+lockstep_status lockstep_kernel_adam_prox(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_prox_scalars *c) {
 	return lockstep_run(table, &lockstep_all[24], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_state_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_bf16_scalars *c) {
+lockstep_status lockstep_kernel_adam_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_split_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[25], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adam_state_float8(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_float8_scalars *c) {
+lockstep_status lockstep_kernel_adam_state_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[26], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adamax(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adamax_scalars *c) {
+lockstep_status lockstep_kernel_adam_state_float8(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adam_state_float8_scalars *c) {
 	return lockstep_run(table, &lockstep_all[27], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_adan(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adan_scalars *c) {
+lockstep_status lockstep_kernel_adamax(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adamax_scalars *c) {
 	return lockstep_run(table, &lockstep_all[28], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add2(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add2_scalars *c) {
+lockstep_status lockstep_kernel_adan(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_adan_scalars *c) {
 	return lockstep_run(table, &lockstep_all[29], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add3(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add3_scalars *c) {
+lockstep_status lockstep_kernel_add2(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add2_scalars *c) {
 	return lockstep_run(table, &lockstep_all[30], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add4(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add4_scalars *c) {
+lockstep_status lockstep_kernel_add3(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add3_scalars *c) {
 	return lockstep_run(table, &lockstep_all[31], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_add_sign(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add_sign_scalars *c) {
+lockstep_status lockstep_kernel_add4(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add4_scalars *c) {
 	return lockstep_run(table, &lockstep_all[32], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_add_sign(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_add_sign_scalars *c) {
+	return lockstep_run(table, &lockstep_all[33], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_agree(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_agree_scalars *c, double agree[LOCKSTEP_LANES]) {
 	void *const lanes[] = {agree};
-	return lockstep_run(table, &lockstep_all[33], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[34], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_average(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_average_scalars *c) {
-	return lockstep_run(table, &lockstep_all[34], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[35], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_bce(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[35], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_clip_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[36], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[37], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_bce_with_logits(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_bce_with_logits_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[37], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[38], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_cautious(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_cautious_scalars *c) {
-	return lockstep_run(table, &lockstep_all[38], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c) {
 	return lockstep_run(table, &lockstep_all[39], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_clip_scalars *c) {
+lockstep_status lockstep_kernel_center(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_center_scalars *c) {
 	return lockstep_run(table, &lockstep_all[40], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_clip(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_clip_scalars *c) {
+	return lockstep_run(table, &lockstep_all[41], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_count_beyond(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_count_beyond_scalars *c, double count[LOCKSTEP_LANES]) {
 	void *const lanes[] = {count};
-	return lockstep_run(table, &lockstep_all[41], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_d_adapt_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_d_adapt_adamw_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[42], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[43], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_dequantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_dequantize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[43], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[44], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_dots(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[44], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[45], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[46], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
-	return lockstep_run(table, &lockstep_all[47], list, buffers, c, NULL);
+lockstep_status lockstep_kernel_expm1(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[47], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
+lockstep_status lockstep_kernel_ftrl(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_ftrl_scalars *c) {
 	return lockstep_run(table, &lockstep_all[48], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+lockstep_status lockstep_kernel_fade(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_fade_scalars *c) {
 	return lockstep_run(table, &lockstep_all[49], list, buffers, c, NULL);
+}
+
+lockstep_status lockstep_kernel_flush(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_flush_scalars *c) {
+	return lockstep_run(table, &lockstep_all[50], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_focal(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_focal_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[50], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[51], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_focal_parts(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[51], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[52], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_gaussian_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_gaussian_nll_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[52], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_grad_norm(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_grad_norm_scalars *c, double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {grads};
-	return lockstep_run(table, &lockstep_all[53], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[54], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_huber(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_huber_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[55], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[56], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_join_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[56], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[57], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_kl_divergence(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_kl_divergence_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[57], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_scalars *c, double params[LOCKSTEP_LANES], double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, updates};
-	return lockstep_run(table, &lockstep_all[58], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[59], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_lamb_move(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lamb_move_scalars *c) {
-	return lockstep_run(table, &lockstep_all[59], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[60], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
+lockstep_status lockstep_kernel_laprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_laprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[61], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+lockstep_status lockstep_kernel_lion(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_scalars *c) {
 	return lockstep_run(table, &lockstep_all[62], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_lion_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_lion_bf16_scalars *c) {
+	return lockstep_run(table, &lockstep_all[63], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_log(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[63], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log1p(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[64], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[65], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_log_cosh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_log_cosh_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[65], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[66], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_madgrad(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_madgrad_scalars *c) {
-	return lockstep_run(table, &lockstep_all[66], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[67], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_mse(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_mse_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[67], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[68], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_max_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, float max[LOCKSTEP_LANES]) {
 	void *const lanes[] = {max};
-	return lockstep_run(table, &lockstep_all[68], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[69], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_scalars *c) {
-	return lockstep_run(table, &lockstep_all[69], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_momentum_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_momentum_bf16_scalars *c) {
-	return lockstep_run(table, &lockstep_all[70], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[71], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_muon(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_muon_scalars *c, double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {squares};
-	return lockstep_run(table, &lockstep_all[71], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[72], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_nadam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nadam_scalars *c) {
-	return lockstep_run(table, &lockstep_all[72], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[73], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_narrow_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[73], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[74], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_narrow_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[75], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_nesterov(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_nesterov_scalars *c) {
-	return lockstep_run(table, &lockstep_all[75], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_noise(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_noise_scalars *c) {
-	return lockstep_run(table, &lockstep_all[76], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[77], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_penalty(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_penalty_scalars *c, double absolute[LOCKSTEP_LANES], double squares[LOCKSTEP_LANES]) {
 	void *const lanes[] = {absolute, squares};
-	return lockstep_run(table, &lockstep_all[77], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_poisson_nll(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_poisson_nll_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[78], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_prodigy(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_prodigy_scalars *c, double numerator[LOCKSTEP_LANES], double denominator[LOCKSTEP_LANES]) {
 	void *const lanes[] = {numerator, denominator};
-	return lockstep_run(table, &lockstep_all[79], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[80], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_quantize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[80], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[81], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_quantize_pair(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_pair_scalars *c) {
+lockstep_status lockstep_kernel_quantize_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_bf16_scalars *c) {
 	return lockstep_run(table, &lockstep_all[82], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
+lockstep_status lockstep_kernel_quantize_pair(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_quantize_pair_scalars *c) {
 	return lockstep_run(table, &lockstep_all[83], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
+lockstep_status lockstep_kernel_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[84], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_scalars *c) {
 	return lockstep_run(table, &lockstep_all[85], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_scalars *c) {
 	return lockstep_run(table, &lockstep_all[86], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+lockstep_status lockstep_kernel_rmsprop_centered_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_centered_momentum_scalars *c) {
 	return lockstep_run(table, &lockstep_all[87], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_rmsprop_momentum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rmsprop_momentum_scalars *c) {
+	return lockstep_run(table, &lockstep_all[88], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_rank_one(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[88], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[89], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_regularize(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_regularize_scalars *c) {
-	return lockstep_run(table, &lockstep_all[89], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[90], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_row_exp(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[90], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[91], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_row_most(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_row_max(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[92], list, buffers, NULL, NULL);
 }
 
-lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+lockstep_status lockstep_kernel_row_most(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[93], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_row_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[94], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_row_targets(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_row_targets_scalars *c) {
-	return lockstep_run(table, &lockstep_all[94], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[95], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_row_targets_scale(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[95], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[96], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_rprop(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_rprop_scalars *c) {
-	return lockstep_run(table, &lockstep_all[96], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[97], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
+lockstep_status lockstep_kernel_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sgd_scalars *c) {
 	return lockstep_run(table, &lockstep_all[98], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_adamw_scalars *c) {
 	return lockstep_run(table, &lockstep_all[99], list, buffers, c, NULL);
 }
 
-lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+lockstep_status lockstep_kernel_schedule_free_radam(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_schedule_free_radam_scalars *c) {
 	return lockstep_run(table, &lockstep_all[100], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_shrink(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_shrink_scalars *c) {
+	return lockstep_run(table, &lockstep_all[101], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_sigmoid(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[101], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[102], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sign_sgd(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sign_sgd_scalars *c) {
-	return lockstep_run(table, &lockstep_all[102], list, buffers, c, NULL);
-}
-
-lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
 	return lockstep_run(table, &lockstep_all[103], list, buffers, c, NULL);
 }
 
+lockstep_status lockstep_kernel_simplified_ademamix(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_simplified_ademamix_scalars *c) {
+	return lockstep_run(table, &lockstep_all[104], list, buffers, c, NULL);
+}
+
 lockstep_status lockstep_kernel_softplus(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[104], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[105], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sophia(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_sophia_scalars *c) {
-	return lockstep_run(table, &lockstep_all[105], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[106], list, buffers, c, NULL);
 }
 
 lockstep_status lockstep_kernel_split_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[106], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[107], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_sqrt(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[107], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[108], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_squared_hinge(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_squared_hinge_scalars *c, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[108], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[109], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_stable_adamw(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_stable_adamw_scalars *c, double updates[LOCKSTEP_LANES]) {
 	void *const lanes[] = {updates};
-	return lockstep_run(table, &lockstep_all[109], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[110], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_sum(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[110], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[111], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_abs(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[111], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[112], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_sum_squares(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[112], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[113], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_tanh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[113], list, buffers, NULL, NULL);
+	return lockstep_run(table, &lockstep_all[114], list, buffers, NULL, NULL);
 }
 
 lockstep_status lockstep_kernel_tensor_norms(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_tensor_norms_scalars *c, double params[LOCKSTEP_LANES], double grads[LOCKSTEP_LANES]) {
 	void *const lanes[] = {params, grads};
-	return lockstep_run(table, &lockstep_all[114], list, buffers, c, lanes);
+	return lockstep_run(table, &lockstep_all[115], list, buffers, c, lanes);
 }
 
 lockstep_status lockstep_kernel_weigh(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, double sum[LOCKSTEP_LANES]) {
 	void *const lanes[] = {sum};
-	return lockstep_run(table, &lockstep_all[115], list, buffers, NULL, lanes);
+	return lockstep_run(table, &lockstep_all[116], list, buffers, NULL, lanes);
 }
 
 lockstep_status lockstep_kernel_widen_bf16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
-	return lockstep_run(table, &lockstep_all[116], list, buffers, NULL, NULL);
-}
-
-lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
 	return lockstep_run(table, &lockstep_all[117], list, buffers, NULL, NULL);
 }
 
+lockstep_status lockstep_kernel_widen_f16(const lockstep_table *table, const lockstep_buffer *list, size_t buffers) {
+	return lockstep_run(table, &lockstep_all[118], list, buffers, NULL, NULL);
+}
+
 lockstep_status lockstep_kernel_yogi(const lockstep_table *table, const lockstep_buffer *list, size_t buffers, const lockstep_yogi_scalars *c) {
-	return lockstep_run(table, &lockstep_all[118], list, buffers, c, NULL);
+	return lockstep_run(table, &lockstep_all[119], list, buffers, c, NULL);
 }

@@ -64,6 +64,28 @@ static void check_rows(const lockstep_table *table) {
 	free(z);
 }
 
+/* The same of a matrix in bf16, beside others, by the kernel with the most buffers. */
+static void check_typed_rows(const lockstep_table *table) {
+	enum { ROWS = 33000, COLUMNS = 130, N = ROWS * COLUMNS };
+	const lockstep_adam_grad_bf16_state_float8_scalars c = {.scale = 1, .weight1 = 0.5f, .beta2 = 0.5f, .root2 = 0.7f, .eps = 1, .step = 1};
+	float *x = calloc(6 * N + 5 * ROWS, sizeof *x), *up = x + 6 * N, codes[COLUMNS];
+	uint16_t *g = malloc(sizeof *g * N);
+	for (size_t i = 0; i < N; i++) g[i] = (uint16_t)(0x3f80 + i % 61);
+	for (size_t i = 0; i < COLUMNS; i++) codes[i] = (float)i;
+	for (size_t r = 0; r < ROWS; r++) memcpy(&up[r], &(uint32_t){1u << r % 24}, sizeof *up);
+	const lockstep_buffer words = {codes, COLUMNS, 0};
+	for (int part = 0; part < 3; part++) { /* the whole, and both halves */
+		size_t first = part == 2 ? ROWS / 2 : 0, rows = part == 0 ? ROWS : part == 1 ? ROWS / 2 : ROWS - ROWS / 2, n = rows * COLUMNS;
+		float *p = (part ? x + 3 * N : x) + first * COLUMNS, *ms = up + (part ? 3 : 1) * ROWS + first;
+		lockstep_buffer list[] = {{p, n, 0}, {(float *)(void *)(g + first * COLUMNS), n, 0}, {p + N, n, 0}, {p + 2 * N, n, 0}, {ms, rows, 0}, {ms + ROWS, rows, 0}, {up + first, rows, 0}, words, words};
+		CHECK(!lockstep_kernel_adam_grad_bf16_state_float8(table, list, 9, &c), "refused");
+	}
+	CHECK(!memcmp(x, x + 3 * N, sizeof *x * 3 * N) && !memcmp(up + ROWS, up + 3 * ROWS, sizeof *x * 2 * ROWS), "%s: the rows of a large matrix with one in bf16 come out otherwise", table->isa);
+	CHECK(x[N - 1] != 0 && x[3 * N - 1] != 0 && up[3 * ROWS - 1] != 0, "%s: nothing comes out", table->isa);
+	free(x);
+	free(g);
+}
+
 static void check_small_functions(void) {
 	double lanes[LOCKSTEP_LANES] = {0};
 	lanes[0] = 0x1p60;
@@ -81,6 +103,9 @@ void test_calls(void) {
 	size_t n = tables(list);
 	check_lists();
 	check_matrices();
-	for (size_t t = 0; t < n; t++) check_rows(list[t]);
+	for (size_t t = 0; t < n; t++) {
+		check_rows(list[t]);
+		check_typed_rows(list[t]);
+	}
 	check_small_functions();
 }

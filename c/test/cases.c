@@ -111,16 +111,18 @@ static void fill_lanes(source *s, arguments *x) {
 	}
 }
 
+static int is_of_rows_and_columns(lockstep_kind kind) { return kind == LOCKSTEP_MATRIX || kind == LOCKSTEP_MATRIX_BF16; }
+
 static int is_matrix(const lockstep_kernel *kernel) {
 	for (size_t k = 0; k < kernel->buffer_count; k++)
-		if (kernel->buffers[k].kind == LOCKSTEP_MATRIX) return 1;
+		if (is_of_rows_and_columns(kernel->buffers[k].kind)) return 1;
 	return 0;
 }
 
 /* The size of an element of a kernel's buffer, of which a list has those of several tensors. */
 static size_t element_size(const lockstep_kernel *kernel, size_t k) {
 	lockstep_kind kind = kernel->buffers[k % kernel->buffer_count].kind;
-	return kind == LOCKSTEP_STREAM_BF16 || kind == LOCKSTEP_STREAM_F16 ? 2 : 4;
+	return kind == LOCKSTEP_STREAM_BF16 || kind == LOCKSTEP_STREAM_F16 || kind == LOCKSTEP_MATRIX_BF16 ? 2 : 4;
 }
 
 /* Room for so many elements of a size. */
@@ -176,7 +178,7 @@ static void put_buffer(arena *a, source *s, arguments *x, size_t n, int place) {
 static void put_tensor(arena *a, source *s, arguments *x, size_t columns, size_t rows, int place) {
 	for (size_t k = 0; k < x->kernel->buffer_count; k++) {
 		lockstep_kind kind = x->kernel->buffers[k].kind;
-		put_buffer(a, s, x, kind == LOCKSTEP_MATRIX ? rows * columns : kind == LOCKSTEP_PER_ROW ? rows : columns, place);
+		put_buffer(a, s, x, is_of_rows_and_columns(kind) ? rows * columns : kind == LOCKSTEP_PER_ROW ? rows : columns, place);
 	}
 }
 

@@ -191,6 +191,53 @@ static void check_seeds(void) {
 	for (size_t k = 0; k < 2; k++) lockstep_optimizer_free(o[k]);
 }
 
+/* Gradients of which some leave state that is flushed: of a block's first quarter v, of its last m. */
+static void draw_small(int step) {
+	draw_grads(step);
+	for (size_t i = 0; i < N; i++) {
+		size_t part = i % LOCKSTEP_STATE_BLOCK / LOCKSTEP_STATE_SCALE;
+		if (part == 0) g[i] = 1e-15f;
+		if (part == 3) g[i] = step < 4 ? 1e-32f : 0;
+	}
+}
+
+/* Blocks that a kernel packs are those that are packed one slot after the other, along floats and bf16. */
+static void check_pairs(void) {
+	static const lockstep_element bf16[] = {LOCKSTEP_BF16, LOCKSTEP_BF16};
+	static uint16_t h[ALL];
+	static uint8_t others[N];
+	static float other_scales[SCALES];
+	lockstep_optimizer *o[2] = {make(), make()};
+	for (size_t k = 0; k < 2; k++) must(lockstep_optimizer_set_state_types(o[k], codes_alone, 2, 5, &error));
+	CHECK(o[0]->groups[0].fused[FORM_CODES] && o[0]->groups[0].fused[FORM_CODES_OF_FLOATS], "no kernel for pairs");
+	memset(o[1]->groups[0].fused, 0, sizeof o[1]->groups[0].fused);
+	draw(4);
+	for (int step = 1; step <= 33; step++) {
+		int typed = step % 2 || step == 16;
+		draw_small(step);
+		for (size_t i = 0; i < ALL; i++) {
+			uint32_t bits;
+			memcpy(&bits, &g[i], sizeof bits);
+			h[i] = (uint16_t)(bits >> 16);
+		}
+		for (size_t k = 0; k < 2; k++) {
+			float *params[] = {k ? q : p, (k ? q : p) + N};
+			const float *grads[] = {typed ? (float *)(void *)h : g, typed ? (float *)(void *)(h + N) : g + N};
+			must(lockstep_optimizer_set_grad_elements(o[k], typed ? bf16 : NULL, &error));
+			must(lockstep_optimizer_step(o[k], params, grads, NULL, &error));
+		}
+		CHECK(!memcmp(p, q, sizeof p), "step %d of pairs is another", step);
+		for (size_t k = 0; k < 2; k++) {
+			const char *slot = k ? "v" : "m";
+			must(lockstep_optimizer_read_codes(o[0], 0, slot, codes, scales, &error));
+			must(lockstep_optimizer_read_codes(o[1], 0, slot, others, other_scales, &error));
+			CHECK(!memcmp(codes, others, N) && !memcmp(scales, other_scales, sizeof scales), "step %d: the codes of %s are others", step, slot);
+			if (step % 16 == 0) CHECK(scales[k ? 0 : 3] == 0, "step %d: small state of %s is left", step, slot);
+		}
+	}
+	for (size_t k = 0; k < 2; k++) lockstep_optimizer_free(o[k]);
+}
+
 /* What is refused leaves all as it is. */
 static void check_refused(void) {
 	lockstep_optimizer *o = make(), *rms = make_of("keras", "RMSprop", tensors, 1), *lamb = make_of("optax", "Lamb", tensors, 1);
@@ -238,5 +285,6 @@ void test_packed(void) {
 	check_values();
 	check_ways();
 	check_seeds();
+	check_pairs();
 	check_refused();
 }

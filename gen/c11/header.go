@@ -107,11 +107,11 @@ var shapes = [...]struct{ constant, doc string }{
 	rule.PerRow: {"LOCKSTEP_PER_ROW", ", one for each row"},
 }
 
-// typesOf are what elements are, and the constant of a stream of them.
+// typesOf are what elements are, and what the constant of a buffer of them ends with.
 var typesOf = [...]struct{ constant, doc string }{
-	rule.F32:  {"LOCKSTEP_STREAM", ""},
-	rule.BF16: {"LOCKSTEP_STREAM_BF16", ", of bf16"},
-	rule.F16:  {"LOCKSTEP_STREAM_F16", ", of f16"},
+	rule.F32:  {"", ""},
+	rule.BF16: {"_BF16", ", of bf16"},
+	rule.F16:  {"_F16", ", of f16"},
 }
 
 // prototype is the function that users call.
@@ -175,11 +175,7 @@ func some(r *rule.Rule, what string, n int) string {
 func (ref *Reference) description(b *bytes.Buffer, r *rule.Rule) {
 	var buffers, scalars, lanes []string
 	for _, f := range r.Buffers {
-		kind := shapes[f.Shape].constant
-		if f.Shape == rule.Stream {
-			kind = typesOf[f.Type].constant
-		}
-		buffers = append(buffers, fmt.Sprintf("{%q, %s}", f.Name, kind))
+		buffers = append(buffers, fmt.Sprintf("{%q, %s}", f.Name, shapes[f.Shape].constant+typesOf[f.Type].constant))
 	}
 	for _, f := range ref.Fields(r) {
 		scalars = append(scalars, fmt.Sprintf("{%q, %s}", names.C(f.Name), map[string]string{"float": "LOCKSTEP_FLOAT", "uint32_t": "LOCKSTEP_MASK"}[f.Type]))

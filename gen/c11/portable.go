@@ -116,7 +116,7 @@ func (p *portable) matrix() {
 			name += "_rows"
 		}
 		if p.r.Loads(k) || p.r.Stores(k) {
-			p.line("%s%s = list[%d].data;", p.pointer(k), name, k)
+			p.line("%s%s = %slist[%d].data;", p.pointer(k), name, p.cast(k), k)
 		}
 	}
 	p.line("const int64_t n = (int64_t)list[%d].len, rows = (int64_t)list[%d].len;", p.r.First(rule.Stream), p.r.First(rule.PerRow))

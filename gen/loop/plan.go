@@ -26,10 +26,16 @@ type plan struct {
 	sums     bool // whether the main loop has the lanes of reductions in registers
 	vectors  int  // side by side in the main loop
 	resident int  // invariants in registers
+	anew     bool // whether each row reads the addresses of what is per row from the parameters
 }
 
 // A choice is the plans for the two parts of a kernel, of which one may be left out.
 type choice struct{ usual, general *plan }
+
+// anew reports whether all parts are to read what is per row from addresses of their own.
+func (c choice) anew() bool {
+	return (c.usual == nil || c.usual.anew) && (c.general == nil || c.general.anew)
+}
 
 // plans lists the choices for a rule, the best first, but for what is resident.
 func (m Machine) plans(r *rule.Rule) []plan {
@@ -46,6 +52,12 @@ func (m Machine) plans(r *rule.Rule) []plan {
 			for v := m.inMove(); v > 0; v-- {
 				list = append(list, plan{rows: rows, sums: s, vectors: v})
 			}
+		}
+	}
+	if r.IsMatrix() {
+		for _, p := range list {
+			p.anew = true
+			list = append(list, p)
 		}
 	}
 	return list

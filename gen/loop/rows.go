@@ -11,13 +11,30 @@ import (
 func (l *lowering) matrix(c choice) {
 	columns := l.set(Address, Inst{Op: Param, Label: l.Rule.Buffers[l.Rule.First(rule.Stream)].Name, Piece: Len})
 	for k, b := range l.Rule.Buffers {
-		base := l.set(Address, Inst{Op: Param, Label: b.Name, Piece: Base})
+		var base Reg
+		if b.Shape != rule.PerRow || !c.anew() {
+			base = l.base(k)
+		}
 		l.buffers = append(l.buffers, l.buffer(k, base))
 	}
 	l.parts(c, func(prefix string) { l.rows(prefix, columns) })
 	if c.usual != nil {
 		l.label("end")
 	}
+}
+
+// base is where a buffer begins.
+func (l *lowering) base(buffer int) Reg {
+	return l.set(Address, Inst{Op: Param, Label: l.Rule.Buffers[buffer].Name, Piece: Base})
+}
+
+// ofRow is where a row's element is of a buffer that has one for each.
+func (l *lowering) ofRow(buffer, row int) Mem {
+	m := l.further[row][buffer]
+	if l.plan.anew {
+		m.Base = l.base(buffer)
+	}
+	return m
 }
 
 // rows walks a matrix some rows side by side, then row by row.
@@ -90,9 +107,9 @@ func (l *lowering) sideBySide(prefix string, columns Reg, side int) {
 		for id, f := range l.r.Effects {
 			switch {
 			case f.Reduce && f.Kind == rule.FoldMost:
-				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Y: l.most[sumOf{id, row}], Mem: l.further[row][f.To]})
+				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Y: l.most[sumOf{id, row}], Mem: l.ofRow(f.To, row)})
 			case f.Reduce && f.Kind.Folds():
-				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Lanes: l.lanesOf(f, row), Mem: l.further[row][f.To]})
+				l.do(Inst{Op: Fold, Node: rule.Node{Op: f.Kind.Joins()}, Lanes: l.lanesOf(f, row), Mem: l.ofRow(f.To, row)})
 			}
 		}
 	}
@@ -104,7 +121,7 @@ func (l *lowering) own(row int) map[int]Reg {
 	own := map[int]Reg{}
 	for id, n := range l.r.Nodes {
 		if n.Op == rule.Load && l.r.Buffers[n.X].Shape == rule.PerRow && l.r.Loads(n.X) {
-			own[id] = l.set(Vector, Inst{Op: Spread, Mem: l.further[row][n.X]})
+			own[id] = l.set(Vector, Inst{Op: Spread, Mem: l.ofRow(n.X, row)})
 		}
 	}
 	return own

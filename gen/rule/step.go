@@ -32,12 +32,12 @@ func (s *Set) StepOf(name, doc string, gradients Type, build func(s *Step)) *Rul
 	})
 }
 
-// StepRows is Step on the rows of matrices, which are blocks of longer ones.
-func (s *Set) StepRows(name, doc string, build func(s *Step)) *Rule {
+// StepRows is StepOf on the rows of matrices, which are blocks of longer ones.
+func (s *Set) StepRows(name, doc string, gradients Type, build func(s *Step)) *Rule {
 	return s.Define(name, doc, func(r *Rule) {
 		r.Fetches = true
 		p := r.Matrix("p")
-		r.step(&Step{p: p, shape: Matrix, set: p.Set}, F32, build)
+		r.step(&Step{p: p, shape: Matrix, set: p.Set}, gradients, build)
 	})
 }
 

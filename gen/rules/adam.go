@@ -56,13 +56,21 @@ var AdamStateBF16 = All.StepOf("AdamStateBF16", `
 })
 
 // AdamStateFloat8 is Adam on the four parts of a block, whose moments come in words of four codes
-// and are left as float32, to be packed once their largest magnitudes are known.
-var AdamStateFloat8 = All.StepRows("AdamStateFloat8", `
+// and are left as float32, to be packed once their largest magnitudes are known, and
+// AdamGradBF16StateFloat8 is that along gradients of BF16.
+var (
+	AdamStateFloat8         = All.StepRows("AdamStateFloat8", adamFloat8Doc, rule.F32, adamFloat8)
+	AdamGradBF16StateFloat8 = All.StepRows("AdamGradBF16StateFloat8", adamFloat8Doc, rule.BF16, adamFloat8)
+)
+
+const adamFloat8Doc = `
 	m ← lerp(number(mq·up)·ms, x, weight1), signed
 	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
 	p ← p - (m·step / (√v + eps) + p·decay)
 	ms ← max |m|, row by row
-	vs ← max v, row by row`, func(s *rule.Step) {
+	vs ← max v, row by row`
+
+func adamFloat8(s *rule.Step) {
 	x, m, v := s.Gradient(), s.Matrix("m"), s.Matrix("v")
 	ms, vs, up := s.PerRow("ms"), s.PerRow("vs"), s.PerRow("up")
 	mq, vq := s.Buffer("mq"), s.Buffer("vq")
@@ -72,7 +80,7 @@ var AdamStateFloat8 = All.StepRows("AdamStateFloat8", `
 	v.Set(v1)
 	ms.SetFoldMost(m1.Abs())
 	vs.SetFoldMost(v1)
-})
+}
 
 // adam is the step that Adam takes.
 func adam(s *rule.Step) rule.Value {

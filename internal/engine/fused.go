@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math"
+
 	"github.com/lockstep-go/lockstep/fallback"
 	"github.com/lockstep-go/lockstep/internal/tune"
 	"github.com/lockstep-go/lockstep/kernels"
@@ -89,17 +91,42 @@ func (e *Engine) Fuse(rule int, f Fused) {
 	}
 }
 
-// A Paired is a kernel that takes a whole block of two slots PackedFloat8 along float32: what comes
-// of them is packed together, once their largest magnitudes are known.
+// A Paired is kernels that take a whole block of two slots PackedFloat8: what comes of them is packed
+// together, once their largest magnitudes are known.
 type Paired struct {
 	takes func(c call) bool
-	run   func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32)
+	run   func(c call, t kernels.Table, b *pairing)
 }
 
-// PairAdam is the Paired of Adam, whose kernel is AdamStateFloat8.
-func PairAdam(kernel func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars)) Paired {
-	return Paired{takes[fallback.AdamScalars], func(c call, t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32) {
-		kernel(t, p, g, m, v, ms, vs, up, mq, vq, &c.(*elementCall[fallback.AdamScalars]).c)
+// pairing is a block of a step. The gradient is g, or h where that is nil. The units of both slots' rows
+// become their largest magnitudes.
+type pairing struct {
+	p, g   []float32
+	h      []kernels.BF16
+	x      [2][]float32 // what becomes of the slots
+	scales [2][quarters]float32
+	words  [2][]float32
+}
+
+// AdamPairs are those of package kernels whose names have StateFloat8 behind these and Adam before, or
+// functions that call them.
+type AdamPairs struct {
+	Float32  func(t kernels.Table, p, g, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars)
+	GradBF16 func(t kernels.Table, p []float32, g []kernels.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamScalars)
+}
+
+// ups bring the code of each part of a block to a word's highest byte.
+var ups = []float32{math.Float32frombits(1 << 24), math.Float32frombits(1 << 16), math.Float32frombits(1 << 8), math.Float32frombits(1)}
+
+// PairAdam is the Paired of Adam.
+func PairAdam(k AdamPairs) Paired {
+	return Paired{takes[fallback.AdamScalars], func(c call, t kernels.Table, b *pairing) {
+		scalars, ms, vs := &c.(*elementCall[fallback.AdamScalars]).c, b.scales[0][:], b.scales[1][:]
+		if b.g == nil {
+			k.GradBF16(t, b.p, b.h, b.x[0], b.x[1], ms, vs, ups, b.words[0], b.words[1], scalars)
+			return
+		}
+		k.Float32(t, b.p, b.g, b.x[0], b.x[1], ms, vs, ups, b.words[0], b.words[1], scalars)
 	}}
 }
 
@@ -115,7 +142,7 @@ func (e *Engine) Pair(rule int, p Paired) {
 func (e *Engine) formOf(g *group, t *tensor, w *Worker) form {
 	of := alone
 	switch {
-	case len(w.shards) != 1 || w.shards[0].factor != 1 || w.shards[0].grads.Element() != kernels.Bfloat16 || g.penalized() || e.following.follows():
+	case !w.alongBF16(g) || e.following.follows():
 		return unfused
 	case t.packed != nil:
 		for j := range t.packed {
@@ -132,6 +159,11 @@ func (e *Engine) formOf(g *group, t *tensor, w *Worker) form {
 		return copied
 	}
 	return unfused
+}
+
+// alongBF16 reports whether a group's kernel may have the gradient as it comes, which is one of BF16.
+func (w *Worker) alongBF16(g *group) bool {
+	return len(w.shards) == 1 && w.shards[0].factor == 1 && w.shards[0].grads.Element() == kernels.Bfloat16 && !g.penalized()
 }
 
 // fuse takes the step of a range of a tensor, if there is a fused kernel for it. Of halves p is nil

@@ -106,9 +106,10 @@ type packRoom struct {
 	bf16       fallback.QuantizeBF16Scalars
 	pair       fallback.QuantizePairScalars
 	inverses   [2][quarters]float32
-	scales     [2][quarters]float32 // before the pass the units, then the largest magnitudes
-	pairs      bool                 // a block's pass packs both slots itself
-	drawing    drawing              // of these
+	pairing    pairing
+	pairs      bool    // a block's pass packs both slots itself
+	flushes    bool    // and flushes what is small of them before
+	drawing    drawing // of these
 }
 
 // A packBlock is the float32 of a block, with the lists of kernels that pack and unpack it: they
@@ -300,34 +301,38 @@ func (e *Engine) invert(inverses *[quarters]float32, x, scales []float32, most f
 
 // pairsUp reports whether the pass over a block packs both slots of a tensor itself.
 func (e *Engine) pairsUp(g *group, t *tensor, n int, of blockOf) bool {
-	if g.paired.run == nil || t.packed == nil || n != tune.PackLen || of != (blockOf{}) || g.cautious() {
+	if g.paired.run == nil || t.packed == nil || n != tune.PackLen || of.counts || of.flushes && g.penalized() || g.cautious() {
 		return false
 	}
 	return t.packed[0].packing == PackedFloat8 && t.packed[1].packing == PackedFloat8
 }
 
-// ups bring the code of each part of a block to a word's highest byte.
-var ups = []float32{math.Float32frombits(1 << 24), math.Float32frombits(1 << 16), math.Float32frombits(1 << 8), math.Float32frombits(1)}
-
 // runPair runs the pass over a whole block from element lo on, whose slots are packed together.
 func (e *Engine) runPair(w *Worker, t *tensor, lo int, p, grad []float32) {
 	g, r, block := &e.groups[t.Rule], &w.packs, lo/tune.PackLen
-	var words, x [2][]float32
-	for j := range x {
+	b := &r.pairing
+	b.p, b.g = p, grad
+	for j := range b.x {
 		if len(r.rooms[j]) == 0 {
 			r.reserve(j, tune.PackLen, e.hashes)
 		}
-		words[j], x[j] = t.packed[j].words[block*quarter:][:quarter], r.rooms[j][:tune.PackLen]
-		r.scales[j] = t.packed[j].units(block)
+		b.words[j], b.x[j] = t.packed[j].words[block*quarter:][:quarter], r.rooms[j][:tune.PackLen]
+		b.scales[j] = t.packed[j].units(block)
 	}
-	ms, vs := r.scales[0][:], r.scales[1][:]
-	g.paired.run(g.call(t, 0), e.table, p, grad, x[0], x[1], ms, vs, ups, words[0], words[1])
-	for j := range x {
-		e.invert(&r.inverses[j], x[j], r.scales[j][:], t.packed[j].most())
-		copy(t.packed[j].scales[block*quarters:], r.scales[j][:])
+	g.paired.run(g.call(t, 0), e.table, b)
+	if r.flushes {
+		r.slots[0], r.slots[1] = b.x[0], b.x[1]
+		g.flush(e.table, w, t, lo, lo+len(p), p, grad)
+		for j := range b.x {
+			e.packers.rowMost(e.table, b.scales[j][:], b.x[j], e.hashes[:quarter])
+		}
+	}
+	for j := range b.x {
+		e.invert(&r.inverses[j], b.x[j], b.scales[j][:], t.packed[j].most())
+		copy(t.packed[j].scales[block*quarters:], b.scales[j][:])
 	}
 	r.pair.Factor, r.pair.Add = r.drawing.at(block)
-	e.packers.quantizePair(e.table, words[0], words[1], x[0], x[1], e.hashes, r.inverses[0][:], r.inverses[1][:], &r.pair)
+	e.packers.quantizePair(e.table, b.words[0], b.words[1], b.x[0], b.x[1], e.hashes, r.inverses[0][:], r.inverses[1][:], &r.pair)
 }
 
 // TakesPacking reports whether slots of a rule may be packed: one kernel takes elements of all

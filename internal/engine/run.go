@@ -154,12 +154,15 @@ func (e *Engine) blocks(w *Worker, t *tensor, k, lo int, p, grad []float32, of b
 				e.measureRow(w, g, t, at, at+t.columns(), p, grad)
 			}
 		}
+		pairs := e.pairsUp(g, t, end-at, of)
+		w.packs.pairs, w.packs.flushes = pairs, of.flushes
 		d := grad[at:end]
-		if looks {
+		switch {
+		case pairs && !of.flushes && w.alongBF16(g):
+			d, w.packs.pairing.h = nil, w.shards[0].grads.BF16()[at:end]
+		case looks:
 			d = e.given(w, g, t, at, end, grad)
 		}
-		pairs := e.pairsUp(g, t, end-at, of)
-		w.packs.pairs = pairs
 		if t.packed != nil && !pairs {
 			e.unpack(w, t, lo+at, lo+end)
 		}
@@ -232,7 +235,7 @@ func (e *Engine) block(w *Worker, t *tensor, k, lo int, p, grad []float32, flush
 		w.list.Set(p)
 		kernels.Shrink(e.table, &w.list, &g.shrink)
 	}
-	if flushes {
+	if flushes && !w.packs.pairs {
 		g.flush(e.table, w, t, lo, hi, p, grad)
 	}
 	if pass.last {

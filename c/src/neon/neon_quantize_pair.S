@@ -13,7 +13,7 @@
  * scalars  factor, add
  *
  * Requires: ASIMD
- * Saves: x19, x20, x21, x22, x23, x24, d8, d9, d10, d11, d12, d13, d14, d15, sp
+ * Saves: x19, x20, x21, x22, x23, x24, x25, d8, d9, d10, d11, d12, d13, d14, d15, sp
  */
 #include "../asm.h"
 #if LOCKSTEP_AARCH64
@@ -30,31 +30,33 @@ VECTORS:
 	.long 0xffffff, 0xffffff, 0xffffff, 0xffffff
 
 	BEGIN(neon_quantize_pair)
-	sub sp, sp, #144
-	.cfi_def_cfa_offset 144
+	sub sp, sp, #160
+	.cfi_def_cfa_offset 160
 	stp x0, x1, [sp, #0]
 	stp x2, x3, [sp, #16]
 	stp x19, x20, [sp, #32]
 	stp x21, x22, [sp, #48]
 	stp x23, x24, [sp, #64]
-	stp d8, d9, [sp, #80]
-	stp d10, d11, [sp, #96]
-	stp d12, d13, [sp, #112]
-	stp d14, d15, [sp, #128]
-	.cfi_offset x19, -112
-	.cfi_offset x20, -104
-	.cfi_offset x21, -96
-	.cfi_offset x22, -88
-	.cfi_offset x23, -80
-	.cfi_offset x24, -72
-	.cfi_offset d8, -64
-	.cfi_offset d9, -56
-	.cfi_offset d10, -48
-	.cfi_offset d11, -40
-	.cfi_offset d12, -32
-	.cfi_offset d13, -24
-	.cfi_offset d14, -16
-	.cfi_offset d15, -8
+	str x25, [sp, #80]
+	stp d8, d9, [sp, #88]
+	stp d10, d11, [sp, #104]
+	stp d12, d13, [sp, #120]
+	stp d14, d15, [sp, #136]
+	.cfi_offset x19, -128
+	.cfi_offset x20, -120
+	.cfi_offset x21, -112
+	.cfi_offset x22, -104
+	.cfi_offset x23, -96
+	.cfi_offset x24, -88
+	.cfi_offset x25, -80
+	.cfi_offset d8, -72
+	.cfi_offset d9, -64
+	.cfi_offset d10, -56
+	.cfi_offset d11, -48
+	.cfi_offset d12, -40
+	.cfi_offset d13, -32
+	.cfi_offset d14, -24
+	.cfi_offset d15, -16
 	ADDRESS x0
 	ldr x1, [sp, #16]
 	ldr x2, [sp, #0]
@@ -69,10 +71,6 @@ VECTORS:
 	ldr x6, [x6, #72]
 	ldr x7, [sp, #0]
 	ldr x7, [x7, #96]
-	ldr x8, [sp, #0]
-	ldr x8, [x8, #120]
-	ldr x9, [sp, #0]
-	ldr x9, [x9, #144]
 	ldr q0, [x0, #0]
 	ldr s1, [x1, #0]
 	dup v1.4s, v1.s[0]
@@ -87,111 +85,84 @@ VECTORS:
 	ldr x0, [sp, #0]
 	ldr x0, [x0, #128]
 	mov x1, #0
-	mov x10, x0
-	sub x10, x10, #3
-	cmp x1, x10
-	b.gt L(rows3end)
+	mov x8, x0
+	sub x8, x8, #4
+	cmp x1, x8
+	b.gt L(rows4end)
 
-L(rows3):
-	add x11, x8, x1, lsl #2
-	ldr s9, [x11, #0]
+L(rows4):
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #120]
+	add x9, x9, x1, lsl #2
+	ldr s9, [x9, #0]
 	dup v9.4s, v9.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s10, [x11, #0]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #144]
+	add x9, x9, x1, lsl #2
+	ldr s10, [x9, #0]
 	dup v10.4s, v10.s[0]
-	add x11, x8, x1, lsl #2
-	ldr s11, [x11, #4]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #120]
+	add x9, x9, x1, lsl #2
+	ldr s11, [x9, #4]
 	dup v11.4s, v11.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s12, [x11, #4]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #144]
+	add x9, x9, x1, lsl #2
+	ldr s12, [x9, #4]
 	dup v12.4s, v12.s[0]
-	add x11, x8, x1, lsl #2
-	ldr s13, [x11, #8]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #120]
+	add x9, x9, x1, lsl #2
+	ldr s13, [x9, #8]
 	dup v13.4s, v13.s[0]
-	add x11, x9, x1, lsl #2
-	ldr s14, [x11, #8]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #144]
+	add x9, x9, x1, lsl #2
+	ldr s14, [x9, #8]
 	dup v14.4s, v14.s[0]
-	add x11, x5, x2, lsl #2
-	add x12, x6, x2, lsl #2
-	add x13, x7, x2, lsl #2
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #120]
+	add x9, x9, x1, lsl #2
+	ldr s15, [x9, #12]
+	dup v15.4s, v15.s[0]
+	ldr x9, [sp, #0]
+	ldr x9, [x9, #144]
+	add x9, x9, x1, lsl #2
+	ldr s16, [x9, #12]
+	dup v16.4s, v16.s[0]
+	add x9, x5, x2, lsl #2
+	add x10, x6, x2, lsl #2
+	add x11, x7, x2, lsl #2
+	add x12, x9, x2, lsl #2
+	add x13, x10, x2, lsl #2
 	add x14, x11, x2, lsl #2
 	add x15, x12, x2, lsl #2
 	add x16, x13, x2, lsl #2
-	mov x17, x2
-	mov x19, x3
-	mov x20, x4
-	mov x21, x14
+	add x17, x14, x2, lsl #2
+	mov x19, x2
+	mov x20, x3
+	mov x21, x4
 	mov x22, x15
 	mov x23, x16
-	subs x17, x17, #8
-	b.lt L(rows3mainend)
+	mov x24, x17
+	subs x19, x19, #8
+	b.lt L(rows4mainend)
 
-L(rows3main):
-	ldp q15, q16, [x19], #32
-	ushr v15.4s, v15.4s, #8
-	ushr v16.4s, v16.4s, #8
-	ldp q17, q18, [x5], #32
-	fabs v19.4s, v17.4s
-	fabs v20.4s, v18.4s
-	mov v21.16b, v3.16b
-	fmla v21.4s, v19.4s, v9.4s
-	mov v19.16b, v3.16b
-	fmla v19.4s, v20.4s, v9.4s
-	shl v20.4s, v21.4s, #4
-	shl v22.4s, v19.4s, #4
-	ldp q23, q24, [x7], #32
-	mul v23.4s, v23.4s, v1.4s
-	mul v24.4s, v24.4s, v1.4s
-	add v23.4s, v23.4s, v2.4s
-	add v24.4s, v24.4s, v2.4s
-	ushr v25.4s, v23.4s, #8
-	ushr v26.4s, v24.4s, #8
-	add v20.4s, v20.4s, v25.4s
-	add v22.4s, v22.4s, v26.4s
-	orr v17.16b, v17.16b, v5.16b
-	orr v18.16b, v18.16b, v5.16b
-	fcmge v21.4s, v6.4s, v21.4s
-	fcmge v19.4s, v6.4s, v19.4s
-	bsl v21.16b, v17.16b, v7.16b
-	bsl v19.16b, v18.16b, v7.16b
-	and v17.16b, v20.16b, v21.16b
-	and v18.16b, v22.16b, v19.16b
-	and v17.16b, v17.16b, v0.16b
-	and v18.16b, v18.16b, v0.16b
-	orr v15.16b, v15.16b, v17.16b
-	orr v16.16b, v16.16b, v18.16b
+L(rows4main):
 	ldp q17, q18, [x20], #32
 	ushr v17.4s, v17.4s, #8
 	ushr v18.4s, v18.4s, #8
-	ldp q19, q20, [x6], #32
-	fmul v19.4s, v19.4s, v10.4s
-	fmul v20.4s, v20.4s, v10.4s
-	fcmgt v21.4s, v19.4s, v4.4s
-	bsl v21.16b, v19.16b, v4.16b
-	fcmgt v19.4s, v20.4s, v4.4s
-	bsl v19.16b, v20.16b, v4.16b
-	shl v20.4s, v21.4s, #4
-	shl v19.4s, v19.4s, #4
-	and v21.16b, v23.16b, v8.16b
-	and v22.16b, v24.16b, v8.16b
-	add v20.4s, v20.4s, v21.4s
-	add v19.4s, v19.4s, v22.4s
-	and v20.16b, v20.16b, v0.16b
-	and v19.16b, v19.16b, v0.16b
-	orr v17.16b, v17.16b, v20.16b
-	orr v18.16b, v18.16b, v19.16b
-	ushr v15.4s, v15.4s, #8
-	ushr v16.4s, v16.4s, #8
-	ldp q19, q20, [x11], #32
+	ldp q19, q20, [x5], #32
 	fabs v21.4s, v19.4s
 	fabs v22.4s, v20.4s
 	mov v23.16b, v3.16b
-	fmla v23.4s, v21.4s, v11.4s
+	fmla v23.4s, v21.4s, v9.4s
 	mov v21.16b, v3.16b
-	fmla v21.4s, v22.4s, v11.4s
+	fmla v21.4s, v22.4s, v9.4s
 	shl v22.4s, v23.4s, #4
 	shl v24.4s, v21.4s, #4
-	ldp q25, q26, [x13], #32
+	ldp q25, q26, [x7], #32
 	mul v25.4s, v25.4s, v1.4s
 	mul v26.4s, v26.4s, v1.4s
 	add v25.4s, v25.4s, v2.4s
@@ -210,305 +181,466 @@ L(rows3main):
 	and v20.16b, v24.16b, v21.16b
 	and v19.16b, v19.16b, v0.16b
 	and v20.16b, v20.16b, v0.16b
-	orr v15.16b, v15.16b, v19.16b
-	orr v16.16b, v16.16b, v20.16b
+	orr v17.16b, v17.16b, v19.16b
+	orr v18.16b, v18.16b, v20.16b
+	ldp q19, q20, [x21], #32
+	ushr v19.4s, v19.4s, #8
+	ushr v20.4s, v20.4s, #8
+	ldp q21, q22, [x6], #32
+	fmul v21.4s, v21.4s, v10.4s
+	fmul v22.4s, v22.4s, v10.4s
+	fcmgt v23.4s, v21.4s, v4.4s
+	bsl v23.16b, v21.16b, v4.16b
+	fcmgt v21.4s, v22.4s, v4.4s
+	bsl v21.16b, v22.16b, v4.16b
+	shl v22.4s, v23.4s, #4
+	shl v21.4s, v21.4s, #4
+	and v23.16b, v25.16b, v8.16b
+	and v24.16b, v26.16b, v8.16b
+	add v22.4s, v22.4s, v23.4s
+	add v21.4s, v21.4s, v24.4s
+	and v22.16b, v22.16b, v0.16b
+	and v21.16b, v21.16b, v0.16b
+	orr v19.16b, v19.16b, v22.16b
+	orr v20.16b, v20.16b, v21.16b
 	ushr v17.4s, v17.4s, #8
 	ushr v18.4s, v18.4s, #8
-	ldp q19, q20, [x12], #32
-	fmul v19.4s, v19.4s, v12.4s
-	fmul v20.4s, v20.4s, v12.4s
+	ldp q21, q22, [x9], #32
+	fabs v23.4s, v21.4s
+	fabs v24.4s, v22.4s
+	mov v25.16b, v3.16b
+	fmla v25.4s, v23.4s, v11.4s
+	mov v23.16b, v3.16b
+	fmla v23.4s, v24.4s, v11.4s
+	shl v24.4s, v25.4s, #4
+	shl v26.4s, v23.4s, #4
+	ldp q27, q28, [x11], #32
+	mul v27.4s, v27.4s, v1.4s
+	mul v28.4s, v28.4s, v1.4s
+	add v27.4s, v27.4s, v2.4s
+	add v28.4s, v28.4s, v2.4s
+	ushr v29.4s, v27.4s, #8
+	ushr v30.4s, v28.4s, #8
+	add v24.4s, v24.4s, v29.4s
+	add v26.4s, v26.4s, v30.4s
+	orr v21.16b, v21.16b, v5.16b
+	orr v22.16b, v22.16b, v5.16b
+	fcmge v25.4s, v6.4s, v25.4s
+	fcmge v23.4s, v6.4s, v23.4s
+	bsl v25.16b, v21.16b, v7.16b
+	bsl v23.16b, v22.16b, v7.16b
+	and v21.16b, v24.16b, v25.16b
+	and v22.16b, v26.16b, v23.16b
+	and v21.16b, v21.16b, v0.16b
+	and v22.16b, v22.16b, v0.16b
+	orr v17.16b, v17.16b, v21.16b
+	orr v18.16b, v18.16b, v22.16b
+	ushr v19.4s, v19.4s, #8
+	ushr v20.4s, v20.4s, #8
+	ldp q21, q22, [x10], #32
+	fmul v21.4s, v21.4s, v12.4s
+	fmul v22.4s, v22.4s, v12.4s
+	fcmgt v23.4s, v21.4s, v4.4s
+	bsl v23.16b, v21.16b, v4.16b
+	fcmgt v21.4s, v22.4s, v4.4s
+	bsl v21.16b, v22.16b, v4.16b
+	shl v22.4s, v23.4s, #4
+	shl v21.4s, v21.4s, #4
+	and v23.16b, v27.16b, v8.16b
+	and v24.16b, v28.16b, v8.16b
+	add v22.4s, v22.4s, v23.4s
+	add v21.4s, v21.4s, v24.4s
+	and v22.16b, v22.16b, v0.16b
+	and v21.16b, v21.16b, v0.16b
+	orr v19.16b, v19.16b, v22.16b
+	orr v20.16b, v20.16b, v21.16b
+	ushr v17.4s, v17.4s, #8
+	ushr v18.4s, v18.4s, #8
+	ldp q21, q22, [x12], #32
+	fabs v23.4s, v21.4s
+	fabs v24.4s, v22.4s
+	mov v25.16b, v3.16b
+	fmla v25.4s, v23.4s, v13.4s
+	mov v23.16b, v3.16b
+	fmla v23.4s, v24.4s, v13.4s
+	shl v24.4s, v25.4s, #4
+	shl v26.4s, v23.4s, #4
+	ldp q27, q28, [x14], #32
+	mul v27.4s, v27.4s, v1.4s
+	mul v28.4s, v28.4s, v1.4s
+	add v27.4s, v27.4s, v2.4s
+	add v28.4s, v28.4s, v2.4s
+	ushr v29.4s, v27.4s, #8
+	ushr v30.4s, v28.4s, #8
+	add v24.4s, v24.4s, v29.4s
+	add v26.4s, v26.4s, v30.4s
+	orr v21.16b, v21.16b, v5.16b
+	orr v22.16b, v22.16b, v5.16b
+	fcmge v25.4s, v6.4s, v25.4s
+	fcmge v23.4s, v6.4s, v23.4s
+	bsl v25.16b, v21.16b, v7.16b
+	bsl v23.16b, v22.16b, v7.16b
+	and v21.16b, v24.16b, v25.16b
+	and v22.16b, v26.16b, v23.16b
+	and v21.16b, v21.16b, v0.16b
+	and v22.16b, v22.16b, v0.16b
+	orr v17.16b, v17.16b, v21.16b
+	orr v18.16b, v18.16b, v22.16b
+	ushr v19.4s, v19.4s, #8
+	ushr v20.4s, v20.4s, #8
+	ldp q21, q22, [x13], #32
+	fmul v21.4s, v21.4s, v14.4s
+	fmul v22.4s, v22.4s, v14.4s
+	fcmgt v23.4s, v21.4s, v4.4s
+	bsl v23.16b, v21.16b, v4.16b
+	fcmgt v21.4s, v22.4s, v4.4s
+	bsl v21.16b, v22.16b, v4.16b
+	shl v22.4s, v23.4s, #4
+	shl v21.4s, v21.4s, #4
+	and v23.16b, v27.16b, v8.16b
+	and v24.16b, v28.16b, v8.16b
+	add v22.4s, v22.4s, v23.4s
+	add v21.4s, v21.4s, v24.4s
+	and v22.16b, v22.16b, v0.16b
+	and v21.16b, v21.16b, v0.16b
+	orr v19.16b, v19.16b, v22.16b
+	orr v20.16b, v20.16b, v21.16b
+	ushr v17.4s, v17.4s, #8
+	ushr v18.4s, v18.4s, #8
+	ldp q21, q22, [x22], #32
+	fabs v23.4s, v21.4s
+	fabs v24.4s, v22.4s
+	mov v25.16b, v3.16b
+	fmla v25.4s, v23.4s, v15.4s
+	mov v23.16b, v3.16b
+	fmla v23.4s, v24.4s, v15.4s
+	shl v24.4s, v25.4s, #4
+	shl v26.4s, v23.4s, #4
+	ldp q27, q28, [x24], #32
+	mul v27.4s, v27.4s, v1.4s
+	mul v28.4s, v28.4s, v1.4s
+	add v27.4s, v27.4s, v2.4s
+	add v28.4s, v28.4s, v2.4s
+	ushr v29.4s, v27.4s, #8
+	ushr v30.4s, v28.4s, #8
+	add v24.4s, v24.4s, v29.4s
+	add v26.4s, v26.4s, v30.4s
+	orr v21.16b, v21.16b, v5.16b
+	orr v22.16b, v22.16b, v5.16b
+	fcmge v25.4s, v6.4s, v25.4s
+	fcmge v23.4s, v6.4s, v23.4s
+	bsl v25.16b, v21.16b, v7.16b
+	bsl v23.16b, v22.16b, v7.16b
+	and v21.16b, v24.16b, v25.16b
+	and v22.16b, v26.16b, v23.16b
+	and v21.16b, v21.16b, v0.16b
+	and v22.16b, v22.16b, v0.16b
+	orr v17.16b, v17.16b, v21.16b
+	orr v18.16b, v18.16b, v22.16b
+	stp q17, q18, [x20, #-32]
+	ushr v17.4s, v19.4s, #8
+	ushr v18.4s, v20.4s, #8
+	ldp q19, q20, [x23], #32
+	fmul v19.4s, v19.4s, v16.4s
+	fmul v20.4s, v20.4s, v16.4s
 	fcmgt v21.4s, v19.4s, v4.4s
 	bsl v21.16b, v19.16b, v4.16b
 	fcmgt v19.4s, v20.4s, v4.4s
 	bsl v19.16b, v20.16b, v4.16b
 	shl v20.4s, v21.4s, #4
 	shl v19.4s, v19.4s, #4
-	and v21.16b, v25.16b, v8.16b
-	and v22.16b, v26.16b, v8.16b
+	and v21.16b, v27.16b, v8.16b
+	and v22.16b, v28.16b, v8.16b
 	add v20.4s, v20.4s, v21.4s
 	add v19.4s, v19.4s, v22.4s
 	and v20.16b, v20.16b, v0.16b
 	and v19.16b, v19.16b, v0.16b
 	orr v17.16b, v17.16b, v20.16b
 	orr v18.16b, v18.16b, v19.16b
-	ushr v15.4s, v15.4s, #8
-	ushr v16.4s, v16.4s, #8
-	ldp q19, q20, [x21], #32
-	fabs v21.4s, v19.4s
-	fabs v22.4s, v20.4s
-	mov v23.16b, v3.16b
-	fmla v23.4s, v21.4s, v13.4s
-	mov v21.16b, v3.16b
-	fmla v21.4s, v22.4s, v13.4s
-	shl v22.4s, v23.4s, #4
-	shl v24.4s, v21.4s, #4
-	ldp q25, q26, [x23], #32
-	mul v25.4s, v25.4s, v1.4s
-	mul v26.4s, v26.4s, v1.4s
-	add v25.4s, v25.4s, v2.4s
-	add v26.4s, v26.4s, v2.4s
-	ushr v27.4s, v25.4s, #8
-	ushr v28.4s, v26.4s, #8
-	add v22.4s, v22.4s, v27.4s
-	add v24.4s, v24.4s, v28.4s
-	orr v19.16b, v19.16b, v5.16b
-	orr v20.16b, v20.16b, v5.16b
-	fcmge v23.4s, v6.4s, v23.4s
-	fcmge v21.4s, v6.4s, v21.4s
-	bsl v23.16b, v19.16b, v7.16b
-	bsl v21.16b, v20.16b, v7.16b
-	and v19.16b, v22.16b, v23.16b
-	and v20.16b, v24.16b, v21.16b
-	and v19.16b, v19.16b, v0.16b
-	and v20.16b, v20.16b, v0.16b
-	orr v15.16b, v15.16b, v19.16b
-	orr v16.16b, v16.16b, v20.16b
-	stp q15, q16, [x19, #-32]
-	ushr v15.4s, v17.4s, #8
-	ushr v16.4s, v18.4s, #8
-	ldp q17, q18, [x22], #32
-	fmul v17.4s, v17.4s, v14.4s
-	fmul v18.4s, v18.4s, v14.4s
-	fcmgt v19.4s, v17.4s, v4.4s
-	bsl v19.16b, v17.16b, v4.16b
-	fcmgt v17.4s, v18.4s, v4.4s
-	bsl v17.16b, v18.16b, v4.16b
-	shl v18.4s, v19.4s, #4
-	shl v17.4s, v17.4s, #4
-	and v19.16b, v25.16b, v8.16b
-	and v20.16b, v26.16b, v8.16b
-	add v18.4s, v18.4s, v19.4s
-	add v17.4s, v17.4s, v20.4s
+	stp q17, q18, [x21, #-32]
+	subs x19, x19, #8
+	b.ge L(rows4main)
+
+L(rows4mainend):
+	add x19, x19, #8
+	subs x19, x19, #4
+	b.lt L(rows4loopend)
+
+L(rows4loop):
+	ldr q17, [x20], #16
+	ushr v17.4s, v17.4s, #8
+	ldr q18, [x5], #16
+	fabs v19.4s, v18.4s
+	mov v20.16b, v3.16b
+	fmla v20.4s, v19.4s, v9.4s
+	shl v19.4s, v20.4s, #4
+	ldr q21, [x7], #16
+	mul v21.4s, v21.4s, v1.4s
+	add v21.4s, v21.4s, v2.4s
+	ushr v22.4s, v21.4s, #8
+	add v19.4s, v19.4s, v22.4s
+	orr v18.16b, v18.16b, v5.16b
+	fcmge v20.4s, v6.4s, v20.4s
+	bsl v20.16b, v18.16b, v7.16b
+	and v18.16b, v19.16b, v20.16b
 	and v18.16b, v18.16b, v0.16b
-	and v17.16b, v17.16b, v0.16b
-	orr v15.16b, v15.16b, v18.16b
-	orr v16.16b, v16.16b, v17.16b
-	stp q15, q16, [x20, #-32]
-	subs x17, x17, #8
-	b.ge L(rows3main)
-
-L(rows3mainend):
-	add x17, x17, #8
-	subs x17, x17, #4
-	b.lt L(rows3loopend)
-
-L(rows3loop):
-	ldr q15, [x19], #16
-	ushr v15.4s, v15.4s, #8
-	ldr q16, [x5], #16
-	fabs v17.4s, v16.4s
-	mov v18.16b, v3.16b
-	fmla v18.4s, v17.4s, v9.4s
-	shl v17.4s, v18.4s, #4
-	ldr q19, [x7], #16
-	mul v19.4s, v19.4s, v1.4s
-	add v19.4s, v19.4s, v2.4s
-	ushr v20.4s, v19.4s, #8
-	add v17.4s, v17.4s, v20.4s
-	orr v16.16b, v16.16b, v5.16b
-	fcmge v18.4s, v6.4s, v18.4s
-	bsl v18.16b, v16.16b, v7.16b
-	and v16.16b, v17.16b, v18.16b
-	and v16.16b, v16.16b, v0.16b
-	orr v15.16b, v15.16b, v16.16b
-	ldr q16, [x20], #16
-	ushr v16.4s, v16.4s, #8
-	ldr q17, [x6], #16
-	fmul v17.4s, v17.4s, v10.4s
-	fcmgt v18.4s, v17.4s, v4.4s
-	bsl v18.16b, v17.16b, v4.16b
-	shl v17.4s, v18.4s, #4
-	and v18.16b, v19.16b, v8.16b
-	add v17.4s, v17.4s, v18.4s
-	and v17.16b, v17.16b, v0.16b
-	orr v16.16b, v16.16b, v17.16b
-	ushr v15.4s, v15.4s, #8
-	ldr q17, [x11], #16
-	fabs v18.4s, v17.4s
-	mov v19.16b, v3.16b
-	fmla v19.4s, v18.4s, v11.4s
+	orr v17.16b, v17.16b, v18.16b
+	ldr q18, [x21], #16
+	ushr v18.4s, v18.4s, #8
+	ldr q19, [x6], #16
+	fmul v19.4s, v19.4s, v10.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v21.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr q19, [x9], #16
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v11.4s
+	shl v20.4s, v21.4s, #4
+	ldr q22, [x11], #16
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	ushr v18.4s, v18.4s, #8
+	ldr q19, [x10], #16
+	fmul v19.4s, v19.4s, v12.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v22.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr q19, [x12], #16
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v13.4s
+	shl v20.4s, v21.4s, #4
+	ldr q22, [x14], #16
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	ushr v18.4s, v18.4s, #8
+	ldr q19, [x13], #16
+	fmul v19.4s, v19.4s, v14.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v22.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr q19, [x22], #16
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v15.4s
+	shl v20.4s, v21.4s, #4
+	ldr q22, [x24], #16
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	str q17, [x20, #-16]
+	ushr v17.4s, v18.4s, #8
+	ldr q18, [x23], #16
+	fmul v18.4s, v18.4s, v16.4s
+	fcmgt v19.4s, v18.4s, v4.4s
+	bsl v19.16b, v18.16b, v4.16b
 	shl v18.4s, v19.4s, #4
-	ldr q20, [x13], #16
-	mul v20.4s, v20.4s, v1.4s
-	add v20.4s, v20.4s, v2.4s
-	ushr v21.4s, v20.4s, #8
-	add v18.4s, v18.4s, v21.4s
-	orr v17.16b, v17.16b, v5.16b
-	fcmge v19.4s, v6.4s, v19.4s
-	bsl v19.16b, v17.16b, v7.16b
-	and v17.16b, v18.16b, v19.16b
-	and v17.16b, v17.16b, v0.16b
-	orr v15.16b, v15.16b, v17.16b
-	ushr v16.4s, v16.4s, #8
-	ldr q17, [x12], #16
-	fmul v17.4s, v17.4s, v12.4s
-	fcmgt v18.4s, v17.4s, v4.4s
-	bsl v18.16b, v17.16b, v4.16b
-	shl v17.4s, v18.4s, #4
-	and v18.16b, v20.16b, v8.16b
-	add v17.4s, v17.4s, v18.4s
-	and v17.16b, v17.16b, v0.16b
-	orr v16.16b, v16.16b, v17.16b
-	ushr v15.4s, v15.4s, #8
-	ldr q17, [x21], #16
-	fabs v18.4s, v17.4s
-	mov v19.16b, v3.16b
-	fmla v19.4s, v18.4s, v13.4s
+	and v19.16b, v22.16b, v8.16b
+	add v18.4s, v18.4s, v19.4s
+	and v18.16b, v18.16b, v0.16b
+	orr v17.16b, v17.16b, v18.16b
+	str q17, [x21, #-16]
+	subs x19, x19, #4
+	b.ge L(rows4loop)
+
+L(rows4loopend):
+	add x19, x19, #4
+	subs x19, x19, #1
+	b.lt L(rows4singleend)
+
+L(rows4single):
+	ldr s17, [x20], #4
+	ushr v17.4s, v17.4s, #8
+	ldr s18, [x5], #4
+	fabs v19.4s, v18.4s
+	mov v20.16b, v3.16b
+	fmla v20.4s, v19.4s, v9.4s
+	shl v19.4s, v20.4s, #4
+	ldr s21, [x7], #4
+	mul v21.4s, v21.4s, v1.4s
+	add v21.4s, v21.4s, v2.4s
+	ushr v22.4s, v21.4s, #8
+	add v19.4s, v19.4s, v22.4s
+	orr v18.16b, v18.16b, v5.16b
+	fcmge v20.4s, v6.4s, v20.4s
+	bsl v20.16b, v18.16b, v7.16b
+	and v18.16b, v19.16b, v20.16b
+	and v18.16b, v18.16b, v0.16b
+	orr v17.16b, v17.16b, v18.16b
+	ldr s18, [x21], #4
+	ushr v18.4s, v18.4s, #8
+	ldr s19, [x6], #4
+	fmul v19.4s, v19.4s, v10.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v21.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr s19, [x9], #4
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v11.4s
+	shl v20.4s, v21.4s, #4
+	ldr s22, [x11], #4
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	ushr v18.4s, v18.4s, #8
+	ldr s19, [x10], #4
+	fmul v19.4s, v19.4s, v12.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v22.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr s19, [x12], #4
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v13.4s
+	shl v20.4s, v21.4s, #4
+	ldr s22, [x14], #4
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	ushr v18.4s, v18.4s, #8
+	ldr s19, [x13], #4
+	fmul v19.4s, v19.4s, v14.4s
+	fcmgt v20.4s, v19.4s, v4.4s
+	bsl v20.16b, v19.16b, v4.16b
+	shl v19.4s, v20.4s, #4
+	and v20.16b, v22.16b, v8.16b
+	add v19.4s, v19.4s, v20.4s
+	and v19.16b, v19.16b, v0.16b
+	orr v18.16b, v18.16b, v19.16b
+	ushr v17.4s, v17.4s, #8
+	ldr s19, [x22], #4
+	fabs v20.4s, v19.4s
+	mov v21.16b, v3.16b
+	fmla v21.4s, v20.4s, v15.4s
+	shl v20.4s, v21.4s, #4
+	ldr s22, [x24], #4
+	mul v22.4s, v22.4s, v1.4s
+	add v22.4s, v22.4s, v2.4s
+	ushr v23.4s, v22.4s, #8
+	add v20.4s, v20.4s, v23.4s
+	orr v19.16b, v19.16b, v5.16b
+	fcmge v21.4s, v6.4s, v21.4s
+	bsl v21.16b, v19.16b, v7.16b
+	and v19.16b, v20.16b, v21.16b
+	and v19.16b, v19.16b, v0.16b
+	orr v17.16b, v17.16b, v19.16b
+	str s17, [x20, #-4]
+	ushr v17.4s, v18.4s, #8
+	ldr s18, [x23], #4
+	fmul v18.4s, v18.4s, v16.4s
+	fcmgt v19.4s, v18.4s, v4.4s
+	bsl v19.16b, v18.16b, v4.16b
 	shl v18.4s, v19.4s, #4
-	ldr q20, [x23], #16
-	mul v20.4s, v20.4s, v1.4s
-	add v20.4s, v20.4s, v2.4s
-	ushr v21.4s, v20.4s, #8
-	add v18.4s, v18.4s, v21.4s
-	orr v17.16b, v17.16b, v5.16b
-	fcmge v19.4s, v6.4s, v19.4s
-	bsl v19.16b, v17.16b, v7.16b
-	and v17.16b, v18.16b, v19.16b
-	and v17.16b, v17.16b, v0.16b
-	orr v15.16b, v15.16b, v17.16b
-	str q15, [x19, #-16]
-	ushr v15.4s, v16.4s, #8
-	ldr q16, [x22], #16
-	fmul v16.4s, v16.4s, v14.4s
-	fcmgt v17.4s, v16.4s, v4.4s
-	bsl v17.16b, v16.16b, v4.16b
-	shl v16.4s, v17.4s, #4
-	and v17.16b, v20.16b, v8.16b
-	add v16.4s, v16.4s, v17.4s
-	and v16.16b, v16.16b, v0.16b
-	orr v15.16b, v15.16b, v16.16b
-	str q15, [x20, #-16]
-	subs x17, x17, #4
-	b.ge L(rows3loop)
+	and v19.16b, v22.16b, v8.16b
+	add v18.4s, v18.4s, v19.4s
+	and v18.16b, v18.16b, v0.16b
+	orr v17.16b, v17.16b, v18.16b
+	str s17, [x21, #-4]
+	subs x19, x19, #1
+	b.ge L(rows4single)
 
-L(rows3loopend):
-	add x17, x17, #4
-	subs x17, x17, #1
-	b.lt L(rows3singleend)
+L(rows4singleend):
+	add x5, x15, x2, lsl #2
+	add x6, x16, x2, lsl #2
+	add x7, x17, x2, lsl #2
+	add x1, x1, #4
+	cmp x1, x8
+	b.le L(rows4)
 
-L(rows3single):
-	ldr s15, [x19], #4
-	ushr v15.4s, v15.4s, #8
-	ldr s16, [x5], #4
-	fabs v17.4s, v16.4s
-	mov v18.16b, v3.16b
-	fmla v18.4s, v17.4s, v9.4s
-	shl v17.4s, v18.4s, #4
-	ldr s19, [x7], #4
-	mul v19.4s, v19.4s, v1.4s
-	add v19.4s, v19.4s, v2.4s
-	ushr v20.4s, v19.4s, #8
-	add v17.4s, v17.4s, v20.4s
-	orr v16.16b, v16.16b, v5.16b
-	fcmge v18.4s, v6.4s, v18.4s
-	bsl v18.16b, v16.16b, v7.16b
-	and v16.16b, v17.16b, v18.16b
-	and v16.16b, v16.16b, v0.16b
-	orr v15.16b, v15.16b, v16.16b
-	ldr s16, [x20], #4
-	ushr v16.4s, v16.4s, #8
-	ldr s17, [x6], #4
-	fmul v17.4s, v17.4s, v10.4s
-	fcmgt v18.4s, v17.4s, v4.4s
-	bsl v18.16b, v17.16b, v4.16b
-	shl v17.4s, v18.4s, #4
-	and v18.16b, v19.16b, v8.16b
-	add v17.4s, v17.4s, v18.4s
-	and v17.16b, v17.16b, v0.16b
-	orr v16.16b, v16.16b, v17.16b
-	ushr v15.4s, v15.4s, #8
-	ldr s17, [x11], #4
-	fabs v18.4s, v17.4s
-	mov v19.16b, v3.16b
-	fmla v19.4s, v18.4s, v11.4s
-	shl v18.4s, v19.4s, #4
-	ldr s20, [x13], #4
-	mul v20.4s, v20.4s, v1.4s
-	add v20.4s, v20.4s, v2.4s
-	ushr v21.4s, v20.4s, #8
-	add v18.4s, v18.4s, v21.4s
-	orr v17.16b, v17.16b, v5.16b
-	fcmge v19.4s, v6.4s, v19.4s
-	bsl v19.16b, v17.16b, v7.16b
-	and v17.16b, v18.16b, v19.16b
-	and v17.16b, v17.16b, v0.16b
-	orr v15.16b, v15.16b, v17.16b
-	ushr v16.4s, v16.4s, #8
-	ldr s17, [x12], #4
-	fmul v17.4s, v17.4s, v12.4s
-	fcmgt v18.4s, v17.4s, v4.4s
-	bsl v18.16b, v17.16b, v4.16b
-	shl v17.4s, v18.4s, #4
-	and v18.16b, v20.16b, v8.16b
-	add v17.4s, v17.4s, v18.4s
-	and v17.16b, v17.16b, v0.16b
-	orr v16.16b, v16.16b, v17.16b
-	ushr v15.4s, v15.4s, #8
-	ldr s17, [x21], #4
-	fabs v18.4s, v17.4s
-	mov v19.16b, v3.16b
-	fmla v19.4s, v18.4s, v13.4s
-	shl v18.4s, v19.4s, #4
-	ldr s20, [x23], #4
-	mul v20.4s, v20.4s, v1.4s
-	add v20.4s, v20.4s, v2.4s
-	ushr v21.4s, v20.4s, #8
-	add v18.4s, v18.4s, v21.4s
-	orr v17.16b, v17.16b, v5.16b
-	fcmge v19.4s, v6.4s, v19.4s
-	bsl v19.16b, v17.16b, v7.16b
-	and v17.16b, v18.16b, v19.16b
-	and v17.16b, v17.16b, v0.16b
-	orr v15.16b, v15.16b, v17.16b
-	str s15, [x19, #-4]
-	ushr v15.4s, v16.4s, #8
-	ldr s16, [x22], #4
-	fmul v16.4s, v16.4s, v14.4s
-	fcmgt v17.4s, v16.4s, v4.4s
-	bsl v17.16b, v16.16b, v4.16b
-	shl v16.4s, v17.4s, #4
-	and v17.16b, v20.16b, v8.16b
-	add v16.4s, v16.4s, v17.4s
-	and v16.16b, v16.16b, v0.16b
-	orr v15.16b, v15.16b, v16.16b
-	str s15, [x20, #-4]
-	subs x17, x17, #1
-	b.ge L(rows3single)
-
-L(rows3singleend):
-	add x5, x14, x2, lsl #2
-	add x6, x15, x2, lsl #2
-	add x7, x16, x2, lsl #2
-	add x1, x1, #3
-	cmp x1, x10
-	b.le L(rows3)
-
-L(rows3end):
+L(rows4end):
 	sub x0, x0, #1
 	cmp x1, x0
 	b.gt L(rows1end)
 
 L(rows1):
-	add x10, x8, x1, lsl #2
-	ldr s9, [x10, #0]
+	ldr x8, [sp, #0]
+	ldr x8, [x8, #120]
+	add x8, x8, x1, lsl #2
+	ldr s9, [x8, #0]
 	dup v9.4s, v9.s[0]
-	add x10, x9, x1, lsl #2
-	ldr s10, [x10, #0]
+	ldr x8, [sp, #0]
+	ldr x8, [x8, #144]
+	add x8, x8, x1, lsl #2
+	ldr s10, [x8, #0]
 	dup v10.4s, v10.s[0]
-	mov x10, x2
-	mov x11, x3
-	mov x12, x4
-	mov x13, x5
-	mov x14, x6
-	mov x15, x7
-	subs x10, x10, #8
+	mov x8, x2
+	mov x9, x3
+	mov x10, x4
+	mov x11, x5
+	mov x12, x6
+	mov x13, x7
+	subs x8, x8, #8
 	b.lt L(rows1mainend)
 
 L(rows1main):
-	ldp q11, q12, [x11], #32
+	ldp q11, q12, [x9], #32
 	ushr v11.4s, v11.4s, #8
 	ushr v12.4s, v12.4s, #8
-	ldp q13, q14, [x13], #32
+	ldp q13, q14, [x11], #32
 	fabs v15.4s, v13.4s
 	fabs v16.4s, v14.4s
 	mov v17.16b, v3.16b
@@ -517,7 +649,7 @@ L(rows1main):
 	fmla v15.4s, v16.4s, v9.4s
 	shl v16.4s, v17.4s, #4
 	shl v18.4s, v15.4s, #4
-	ldp q19, q20, [x15], #32
+	ldp q19, q20, [x13], #32
 	mul v19.4s, v19.4s, v1.4s
 	mul v20.4s, v20.4s, v1.4s
 	add v19.4s, v19.4s, v2.4s
@@ -538,11 +670,11 @@ L(rows1main):
 	and v14.16b, v14.16b, v0.16b
 	orr v11.16b, v11.16b, v13.16b
 	orr v12.16b, v12.16b, v14.16b
-	stp q11, q12, [x11, #-32]
-	ldp q11, q12, [x12], #32
+	stp q11, q12, [x9, #-32]
+	ldp q11, q12, [x10], #32
 	ushr v11.4s, v11.4s, #8
 	ushr v12.4s, v12.4s, #8
-	ldp q13, q14, [x14], #32
+	ldp q13, q14, [x12], #32
 	fmul v13.4s, v13.4s, v10.4s
 	fmul v14.4s, v14.4s, v10.4s
 	fcmgt v15.4s, v13.4s, v4.4s
@@ -559,24 +691,24 @@ L(rows1main):
 	and v13.16b, v13.16b, v0.16b
 	orr v11.16b, v11.16b, v14.16b
 	orr v12.16b, v12.16b, v13.16b
-	stp q11, q12, [x12, #-32]
-	subs x10, x10, #8
+	stp q11, q12, [x10, #-32]
+	subs x8, x8, #8
 	b.ge L(rows1main)
 
 L(rows1mainend):
-	add x10, x10, #8
-	subs x10, x10, #4
+	add x8, x8, #8
+	subs x8, x8, #4
 	b.lt L(rows1loopend)
 
 L(rows1loop):
-	ldr q11, [x11], #16
+	ldr q11, [x9], #16
 	ushr v11.4s, v11.4s, #8
-	ldr q12, [x13], #16
+	ldr q12, [x11], #16
 	fabs v13.4s, v12.4s
 	mov v14.16b, v3.16b
 	fmla v14.4s, v13.4s, v9.4s
 	shl v13.4s, v14.4s, #4
-	ldr q15, [x15], #16
+	ldr q15, [x13], #16
 	mul v15.4s, v15.4s, v1.4s
 	add v15.4s, v15.4s, v2.4s
 	ushr v16.4s, v15.4s, #8
@@ -587,10 +719,10 @@ L(rows1loop):
 	and v12.16b, v13.16b, v14.16b
 	and v12.16b, v12.16b, v0.16b
 	orr v11.16b, v11.16b, v12.16b
-	str q11, [x11, #-16]
-	ldr q11, [x12], #16
+	str q11, [x9, #-16]
+	ldr q11, [x10], #16
 	ushr v11.4s, v11.4s, #8
-	ldr q12, [x14], #16
+	ldr q12, [x12], #16
 	fmul v12.4s, v12.4s, v10.4s
 	fcmgt v13.4s, v12.4s, v4.4s
 	bsl v13.16b, v12.16b, v4.16b
@@ -599,24 +731,24 @@ L(rows1loop):
 	add v12.4s, v12.4s, v13.4s
 	and v12.16b, v12.16b, v0.16b
 	orr v11.16b, v11.16b, v12.16b
-	str q11, [x12, #-16]
-	subs x10, x10, #4
+	str q11, [x10, #-16]
+	subs x8, x8, #4
 	b.ge L(rows1loop)
 
 L(rows1loopend):
-	add x10, x10, #4
-	subs x10, x10, #1
+	add x8, x8, #4
+	subs x8, x8, #1
 	b.lt L(rows1singleend)
 
 L(rows1single):
-	ldr s11, [x11], #4
+	ldr s11, [x9], #4
 	ushr v11.4s, v11.4s, #8
-	ldr s12, [x13], #4
+	ldr s12, [x11], #4
 	fabs v13.4s, v12.4s
 	mov v14.16b, v3.16b
 	fmla v14.4s, v13.4s, v9.4s
 	shl v13.4s, v14.4s, #4
-	ldr s15, [x15], #4
+	ldr s15, [x13], #4
 	mul v15.4s, v15.4s, v1.4s
 	add v15.4s, v15.4s, v2.4s
 	ushr v16.4s, v15.4s, #8
@@ -627,10 +759,10 @@ L(rows1single):
 	and v12.16b, v13.16b, v14.16b
 	and v12.16b, v12.16b, v0.16b
 	orr v11.16b, v11.16b, v12.16b
-	str s11, [x11, #-4]
-	ldr s11, [x12], #4
+	str s11, [x9, #-4]
+	ldr s11, [x10], #4
 	ushr v11.4s, v11.4s, #8
-	ldr s12, [x14], #4
+	ldr s12, [x12], #4
 	fmul v12.4s, v12.4s, v10.4s
 	fcmgt v13.4s, v12.4s, v4.4s
 	bsl v13.16b, v12.16b, v4.16b
@@ -639,8 +771,8 @@ L(rows1single):
 	add v12.4s, v12.4s, v13.4s
 	and v12.16b, v12.16b, v0.16b
 	orr v11.16b, v11.16b, v12.16b
-	str s11, [x12, #-4]
-	subs x10, x10, #1
+	str s11, [x10, #-4]
+	subs x8, x8, #1
 	b.ge L(rows1single)
 
 L(rows1singleend):
@@ -656,11 +788,12 @@ L(rows1end):
 	ldp x19, x20, [sp, #32]
 	ldp x21, x22, [sp, #48]
 	ldp x23, x24, [sp, #64]
-	ldp d8, d9, [sp, #80]
-	ldp d10, d11, [sp, #96]
-	ldp d12, d13, [sp, #112]
-	ldp d14, d15, [sp, #128]
-	add sp, sp, #144
+	ldr x25, [sp, #80]
+	ldp d8, d9, [sp, #88]
+	ldp d10, d11, [sp, #104]
+	ldp d12, d13, [sp, #120]
+	ldp d14, d15, [sp, #136]
+	add sp, sp, #160
 	.cfi_def_cfa_offset 0
 	.cfi_restore x19
 	.cfi_restore x20
@@ -668,6 +801,7 @@ L(rows1end):
 	.cfi_restore x22
 	.cfi_restore x23
 	.cfi_restore x24
+	.cfi_restore x25
 	.cfi_restore d8
 	.cfi_restore d9
 	.cfi_restore d10

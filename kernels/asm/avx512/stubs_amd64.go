@@ -214,6 +214,17 @@ func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16,
 //go:noescape
 func AdamGradBF16(p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars)
 
+// AdamGradBF16StateFloat8 is
+//
+//	m ← lerp(number(mq·up)·ms, x, weight1), signed
+//	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	ms ← max |m|, row by row
+//	vs ← max v, row by row
+//
+//go:noescape
+func AdamGradBF16StateFloat8(p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *fallback.AdamGradBF16StateFloat8Scalars)
+
 // AdamProx is
 //
 //	m ← lerp(m, x, weight1)

@@ -10426,6 +10426,679 @@ singleend:
 end:
 	RET
 
+DATA constantsOfAdamGradBF16StateFloat8<>+0(SB)/8, $0x3800000038000000
+DATA constantsOfAdamGradBF16StateFloat8<>+8(SB)/8, $0x3800000038000000
+DATA constantsOfAdamGradBF16StateFloat8<>+16(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamGradBF16StateFloat8<>+24(SB)/8, $0xffffffffffffffff
+DATA constantsOfAdamGradBF16StateFloat8<>+32(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamGradBF16StateFloat8<>+40(SB)/8, $0x7fffffff7fffffff
+DATA constantsOfAdamGradBF16StateFloat8<>+48(SB)/8, $0x07f0000007f00000
+DATA constantsOfAdamGradBF16StateFloat8<>+56(SB)/8, $0x07f0000007f00000
+DATA constantsOfAdamGradBF16StateFloat8<>+64(SB)/8, $0x8000000080000000
+DATA constantsOfAdamGradBF16StateFloat8<>+72(SB)/8, $0x8000000080000000
+DATA constantsOfAdamGradBF16StateFloat8<>+80(SB)/8, $0x0ff000000ff00000
+DATA constantsOfAdamGradBF16StateFloat8<>+88(SB)/8, $0x0ff000000ff00000
+DATA constantsOfAdamGradBF16StateFloat8<>+96(SB)/8, $0x3000000030000000
+DATA constantsOfAdamGradBF16StateFloat8<>+104(SB)/8, $0x3000000030000000
+DATA constantsOfAdamGradBF16StateFloat8<>+112(SB)/8, $0x0000000000000000
+DATA constantsOfAdamGradBF16StateFloat8<>+120(SB)/8, $0x0000000000000000
+GLOBL constantsOfAdamGradBF16StateFloat8<>(SB), RODATA|NOPTR, $128
+
+//	m ← lerp(number(mq·up)·ms, x, weight1), signed
+//	v ← number(vq·up)·vs·beta2 + drop(x·root2, small)²
+//	p ← p - (m·step / (√v + eps) + p·decay)
+//	ms ← max |m|, row by row
+//	vs ← max v, row by row
+//
+// func AdamGradBF16StateFloat8(p []float32, g []fallback.BF16, m, v, ms, vs, up, mq, vq []float32, c *[11]float32)
+// Requires: ASIMD
+TEXT ·AdamGradBF16StateFloat8(SB), NOSPLIT, $48-224
+	MOVD $constantsOfAdamGradBF16StateFloat8<>(SB), R0
+	MOVD $locals-48(SP), R1
+	ADD $15, R1, R1
+	AND $-16, R1, R1
+	MOVD c+216(FP), R2
+	MOVD mq_len+176(FP), R3
+	MOVD p_base+0(FP), R4
+	MOVD g_base+24(FP), R5
+	MOVD m_base+48(FP), R6
+	MOVD v_base+72(FP), R7
+	MOVD ms_base+96(FP), R8
+	MOVD vs_base+120(FP), R9
+	MOVD up_base+144(FP), R10
+	MOVD mq_base+168(FP), R11
+	MOVD vq_base+192(FP), R12
+	MOVWU 0(R2), R13
+	CMPW $0x3f800000, R13
+	BNE general
+	MOVWU 4(R2), R13
+	CMPW $0x0, R13
+	BNE general
+	MOVWU 20(R2), R13
+	CMPW $0x0, R13
+	BLE general
+	FMOVQ 0(R0), F0
+	FMOVS 8(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 12(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVQ 16(R0), F3
+	VEOR(v3, v2, v2)
+	FMOVQ 32(R0), F3
+	VAND(v3, v2, v2)
+	FMOVQ 48(R0), F3
+	FMOVQ 64(R0), F4
+	FMOVQ 80(R0), F5
+	FMOVQ 96(R0), F6
+	FMOVS 20(R2), F7
+	VDUP V7.S[0], V7.S4
+	FMOVS 24(R2), F8
+	VDUP V8.S[0], V8.S4
+	FMOVS 28(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 32(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVQ 16(R0), F11
+	VEOR(v11, v10, v10)
+	FMOVQ 32(R0), F11
+	VAND(v11, v10, v10)
+	FMOVS 36(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 40(R2), F12
+	VDUP V12.S[0], V12.S4
+	MOVD ms_len+104(FP), R0
+	MOVD $0, R1
+	SUB $1, R0, R0
+	CMP R0, R1
+	BGT usualrows1end
+
+usualrows1:
+	ADD R1<<2, R8, R2
+	FMOVS 0(R2), F13
+	VDUP V13.S[0], V13.S4
+	ADD R1<<2, R9, R2
+	FMOVS 0(R2), F14
+	VDUP V14.S[0], V14.S4
+	ADD R1<<2, R10, R2
+	FMOVS 0(R2), F15
+	VDUP V15.S[0], V15.S4
+	VEOR(v16, v16, v16)
+	VEOR(v17, v17, v17)
+	MOVD R3, R2
+	MOVD R4, R13
+	MOVD R5, R14
+	MOVD R6, R15
+	MOVD R7, R16
+	MOVD R11, R17
+	MOVD R12, R19
+	SUBS $8, R2, R2
+	BLT usualrows1mainend
+
+usualrows1main:
+	PRFM 2048(R13), PLDL1KEEP
+	PRFM 1024(R14), PLDL1KEEP
+	FLDPQ.P 32(R13), (F18, F19)
+	FLDPQ.P 32(R17), (F20, F21)
+	VMUL(v15, v20, v20)
+	VMUL(v15, v21, v21)
+	VUSHR(4, v20, v22)
+	VUSHR(4, v21, v23)
+	VAND(v3, v22, v22)
+	VAND(v3, v23, v23)
+	VORR(v0, v22, v22)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v22, v22)
+	VFSUB(v0, v23, v23)
+	VFMUL(v13, v22, v22)
+	VFMUL(v13, v23, v23)
+	VAND(v4, v20, v20)
+	VAND(v4, v21, v21)
+	VORR(v20, v22, v20)
+	VORR(v21, v23, v21)
+	FMOVQ.P 16(R14), F22
+	VSHLL2(v22, v23)
+	VSHLL(v22, v22)
+	VCMTST(v2, v22, v24)
+	VAND(v22, v24, v22)
+	VCMTST(v2, v23, v24)
+	VAND(v23, v24, v23)
+	VFSUB(v20, v22, v24)
+	VFSUB(v21, v23, v25)
+	VFMUL(v7, v24, v24)
+	VFMUL(v7, v25, v25)
+	VFADD(v24, v20, v20)
+	VFADD(v25, v21, v21)
+	VFMUL(v12, v20, v24)
+	VFMUL(v12, v21, v25)
+	FLDPQ.P 32(R19), (F26, F27)
+	VMUL(v15, v26, v26)
+	VMUL(v15, v27, v27)
+	VUSHR(4, v26, v26)
+	VUSHR(4, v27, v27)
+	VAND(v5, v26, v26)
+	VAND(v5, v27, v27)
+	VORR(v6, v26, v26)
+	VORR(v6, v27, v27)
+	VFMUL(v14, v26, v26)
+	VFMUL(v14, v27, v27)
+	VFMUL(v8, v26, v26)
+	VFMUL(v8, v27, v27)
+	VFMUL(v9, v22, v22)
+	VFMUL(v9, v23, v23)
+	VCMTST(v10, v22, v28)
+	VAND(v22, v28, v22)
+	VCMTST(v10, v23, v28)
+	VAND(v23, v28, v23)
+	VFMUL(v22, v22, v22)
+	VFMUL(v23, v23, v23)
+	VFADD(v22, v26, v22)
+	VFADD(v23, v27, v23)
+	VFSQRT(v22, v26)
+	VFSQRT(v23, v27)
+	VFADD(v11, v26, v26)
+	VFADD(v11, v27, v27)
+	VFDIV(v26, v24, v24)
+	VFDIV(v27, v25, v25)
+	VFMUL(v1, v18, v26)
+	VFMUL(v1, v19, v27)
+	VFADD(v26, v24, v24)
+	VFADD(v27, v25, v25)
+	VFSUB(v24, v18, v18)
+	VFSUB(v25, v19, v19)
+	FSTPQ (F18, F19), -32(R13)
+	FSTPQ.P (F20, F21), 32(R15)
+	FSTPQ.P (F22, F23), 32(R16)
+	VFABS(v20, v18)
+	VFABS(v21, v19)
+	VFCMGT(v16, v18, v20)
+	VBIT(v20, v18, v16)
+	VFCMGT(v16, v19, v18)
+	VBIT(v18, v19, v16)
+	VFCMGT(v17, v22, v18)
+	VBIT(v18, v22, v17)
+	VFCMGT(v17, v23, v18)
+	VBIT(v18, v23, v17)
+	SUBS $8, R2, R2
+	BGE usualrows1main
+
+usualrows1mainend:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT usualrows1loopend
+
+usualrows1loop:
+	FMOVQ.P 16(R13), F18
+	FMOVQ.P 16(R17), F19
+	VMUL(v15, v19, v19)
+	VUSHR(4, v19, v20)
+	VAND(v3, v20, v20)
+	VORR(v0, v20, v20)
+	VFSUB(v0, v20, v20)
+	VFMUL(v13, v20, v20)
+	VAND(v4, v19, v19)
+	VORR(v19, v20, v19)
+	FMOVD.P 8(R14), F20
+	VSHLL(v20, v20)
+	VCMTST(v2, v20, v21)
+	VAND(v20, v21, v20)
+	VFSUB(v19, v20, v21)
+	VFMUL(v7, v21, v21)
+	VFADD(v21, v19, v19)
+	VFMUL(v12, v19, v21)
+	FMOVQ.P 16(R19), F22
+	VMUL(v15, v22, v22)
+	VUSHR(4, v22, v22)
+	VAND(v5, v22, v22)
+	VORR(v6, v22, v22)
+	VFMUL(v14, v22, v22)
+	VFMUL(v8, v22, v22)
+	VFMUL(v9, v20, v20)
+	VCMTST(v10, v20, v23)
+	VAND(v20, v23, v20)
+	VFMUL(v20, v20, v20)
+	VFADD(v20, v22, v20)
+	VFSQRT(v20, v22)
+	VFADD(v11, v22, v22)
+	VFDIV(v22, v21, v21)
+	VFMUL(v1, v18, v22)
+	VFADD(v22, v21, v21)
+	VFSUB(v21, v18, v18)
+	FMOVQ F18, -16(R13)
+	FMOVQ.P F19, 16(R15)
+	FMOVQ.P F20, 16(R16)
+	VFABS(v19, v18)
+	VFCMGT(v16, v18, v19)
+	VBIT(v19, v18, v16)
+	VFCMGT(v17, v20, v18)
+	VBIT(v18, v20, v17)
+	SUBS $4, R2, R2
+	BGE usualrows1loop
+
+usualrows1loopend:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT usualrows1singleend
+
+usualrows1single:
+	FMOVS.P 4(R13), F18
+	FMOVS.P 4(R17), F19
+	VMUL(v15, v19, v19)
+	VUSHR(4, v19, v20)
+	VAND(v3, v20, v20)
+	VORR(v0, v20, v20)
+	VFSUB(v0, v20, v20)
+	VFMUL(v13, v20, v20)
+	VAND(v4, v19, v19)
+	VORR(v19, v20, v19)
+	MOVHU.P 2(R14), R20
+	FMOVS R20, F20
+	VSHLL(v20, v20)
+	VCMTST(v2, v20, v21)
+	VAND(v20, v21, v20)
+	VFSUB(v19, v20, v21)
+	VFMUL(v7, v21, v21)
+	VFADD(v21, v19, v19)
+	VFMUL(v12, v19, v21)
+	FMOVS.P 4(R19), F22
+	VMUL(v15, v22, v22)
+	VUSHR(4, v22, v22)
+	VAND(v5, v22, v22)
+	VORR(v6, v22, v22)
+	VFMUL(v14, v22, v22)
+	VFMUL(v8, v22, v22)
+	VFMUL(v9, v20, v20)
+	VCMTST(v10, v20, v23)
+	VAND(v20, v23, v20)
+	VFMUL(v20, v20, v20)
+	VFADD(v20, v22, v20)
+	VFSQRT(v20, v22)
+	VFADD(v11, v22, v22)
+	VFDIV(v22, v21, v21)
+	VFMUL(v1, v18, v22)
+	VFADD(v22, v21, v21)
+	VFSUB(v21, v18, v18)
+	FMOVS F18, -4(R13)
+	FMOVS.P F19, 4(R15)
+	FMOVS.P F20, 4(R16)
+	VFABS(v19, v18)
+	FMOVS F18, R20
+	FMOVS R20, F18
+	VFCMGT(v16, v18, v19)
+	VBIT(v19, v18, v16)
+	FMOVS F20, R20
+	FMOVS R20, F18
+	VFCMGT(v17, v18, v19)
+	VBIT(v19, v18, v17)
+	SUBS $1, R2, R2
+	BGE usualrows1single
+
+usualrows1singleend:
+	VEXT $8, V16.B16, V16.B16, V13.B16
+	VFCMGT(v13, v16, v14)
+	VBIF(v14, v13, v16)
+	VEXT $4, V16.B16, V16.B16, V13.B16
+	VFCMGT(v13, v16, v14)
+	VBIF(v14, v13, v16)
+	ADD R1<<2, R8, R2
+	FMOVS F16, 0(R2)
+	VEXT $8, V17.B16, V17.B16, V13.B16
+	VFCMGT(v13, v17, v14)
+	VBIF(v14, v13, v17)
+	VEXT $4, V17.B16, V17.B16, V13.B16
+	VFCMGT(v13, v17, v14)
+	VBIF(v14, v13, v17)
+	ADD R1<<2, R9, R2
+	FMOVS F17, 0(R2)
+	ADD R3<<2, R4, R4
+	ADD R3<<1, R5, R5
+	ADD R3<<2, R6, R6
+	ADD R3<<2, R7, R7
+	ADD $1, R1, R1
+	CMP R0, R1
+	BLE usualrows1
+
+usualrows1end:
+	JMP end
+
+general:
+	MOVD $4611686018427387904, R13
+	MOVWU 4(R2), R14
+	CMPW $0x0, R14
+	BNE asked
+	MOVWU 20(R2), R14
+	CMPW $0x0, R14
+	BLE asked
+	MOVD $8, R13
+
+asked:
+	FMOVQ 0(R0), F0
+	FMOVS 0(R2), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R2), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 16(R2), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 12(R2), F4
+	VDUP V4.S[0], V4.S4
+	VAND(v4, v3, v3)
+	FMOVQ 16(R0), F4
+	VEOR(v4, v3, v3)
+	FMOVQ 32(R0), F4
+	VAND(v4, v3, v3)
+	FMOVS 12(R2), F4
+	VDUP V4.S[0], V4.S4
+	FMOVQ 16(R0), F5
+	VEOR(v5, v4, v4)
+	FMOVQ 32(R0), F5
+	VAND(v5, v4, v4)
+	FMOVQ 48(R0), F5
+	FMOVQ 64(R0), F6
+	FMOVQ 80(R0), F7
+	FMOVQ 96(R0), F8
+	FMOVS 20(R2), F9
+	VDUP V9.S[0], V9.S4
+	FMOVS 24(R2), F10
+	VDUP V10.S[0], V10.S4
+	FMOVS 28(R2), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 32(R2), F12
+	VDUP V12.S[0], V12.S4
+	FMOVQ 16(R0), F13
+	VEOR(v13, v12, v12)
+	FMOVQ 32(R0), F13
+	VAND(v13, v12, v12)
+	FMOVS 36(R2), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS 40(R2), F14
+	VDUP V14.S[0], V14.S4
+	FMOVS 4(R2), F15
+	VDUP V15.S[0], V15.S4
+	FMOVQ 112(R0), F16
+	VFCMEQ(v16, v15, v16)
+	FMOVQ F16, 0(R1)
+	FMOVQ 112(R0), F16
+	VFCMGT(v16, v9, v16)
+	FMOVQ F16, 16(R1)
+	MOVD ms_len+104(FP), R0
+	MOVD $0, R2
+	SUB $1, R0, R0
+	CMP R0, R2
+	BGT rows1end
+
+rows1:
+	ADD R2<<2, R8, R14
+	FMOVS 0(R14), F16
+	VDUP V16.S[0], V16.S4
+	ADD R2<<2, R9, R14
+	FMOVS 0(R14), F17
+	VDUP V17.S[0], V17.S4
+	ADD R2<<2, R10, R14
+	FMOVS 0(R14), F18
+	VDUP V18.S[0], V18.S4
+	VEOR(v19, v19, v19)
+	VEOR(v20, v20, v20)
+	MOVD R3, R14
+	MOVD R4, R15
+	MOVD R5, R16
+	MOVD R6, R17
+	MOVD R7, R19
+	MOVD R11, R20
+	MOVD R12, R21
+	SUBS R13, R14, R14
+	BLT rows1mainend
+
+rows1main:
+	PRFM 2048(R15), PLDL1KEEP
+	PRFM 1024(R16), PLDL1KEEP
+	FLDPQ.P 32(R15), (F21, F22)
+	FLDPQ.P 32(R20), (F23, F24)
+	VMUL(v18, v23, v23)
+	VMUL(v18, v24, v24)
+	VUSHR(4, v23, v25)
+	VUSHR(4, v24, v26)
+	VAND(v5, v25, v25)
+	VAND(v5, v26, v26)
+	VORR(v0, v25, v25)
+	VORR(v0, v26, v26)
+	VFSUB(v0, v25, v25)
+	VFSUB(v0, v26, v26)
+	VFMUL(v16, v25, v25)
+	VFMUL(v16, v26, v26)
+	VAND(v6, v23, v23)
+	VAND(v6, v24, v24)
+	VORR(v23, v25, v23)
+	VORR(v24, v26, v24)
+	FMOVQ.P 16(R16), F25
+	VSHLL2(v25, v26)
+	VSHLL(v25, v25)
+	VCMTST(v3, v25, v27)
+	VAND(v25, v27, v25)
+	VCMTST(v3, v26, v27)
+	VAND(v26, v27, v26)
+	VFMUL(v1, v25, v25)
+	VFMUL(v1, v26, v26)
+	VCMTST(v4, v25, v27)
+	VAND(v25, v27, v25)
+	VCMTST(v4, v26, v27)
+	VAND(v26, v27, v26)
+	VFSUB(v23, v25, v27)
+	VFSUB(v24, v26, v28)
+	VFMUL(v9, v27, v27)
+	VFMUL(v9, v28, v28)
+	VFADD(v27, v23, v23)
+	VFADD(v28, v24, v24)
+	VFMUL(v14, v23, v27)
+	VFMUL(v14, v24, v28)
+	FLDPQ.P 32(R21), (F29, F30)
+	VMUL(v18, v29, v29)
+	VMUL(v18, v30, v30)
+	VUSHR(4, v29, v29)
+	VUSHR(4, v30, v30)
+	VAND(v7, v29, v29)
+	VAND(v7, v30, v30)
+	VORR(v8, v29, v29)
+	VORR(v8, v30, v30)
+	VFMUL(v17, v29, v29)
+	VFMUL(v17, v30, v30)
+	VFMUL(v10, v29, v29)
+	VFMUL(v10, v30, v30)
+	VFMUL(v11, v25, v25)
+	VFMUL(v11, v26, v26)
+	VCMTST(v12, v25, v31)
+	VAND(v25, v31, v25)
+	VCMTST(v12, v26, v31)
+	VAND(v26, v31, v26)
+	VFMUL(v25, v25, v25)
+	VFMUL(v26, v26, v26)
+	VFADD(v25, v29, v25)
+	VFADD(v26, v30, v26)
+	VFSQRT(v25, v29)
+	VFSQRT(v26, v30)
+	VFADD(v13, v29, v29)
+	VFADD(v13, v30, v30)
+	VFDIV(v29, v27, v27)
+	VFDIV(v30, v28, v28)
+	VFMUL(v2, v21, v29)
+	VFMUL(v2, v22, v30)
+	VFADD(v29, v27, v27)
+	VFADD(v30, v28, v28)
+	VFSUB(v27, v21, v21)
+	VFSUB(v28, v22, v22)
+	FSTPQ (F21, F22), -32(R15)
+	FSTPQ.P (F23, F24), 32(R17)
+	FSTPQ.P (F25, F26), 32(R19)
+	VFABS(v23, v21)
+	VFABS(v24, v22)
+	VFCMGT(v19, v21, v23)
+	VBIT(v23, v21, v19)
+	VFCMGT(v19, v22, v21)
+	VBIT(v21, v22, v19)
+	VFCMGT(v20, v25, v21)
+	VBIT(v21, v25, v20)
+	VFCMGT(v20, v26, v21)
+	VBIT(v21, v26, v20)
+	SUBS $8, R14, R14
+	BGE rows1main
+
+rows1mainend:
+	ADD R13, R14, R14
+	SUBS $4, R14, R14
+	BLT rows1loopend
+
+rows1loop:
+	FMOVQ.P 16(R15), F21
+	FMOVQ.P 16(R20), F22
+	VMUL(v18, v22, v22)
+	VUSHR(4, v22, v23)
+	VAND(v5, v23, v23)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v23, v23)
+	VFMUL(v16, v23, v23)
+	VAND(v6, v22, v22)
+	VORR(v22, v23, v22)
+	FMOVD.P 8(R16), F23
+	VSHLL(v23, v23)
+	VCMTST(v3, v23, v24)
+	VAND(v23, v24, v23)
+	VFMUL(v1, v23, v23)
+	VFMUL(v15, v21, v24)
+	VFADD(v24, v23, v24)
+	FMOVQ 0(R1), F25
+	VBSL(v24, v23, v25)
+	VCMTST(v4, v25, v23)
+	VAND(v25, v23, v23)
+	FMOVQ 16(R1), F24
+	VBSL(v23, v22, v24)
+	VFSUB(v22, v23, v22)
+	VFMUL(v9, v22, v22)
+	VFADD(v22, v24, v22)
+	VFMUL(v14, v22, v24)
+	FMOVQ.P 16(R21), F25
+	VMUL(v18, v25, v25)
+	VUSHR(4, v25, v25)
+	VAND(v7, v25, v25)
+	VORR(v8, v25, v25)
+	VFMUL(v17, v25, v25)
+	VFMUL(v10, v25, v25)
+	VFMUL(v11, v23, v23)
+	VCMTST(v12, v23, v26)
+	VAND(v23, v26, v23)
+	VFMUL(v23, v23, v23)
+	VFADD(v23, v25, v23)
+	VFSQRT(v23, v25)
+	VFADD(v13, v25, v25)
+	VFDIV(v25, v24, v24)
+	VFMUL(v2, v21, v25)
+	VFADD(v25, v24, v24)
+	VFSUB(v24, v21, v21)
+	FMOVQ F21, -16(R15)
+	FMOVQ.P F22, 16(R17)
+	FMOVQ.P F23, 16(R19)
+	VFABS(v22, v21)
+	VFCMGT(v19, v21, v22)
+	VBIT(v22, v21, v19)
+	VFCMGT(v20, v23, v21)
+	VBIT(v21, v23, v20)
+	SUBS $4, R14, R14
+	BGE rows1loop
+
+rows1loopend:
+	ADD $4, R14, R14
+	SUBS $1, R14, R14
+	BLT rows1singleend
+
+rows1single:
+	FMOVS.P 4(R15), F21
+	FMOVS.P 4(R20), F22
+	VMUL(v18, v22, v22)
+	VUSHR(4, v22, v23)
+	VAND(v5, v23, v23)
+	VORR(v0, v23, v23)
+	VFSUB(v0, v23, v23)
+	VFMUL(v16, v23, v23)
+	VAND(v6, v22, v22)
+	VORR(v22, v23, v22)
+	MOVHU.P 2(R16), R22
+	FMOVS R22, F23
+	VSHLL(v23, v23)
+	VCMTST(v3, v23, v24)
+	VAND(v23, v24, v23)
+	VFMUL(v1, v23, v23)
+	VFMUL(v15, v21, v24)
+	VFADD(v24, v23, v24)
+	FMOVQ 0(R1), F25
+	VBSL(v24, v23, v25)
+	VCMTST(v4, v25, v23)
+	VAND(v25, v23, v23)
+	FMOVQ 16(R1), F24
+	VBSL(v23, v22, v24)
+	VFSUB(v22, v23, v22)
+	VFMUL(v9, v22, v22)
+	VFADD(v22, v24, v22)
+	VFMUL(v14, v22, v24)
+	FMOVS.P 4(R21), F25
+	VMUL(v18, v25, v25)
+	VUSHR(4, v25, v25)
+	VAND(v7, v25, v25)
+	VORR(v8, v25, v25)
+	VFMUL(v17, v25, v25)
+	VFMUL(v10, v25, v25)
+	VFMUL(v11, v23, v23)
+	VCMTST(v12, v23, v26)
+	VAND(v23, v26, v23)
+	VFMUL(v23, v23, v23)
+	VFADD(v23, v25, v23)
+	VFSQRT(v23, v25)
+	VFADD(v13, v25, v25)
+	VFDIV(v25, v24, v24)
+	VFMUL(v2, v21, v25)
+	VFADD(v25, v24, v24)
+	VFSUB(v24, v21, v21)
+	FMOVS F21, -4(R15)
+	FMOVS.P F22, 4(R17)
+	FMOVS.P F23, 4(R19)
+	VFABS(v22, v21)
+	FMOVS F21, R22
+	FMOVS R22, F21
+	VFCMGT(v19, v21, v22)
+	VBIT(v22, v21, v19)
+	FMOVS F23, R22
+	FMOVS R22, F21
+	VFCMGT(v20, v21, v22)
+	VBIT(v22, v21, v20)
+	SUBS $1, R14, R14
+	BGE rows1single
+
+rows1singleend:
+	VEXT $8, V19.B16, V19.B16, V16.B16
+	VFCMGT(v16, v19, v17)
+	VBIF(v17, v16, v19)
+	VEXT $4, V19.B16, V19.B16, V16.B16
+	VFCMGT(v16, v19, v17)
+	VBIF(v17, v16, v19)
+	ADD R2<<2, R8, R14
+	FMOVS F19, 0(R14)
+	VEXT $8, V20.B16, V20.B16, V16.B16
+	VFCMGT(v16, v20, v17)
+	VBIF(v17, v16, v20)
+	VEXT $4, V20.B16, V20.B16, V16.B16
+	VFCMGT(v16, v20, v17)
+	VBIF(v17, v16, v20)
+	ADD R2<<2, R9, R14
+	FMOVS F20, 0(R14)
+	ADD R3<<2, R4, R4
+	ADD R3<<1, R5, R5
+	ADD R3<<2, R6, R6
+	ADD R3<<2, R7, R7
+	ADD $1, R2, R2
+	CMP R0, R2
+	BLE rows1
+
+rows1end:
+
+end:
+	RET
+
 DATA constantsOfAdamProx<>+0(SB)/8, $0x3f8000003f800000
 DATA constantsOfAdamProx<>+8(SB)/8, $0x3f8000003f800000
 DATA constantsOfAdamProx<>+16(SB)/8, $0xffffffffffffffff
@@ -30990,8 +31663,6 @@ TEXT ·QuantizePair(SB), NOSPLIT, $0-176
 	MOVD m_base+48(FP), R5
 	MOVD v_base+72(FP), R6
 	MOVD h_base+96(FP), R7
-	MOVD mi_base+120(FP), R8
-	MOVD vi_base+144(FP), R9
 	FMOVQ 0(R0), F0
 	FMOVS 0(R1), F1
 	VDUP V1.S[0], V1.S4
@@ -31005,111 +31676,76 @@ TEXT ·QuantizePair(SB), NOSPLIT, $0-176
 	FMOVQ 96(R0), F8
 	MOVD mi_len+128(FP), R0
 	MOVD $0, R1
-	MOVD R0, R10
-	SUB $3, R10, R10
-	CMP R10, R1
-	BGT rows3end
+	MOVD R0, R8
+	SUB $4, R8, R8
+	CMP R8, R1
+	BGT rows4end
 
-rows3:
-	ADD R1<<2, R8, R11
-	FMOVS 0(R11), F9
+rows4:
+	MOVD mi_base+120(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 0(R9), F9
 	VDUP V9.S[0], V9.S4
-	ADD R1<<2, R9, R11
-	FMOVS 0(R11), F10
+	MOVD vi_base+144(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 0(R9), F10
 	VDUP V10.S[0], V10.S4
-	ADD R1<<2, R8, R11
-	FMOVS 4(R11), F11
+	MOVD mi_base+120(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 4(R9), F11
 	VDUP V11.S[0], V11.S4
-	ADD R1<<2, R9, R11
-	FMOVS 4(R11), F12
+	MOVD vi_base+144(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 4(R9), F12
 	VDUP V12.S[0], V12.S4
-	ADD R1<<2, R8, R11
-	FMOVS 8(R11), F13
+	MOVD mi_base+120(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 8(R9), F13
 	VDUP V13.S[0], V13.S4
-	ADD R1<<2, R9, R11
-	FMOVS 8(R11), F14
+	MOVD vi_base+144(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 8(R9), F14
 	VDUP V14.S[0], V14.S4
-	ADD R2<<2, R5, R11
-	ADD R2<<2, R6, R12
-	ADD R2<<2, R7, R13
+	MOVD mi_base+120(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 12(R9), F15
+	VDUP V15.S[0], V15.S4
+	MOVD vi_base+144(FP), R9
+	ADD R1<<2, R9, R9
+	FMOVS 12(R9), F16
+	VDUP V16.S[0], V16.S4
+	ADD R2<<2, R5, R9
+	ADD R2<<2, R6, R10
+	ADD R2<<2, R7, R11
+	ADD R2<<2, R9, R12
+	ADD R2<<2, R10, R13
 	ADD R2<<2, R11, R14
 	ADD R2<<2, R12, R15
 	ADD R2<<2, R13, R16
-	MOVD R2, R17
-	MOVD R3, R19
-	MOVD R4, R20
-	MOVD R14, R21
+	ADD R2<<2, R14, R17
+	MOVD R2, R19
+	MOVD R3, R20
+	MOVD R4, R21
 	MOVD R15, R22
 	MOVD R16, R23
-	SUBS $8, R17, R17
-	BLT rows3mainend
+	MOVD R17, R24
+	SUBS $8, R19, R19
+	BLT rows4mainend
 
-rows3main:
-	FLDPQ.P 32(R19), (F15, F16)
-	VUSHR(8, v15, v15)
-	VUSHR(8, v16, v16)
-	FLDPQ.P 32(R5), (F17, F18)
-	VFABS(v17, v19)
-	VFABS(v18, v20)
-	VORR(v3, v3, v21)
-	VFMLA(v9, v19, v21)
-	VORR(v3, v3, v19)
-	VFMLA(v9, v20, v19)
-	VSHL(4, v21, v20)
-	VSHL(4, v19, v22)
-	FLDPQ.P 32(R7), (F23, F24)
-	VMUL(v1, v23, v23)
-	VMUL(v1, v24, v24)
-	VADD(v2, v23, v23)
-	VADD(v2, v24, v24)
-	VUSHR(8, v23, v25)
-	VUSHR(8, v24, v26)
-	VADD(v25, v20, v20)
-	VADD(v26, v22, v22)
-	VORR(v5, v17, v17)
-	VORR(v5, v18, v18)
-	VFCMGE(v21, v6, v21)
-	VFCMGE(v19, v6, v19)
-	VBSL(v7, v17, v21)
-	VBSL(v7, v18, v19)
-	VAND(v21, v20, v17)
-	VAND(v19, v22, v18)
-	VAND(v0, v17, v17)
-	VAND(v0, v18, v18)
-	VORR(v17, v15, v15)
-	VORR(v18, v16, v16)
+rows4main:
 	FLDPQ.P 32(R20), (F17, F18)
 	VUSHR(8, v17, v17)
 	VUSHR(8, v18, v18)
-	FLDPQ.P 32(R6), (F19, F20)
-	VFMUL(v10, v19, v19)
-	VFMUL(v10, v20, v20)
-	VFCMGT(v4, v19, v21)
-	VBSL(v4, v19, v21)
-	VFCMGT(v4, v20, v19)
-	VBSL(v4, v20, v19)
-	VSHL(4, v21, v20)
-	VSHL(4, v19, v19)
-	VAND(v8, v23, v21)
-	VAND(v8, v24, v22)
-	VADD(v21, v20, v20)
-	VADD(v22, v19, v19)
-	VAND(v0, v20, v20)
-	VAND(v0, v19, v19)
-	VORR(v20, v17, v17)
-	VORR(v19, v18, v18)
-	VUSHR(8, v15, v15)
-	VUSHR(8, v16, v16)
-	FLDPQ.P 32(R11), (F19, F20)
+	FLDPQ.P 32(R5), (F19, F20)
 	VFABS(v19, v21)
 	VFABS(v20, v22)
 	VORR(v3, v3, v23)
-	VFMLA(v11, v21, v23)
+	VFMLA(v9, v21, v23)
 	VORR(v3, v3, v21)
-	VFMLA(v11, v22, v21)
+	VFMLA(v9, v22, v21)
 	VSHL(4, v23, v22)
 	VSHL(4, v21, v24)
-	FLDPQ.P 32(R13), (F25, F26)
+	FLDPQ.P 32(R7), (F25, F26)
 	VMUL(v1, v25, v25)
 	VMUL(v1, v26, v26)
 	VADD(v2, v25, v25)
@@ -31128,305 +31764,464 @@ rows3main:
 	VAND(v21, v24, v20)
 	VAND(v0, v19, v19)
 	VAND(v0, v20, v20)
-	VORR(v19, v15, v15)
-	VORR(v20, v16, v16)
+	VORR(v19, v17, v17)
+	VORR(v20, v18, v18)
+	FLDPQ.P 32(R21), (F19, F20)
+	VUSHR(8, v19, v19)
+	VUSHR(8, v20, v20)
+	FLDPQ.P 32(R6), (F21, F22)
+	VFMUL(v10, v21, v21)
+	VFMUL(v10, v22, v22)
+	VFCMGT(v4, v21, v23)
+	VBSL(v4, v21, v23)
+	VFCMGT(v4, v22, v21)
+	VBSL(v4, v22, v21)
+	VSHL(4, v23, v22)
+	VSHL(4, v21, v21)
+	VAND(v8, v25, v23)
+	VAND(v8, v26, v24)
+	VADD(v23, v22, v22)
+	VADD(v24, v21, v21)
+	VAND(v0, v22, v22)
+	VAND(v0, v21, v21)
+	VORR(v22, v19, v19)
+	VORR(v21, v20, v20)
 	VUSHR(8, v17, v17)
 	VUSHR(8, v18, v18)
-	FLDPQ.P 32(R12), (F19, F20)
-	VFMUL(v12, v19, v19)
-	VFMUL(v12, v20, v20)
+	FLDPQ.P 32(R9), (F21, F22)
+	VFABS(v21, v23)
+	VFABS(v22, v24)
+	VORR(v3, v3, v25)
+	VFMLA(v11, v23, v25)
+	VORR(v3, v3, v23)
+	VFMLA(v11, v24, v23)
+	VSHL(4, v25, v24)
+	VSHL(4, v23, v26)
+	FLDPQ.P 32(R11), (F27, F28)
+	VMUL(v1, v27, v27)
+	VMUL(v1, v28, v28)
+	VADD(v2, v27, v27)
+	VADD(v2, v28, v28)
+	VUSHR(8, v27, v29)
+	VUSHR(8, v28, v30)
+	VADD(v29, v24, v24)
+	VADD(v30, v26, v26)
+	VORR(v5, v21, v21)
+	VORR(v5, v22, v22)
+	VFCMGE(v25, v6, v25)
+	VFCMGE(v23, v6, v23)
+	VBSL(v7, v21, v25)
+	VBSL(v7, v22, v23)
+	VAND(v25, v24, v21)
+	VAND(v23, v26, v22)
+	VAND(v0, v21, v21)
+	VAND(v0, v22, v22)
+	VORR(v21, v17, v17)
+	VORR(v22, v18, v18)
+	VUSHR(8, v19, v19)
+	VUSHR(8, v20, v20)
+	FLDPQ.P 32(R10), (F21, F22)
+	VFMUL(v12, v21, v21)
+	VFMUL(v12, v22, v22)
+	VFCMGT(v4, v21, v23)
+	VBSL(v4, v21, v23)
+	VFCMGT(v4, v22, v21)
+	VBSL(v4, v22, v21)
+	VSHL(4, v23, v22)
+	VSHL(4, v21, v21)
+	VAND(v8, v27, v23)
+	VAND(v8, v28, v24)
+	VADD(v23, v22, v22)
+	VADD(v24, v21, v21)
+	VAND(v0, v22, v22)
+	VAND(v0, v21, v21)
+	VORR(v22, v19, v19)
+	VORR(v21, v20, v20)
+	VUSHR(8, v17, v17)
+	VUSHR(8, v18, v18)
+	FLDPQ.P 32(R12), (F21, F22)
+	VFABS(v21, v23)
+	VFABS(v22, v24)
+	VORR(v3, v3, v25)
+	VFMLA(v13, v23, v25)
+	VORR(v3, v3, v23)
+	VFMLA(v13, v24, v23)
+	VSHL(4, v25, v24)
+	VSHL(4, v23, v26)
+	FLDPQ.P 32(R14), (F27, F28)
+	VMUL(v1, v27, v27)
+	VMUL(v1, v28, v28)
+	VADD(v2, v27, v27)
+	VADD(v2, v28, v28)
+	VUSHR(8, v27, v29)
+	VUSHR(8, v28, v30)
+	VADD(v29, v24, v24)
+	VADD(v30, v26, v26)
+	VORR(v5, v21, v21)
+	VORR(v5, v22, v22)
+	VFCMGE(v25, v6, v25)
+	VFCMGE(v23, v6, v23)
+	VBSL(v7, v21, v25)
+	VBSL(v7, v22, v23)
+	VAND(v25, v24, v21)
+	VAND(v23, v26, v22)
+	VAND(v0, v21, v21)
+	VAND(v0, v22, v22)
+	VORR(v21, v17, v17)
+	VORR(v22, v18, v18)
+	VUSHR(8, v19, v19)
+	VUSHR(8, v20, v20)
+	FLDPQ.P 32(R13), (F21, F22)
+	VFMUL(v14, v21, v21)
+	VFMUL(v14, v22, v22)
+	VFCMGT(v4, v21, v23)
+	VBSL(v4, v21, v23)
+	VFCMGT(v4, v22, v21)
+	VBSL(v4, v22, v21)
+	VSHL(4, v23, v22)
+	VSHL(4, v21, v21)
+	VAND(v8, v27, v23)
+	VAND(v8, v28, v24)
+	VADD(v23, v22, v22)
+	VADD(v24, v21, v21)
+	VAND(v0, v22, v22)
+	VAND(v0, v21, v21)
+	VORR(v22, v19, v19)
+	VORR(v21, v20, v20)
+	VUSHR(8, v17, v17)
+	VUSHR(8, v18, v18)
+	FLDPQ.P 32(R22), (F21, F22)
+	VFABS(v21, v23)
+	VFABS(v22, v24)
+	VORR(v3, v3, v25)
+	VFMLA(v15, v23, v25)
+	VORR(v3, v3, v23)
+	VFMLA(v15, v24, v23)
+	VSHL(4, v25, v24)
+	VSHL(4, v23, v26)
+	FLDPQ.P 32(R24), (F27, F28)
+	VMUL(v1, v27, v27)
+	VMUL(v1, v28, v28)
+	VADD(v2, v27, v27)
+	VADD(v2, v28, v28)
+	VUSHR(8, v27, v29)
+	VUSHR(8, v28, v30)
+	VADD(v29, v24, v24)
+	VADD(v30, v26, v26)
+	VORR(v5, v21, v21)
+	VORR(v5, v22, v22)
+	VFCMGE(v25, v6, v25)
+	VFCMGE(v23, v6, v23)
+	VBSL(v7, v21, v25)
+	VBSL(v7, v22, v23)
+	VAND(v25, v24, v21)
+	VAND(v23, v26, v22)
+	VAND(v0, v21, v21)
+	VAND(v0, v22, v22)
+	VORR(v21, v17, v17)
+	VORR(v22, v18, v18)
+	FSTPQ (F17, F18), -32(R20)
+	VUSHR(8, v19, v17)
+	VUSHR(8, v20, v18)
+	FLDPQ.P 32(R23), (F19, F20)
+	VFMUL(v16, v19, v19)
+	VFMUL(v16, v20, v20)
 	VFCMGT(v4, v19, v21)
 	VBSL(v4, v19, v21)
 	VFCMGT(v4, v20, v19)
 	VBSL(v4, v20, v19)
 	VSHL(4, v21, v20)
 	VSHL(4, v19, v19)
-	VAND(v8, v25, v21)
-	VAND(v8, v26, v22)
+	VAND(v8, v27, v21)
+	VAND(v8, v28, v22)
 	VADD(v21, v20, v20)
 	VADD(v22, v19, v19)
 	VAND(v0, v20, v20)
 	VAND(v0, v19, v19)
 	VORR(v20, v17, v17)
 	VORR(v19, v18, v18)
-	VUSHR(8, v15, v15)
-	VUSHR(8, v16, v16)
-	FLDPQ.P 32(R21), (F19, F20)
-	VFABS(v19, v21)
-	VFABS(v20, v22)
-	VORR(v3, v3, v23)
-	VFMLA(v13, v21, v23)
-	VORR(v3, v3, v21)
-	VFMLA(v13, v22, v21)
-	VSHL(4, v23, v22)
-	VSHL(4, v21, v24)
-	FLDPQ.P 32(R23), (F25, F26)
-	VMUL(v1, v25, v25)
-	VMUL(v1, v26, v26)
-	VADD(v2, v25, v25)
-	VADD(v2, v26, v26)
-	VUSHR(8, v25, v27)
-	VUSHR(8, v26, v28)
-	VADD(v27, v22, v22)
-	VADD(v28, v24, v24)
-	VORR(v5, v19, v19)
-	VORR(v5, v20, v20)
-	VFCMGE(v23, v6, v23)
-	VFCMGE(v21, v6, v21)
-	VBSL(v7, v19, v23)
-	VBSL(v7, v20, v21)
-	VAND(v23, v22, v19)
-	VAND(v21, v24, v20)
-	VAND(v0, v19, v19)
-	VAND(v0, v20, v20)
-	VORR(v19, v15, v15)
-	VORR(v20, v16, v16)
-	FSTPQ (F15, F16), -32(R19)
-	VUSHR(8, v17, v15)
-	VUSHR(8, v18, v16)
-	FLDPQ.P 32(R22), (F17, F18)
-	VFMUL(v14, v17, v17)
-	VFMUL(v14, v18, v18)
-	VFCMGT(v4, v17, v19)
-	VBSL(v4, v17, v19)
-	VFCMGT(v4, v18, v17)
-	VBSL(v4, v18, v17)
-	VSHL(4, v19, v18)
-	VSHL(4, v17, v17)
-	VAND(v8, v25, v19)
-	VAND(v8, v26, v20)
-	VADD(v19, v18, v18)
-	VADD(v20, v17, v17)
+	FSTPQ (F17, F18), -32(R21)
+	SUBS $8, R19, R19
+	BGE rows4main
+
+rows4mainend:
+	ADD $8, R19, R19
+	SUBS $4, R19, R19
+	BLT rows4loopend
+
+rows4loop:
+	FMOVQ.P 16(R20), F17
+	VUSHR(8, v17, v17)
+	FMOVQ.P 16(R5), F18
+	VFABS(v18, v19)
+	VORR(v3, v3, v20)
+	VFMLA(v9, v19, v20)
+	VSHL(4, v20, v19)
+	FMOVQ.P 16(R7), F21
+	VMUL(v1, v21, v21)
+	VADD(v2, v21, v21)
+	VUSHR(8, v21, v22)
+	VADD(v22, v19, v19)
+	VORR(v5, v18, v18)
+	VFCMGE(v20, v6, v20)
+	VBSL(v7, v18, v20)
+	VAND(v20, v19, v18)
 	VAND(v0, v18, v18)
-	VAND(v0, v17, v17)
-	VORR(v18, v15, v15)
-	VORR(v17, v16, v16)
-	FSTPQ (F15, F16), -32(R20)
-	SUBS $8, R17, R17
-	BGE rows3main
-
-rows3mainend:
-	ADD $8, R17, R17
-	SUBS $4, R17, R17
-	BLT rows3loopend
-
-rows3loop:
-	FMOVQ.P 16(R19), F15
-	VUSHR(8, v15, v15)
-	FMOVQ.P 16(R5), F16
-	VFABS(v16, v17)
-	VORR(v3, v3, v18)
-	VFMLA(v9, v17, v18)
-	VSHL(4, v18, v17)
-	FMOVQ.P 16(R7), F19
-	VMUL(v1, v19, v19)
-	VADD(v2, v19, v19)
-	VUSHR(8, v19, v20)
-	VADD(v20, v17, v17)
-	VORR(v5, v16, v16)
-	VFCMGE(v18, v6, v18)
-	VBSL(v7, v16, v18)
-	VAND(v18, v17, v16)
-	VAND(v0, v16, v16)
-	VORR(v16, v15, v15)
-	FMOVQ.P 16(R20), F16
-	VUSHR(8, v16, v16)
-	FMOVQ.P 16(R6), F17
-	VFMUL(v10, v17, v17)
-	VFCMGT(v4, v17, v18)
-	VBSL(v4, v17, v18)
-	VSHL(4, v18, v17)
-	VAND(v8, v19, v18)
-	VADD(v18, v17, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v16, v16)
-	VUSHR(8, v15, v15)
-	FMOVQ.P 16(R11), F17
-	VFABS(v17, v18)
-	VORR(v3, v3, v19)
-	VFMLA(v11, v18, v19)
+	VORR(v18, v17, v17)
+	FMOVQ.P 16(R21), F18
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R6), F19
+	VFMUL(v10, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v21, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVQ.P 16(R9), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v11, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVQ.P 16(R11), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R10), F19
+	VFMUL(v12, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v22, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVQ.P 16(R12), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v13, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVQ.P 16(R14), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	VUSHR(8, v18, v18)
+	FMOVQ.P 16(R13), F19
+	VFMUL(v14, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v22, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVQ.P 16(R22), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v15, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVQ.P 16(R24), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	FMOVQ F17, -16(R20)
+	VUSHR(8, v18, v17)
+	FMOVQ.P 16(R23), F18
+	VFMUL(v16, v18, v18)
+	VFCMGT(v4, v18, v19)
+	VBSL(v4, v18, v19)
 	VSHL(4, v19, v18)
-	FMOVQ.P 16(R13), F20
-	VMUL(v1, v20, v20)
-	VADD(v2, v20, v20)
-	VUSHR(8, v20, v21)
-	VADD(v21, v18, v18)
-	VORR(v5, v17, v17)
-	VFCMGE(v19, v6, v19)
-	VBSL(v7, v17, v19)
-	VAND(v19, v18, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v15, v15)
-	VUSHR(8, v16, v16)
-	FMOVQ.P 16(R12), F17
-	VFMUL(v12, v17, v17)
-	VFCMGT(v4, v17, v18)
-	VBSL(v4, v17, v18)
-	VSHL(4, v18, v17)
-	VAND(v8, v20, v18)
-	VADD(v18, v17, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v16, v16)
-	VUSHR(8, v15, v15)
-	FMOVQ.P 16(R21), F17
-	VFABS(v17, v18)
-	VORR(v3, v3, v19)
-	VFMLA(v13, v18, v19)
+	VAND(v8, v22, v19)
+	VADD(v19, v18, v18)
+	VAND(v0, v18, v18)
+	VORR(v18, v17, v17)
+	FMOVQ F17, -16(R21)
+	SUBS $4, R19, R19
+	BGE rows4loop
+
+rows4loopend:
+	ADD $4, R19, R19
+	SUBS $1, R19, R19
+	BLT rows4singleend
+
+rows4single:
+	FMOVS.P 4(R20), F17
+	VUSHR(8, v17, v17)
+	FMOVS.P 4(R5), F18
+	VFABS(v18, v19)
+	VORR(v3, v3, v20)
+	VFMLA(v9, v19, v20)
+	VSHL(4, v20, v19)
+	FMOVS.P 4(R7), F21
+	VMUL(v1, v21, v21)
+	VADD(v2, v21, v21)
+	VUSHR(8, v21, v22)
+	VADD(v22, v19, v19)
+	VORR(v5, v18, v18)
+	VFCMGE(v20, v6, v20)
+	VBSL(v7, v18, v20)
+	VAND(v20, v19, v18)
+	VAND(v0, v18, v18)
+	VORR(v18, v17, v17)
+	FMOVS.P 4(R21), F18
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R6), F19
+	VFMUL(v10, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v21, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVS.P 4(R9), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v11, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVS.P 4(R11), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R10), F19
+	VFMUL(v12, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v22, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVS.P 4(R12), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v13, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVS.P 4(R14), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	VUSHR(8, v18, v18)
+	FMOVS.P 4(R13), F19
+	VFMUL(v14, v19, v19)
+	VFCMGT(v4, v19, v20)
+	VBSL(v4, v19, v20)
+	VSHL(4, v20, v19)
+	VAND(v8, v22, v20)
+	VADD(v20, v19, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v18, v18)
+	VUSHR(8, v17, v17)
+	FMOVS.P 4(R22), F19
+	VFABS(v19, v20)
+	VORR(v3, v3, v21)
+	VFMLA(v15, v20, v21)
+	VSHL(4, v21, v20)
+	FMOVS.P 4(R24), F22
+	VMUL(v1, v22, v22)
+	VADD(v2, v22, v22)
+	VUSHR(8, v22, v23)
+	VADD(v23, v20, v20)
+	VORR(v5, v19, v19)
+	VFCMGE(v21, v6, v21)
+	VBSL(v7, v19, v21)
+	VAND(v21, v20, v19)
+	VAND(v0, v19, v19)
+	VORR(v19, v17, v17)
+	FMOVS F17, -4(R20)
+	VUSHR(8, v18, v17)
+	FMOVS.P 4(R23), F18
+	VFMUL(v16, v18, v18)
+	VFCMGT(v4, v18, v19)
+	VBSL(v4, v18, v19)
 	VSHL(4, v19, v18)
-	FMOVQ.P 16(R23), F20
-	VMUL(v1, v20, v20)
-	VADD(v2, v20, v20)
-	VUSHR(8, v20, v21)
-	VADD(v21, v18, v18)
-	VORR(v5, v17, v17)
-	VFCMGE(v19, v6, v19)
-	VBSL(v7, v17, v19)
-	VAND(v19, v18, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v15, v15)
-	FMOVQ F15, -16(R19)
-	VUSHR(8, v16, v15)
-	FMOVQ.P 16(R22), F16
-	VFMUL(v14, v16, v16)
-	VFCMGT(v4, v16, v17)
-	VBSL(v4, v16, v17)
-	VSHL(4, v17, v16)
-	VAND(v8, v20, v17)
-	VADD(v17, v16, v16)
-	VAND(v0, v16, v16)
-	VORR(v16, v15, v15)
-	FMOVQ F15, -16(R20)
-	SUBS $4, R17, R17
-	BGE rows3loop
+	VAND(v8, v22, v19)
+	VADD(v19, v18, v18)
+	VAND(v0, v18, v18)
+	VORR(v18, v17, v17)
+	FMOVS F17, -4(R21)
+	SUBS $1, R19, R19
+	BGE rows4single
 
-rows3loopend:
-	ADD $4, R17, R17
-	SUBS $1, R17, R17
-	BLT rows3singleend
+rows4singleend:
+	ADD R2<<2, R15, R5
+	ADD R2<<2, R16, R6
+	ADD R2<<2, R17, R7
+	ADD $4, R1, R1
+	CMP R8, R1
+	BLE rows4
 
-rows3single:
-	FMOVS.P 4(R19), F15
-	VUSHR(8, v15, v15)
-	FMOVS.P 4(R5), F16
-	VFABS(v16, v17)
-	VORR(v3, v3, v18)
-	VFMLA(v9, v17, v18)
-	VSHL(4, v18, v17)
-	FMOVS.P 4(R7), F19
-	VMUL(v1, v19, v19)
-	VADD(v2, v19, v19)
-	VUSHR(8, v19, v20)
-	VADD(v20, v17, v17)
-	VORR(v5, v16, v16)
-	VFCMGE(v18, v6, v18)
-	VBSL(v7, v16, v18)
-	VAND(v18, v17, v16)
-	VAND(v0, v16, v16)
-	VORR(v16, v15, v15)
-	FMOVS.P 4(R20), F16
-	VUSHR(8, v16, v16)
-	FMOVS.P 4(R6), F17
-	VFMUL(v10, v17, v17)
-	VFCMGT(v4, v17, v18)
-	VBSL(v4, v17, v18)
-	VSHL(4, v18, v17)
-	VAND(v8, v19, v18)
-	VADD(v18, v17, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v16, v16)
-	VUSHR(8, v15, v15)
-	FMOVS.P 4(R11), F17
-	VFABS(v17, v18)
-	VORR(v3, v3, v19)
-	VFMLA(v11, v18, v19)
-	VSHL(4, v19, v18)
-	FMOVS.P 4(R13), F20
-	VMUL(v1, v20, v20)
-	VADD(v2, v20, v20)
-	VUSHR(8, v20, v21)
-	VADD(v21, v18, v18)
-	VORR(v5, v17, v17)
-	VFCMGE(v19, v6, v19)
-	VBSL(v7, v17, v19)
-	VAND(v19, v18, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v15, v15)
-	VUSHR(8, v16, v16)
-	FMOVS.P 4(R12), F17
-	VFMUL(v12, v17, v17)
-	VFCMGT(v4, v17, v18)
-	VBSL(v4, v17, v18)
-	VSHL(4, v18, v17)
-	VAND(v8, v20, v18)
-	VADD(v18, v17, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v16, v16)
-	VUSHR(8, v15, v15)
-	FMOVS.P 4(R21), F17
-	VFABS(v17, v18)
-	VORR(v3, v3, v19)
-	VFMLA(v13, v18, v19)
-	VSHL(4, v19, v18)
-	FMOVS.P 4(R23), F20
-	VMUL(v1, v20, v20)
-	VADD(v2, v20, v20)
-	VUSHR(8, v20, v21)
-	VADD(v21, v18, v18)
-	VORR(v5, v17, v17)
-	VFCMGE(v19, v6, v19)
-	VBSL(v7, v17, v19)
-	VAND(v19, v18, v17)
-	VAND(v0, v17, v17)
-	VORR(v17, v15, v15)
-	FMOVS F15, -4(R19)
-	VUSHR(8, v16, v15)
-	FMOVS.P 4(R22), F16
-	VFMUL(v14, v16, v16)
-	VFCMGT(v4, v16, v17)
-	VBSL(v4, v16, v17)
-	VSHL(4, v17, v16)
-	VAND(v8, v20, v17)
-	VADD(v17, v16, v16)
-	VAND(v0, v16, v16)
-	VORR(v16, v15, v15)
-	FMOVS F15, -4(R20)
-	SUBS $1, R17, R17
-	BGE rows3single
-
-rows3singleend:
-	ADD R2<<2, R14, R5
-	ADD R2<<2, R15, R6
-	ADD R2<<2, R16, R7
-	ADD $3, R1, R1
-	CMP R10, R1
-	BLE rows3
-
-rows3end:
+rows4end:
 	SUB $1, R0, R0
 	CMP R0, R1
 	BGT rows1end
 
 rows1:
-	ADD R1<<2, R8, R10
-	FMOVS 0(R10), F9
+	MOVD mi_base+120(FP), R8
+	ADD R1<<2, R8, R8
+	FMOVS 0(R8), F9
 	VDUP V9.S[0], V9.S4
-	ADD R1<<2, R9, R10
-	FMOVS 0(R10), F10
+	MOVD vi_base+144(FP), R8
+	ADD R1<<2, R8, R8
+	FMOVS 0(R8), F10
 	VDUP V10.S[0], V10.S4
-	MOVD R2, R10
-	MOVD R3, R11
-	MOVD R4, R12
-	MOVD R5, R13
-	MOVD R6, R14
-	MOVD R7, R15
-	SUBS $8, R10, R10
+	MOVD R2, R8
+	MOVD R3, R9
+	MOVD R4, R10
+	MOVD R5, R11
+	MOVD R6, R12
+	MOVD R7, R13
+	SUBS $8, R8, R8
 	BLT rows1mainend
 
 rows1main:
-	FLDPQ.P 32(R11), (F11, F12)
+	FLDPQ.P 32(R9), (F11, F12)
 	VUSHR(8, v11, v11)
 	VUSHR(8, v12, v12)
-	FLDPQ.P 32(R13), (F13, F14)
+	FLDPQ.P 32(R11), (F13, F14)
 	VFABS(v13, v15)
 	VFABS(v14, v16)
 	VORR(v3, v3, v17)
@@ -31435,7 +32230,7 @@ rows1main:
 	VFMLA(v9, v16, v15)
 	VSHL(4, v17, v16)
 	VSHL(4, v15, v18)
-	FLDPQ.P 32(R15), (F19, F20)
+	FLDPQ.P 32(R13), (F19, F20)
 	VMUL(v1, v19, v19)
 	VMUL(v1, v20, v20)
 	VADD(v2, v19, v19)
@@ -31456,11 +32251,11 @@ rows1main:
 	VAND(v0, v14, v14)
 	VORR(v13, v11, v11)
 	VORR(v14, v12, v12)
-	FSTPQ (F11, F12), -32(R11)
-	FLDPQ.P 32(R12), (F11, F12)
+	FSTPQ (F11, F12), -32(R9)
+	FLDPQ.P 32(R10), (F11, F12)
 	VUSHR(8, v11, v11)
 	VUSHR(8, v12, v12)
-	FLDPQ.P 32(R14), (F13, F14)
+	FLDPQ.P 32(R12), (F13, F14)
 	VFMUL(v10, v13, v13)
 	VFMUL(v10, v14, v14)
 	VFCMGT(v4, v13, v15)
@@ -31477,24 +32272,24 @@ rows1main:
 	VAND(v0, v13, v13)
 	VORR(v14, v11, v11)
 	VORR(v13, v12, v12)
-	FSTPQ (F11, F12), -32(R12)
-	SUBS $8, R10, R10
+	FSTPQ (F11, F12), -32(R10)
+	SUBS $8, R8, R8
 	BGE rows1main
 
 rows1mainend:
-	ADD $8, R10, R10
-	SUBS $4, R10, R10
+	ADD $8, R8, R8
+	SUBS $4, R8, R8
 	BLT rows1loopend
 
 rows1loop:
-	FMOVQ.P 16(R11), F11
+	FMOVQ.P 16(R9), F11
 	VUSHR(8, v11, v11)
-	FMOVQ.P 16(R13), F12
+	FMOVQ.P 16(R11), F12
 	VFABS(v12, v13)
 	VORR(v3, v3, v14)
 	VFMLA(v9, v13, v14)
 	VSHL(4, v14, v13)
-	FMOVQ.P 16(R15), F15
+	FMOVQ.P 16(R13), F15
 	VMUL(v1, v15, v15)
 	VADD(v2, v15, v15)
 	VUSHR(8, v15, v16)
@@ -31505,10 +32300,10 @@ rows1loop:
 	VAND(v14, v13, v12)
 	VAND(v0, v12, v12)
 	VORR(v12, v11, v11)
-	FMOVQ F11, -16(R11)
-	FMOVQ.P 16(R12), F11
+	FMOVQ F11, -16(R9)
+	FMOVQ.P 16(R10), F11
 	VUSHR(8, v11, v11)
-	FMOVQ.P 16(R14), F12
+	FMOVQ.P 16(R12), F12
 	VFMUL(v10, v12, v12)
 	VFCMGT(v4, v12, v13)
 	VBSL(v4, v12, v13)
@@ -31517,24 +32312,24 @@ rows1loop:
 	VADD(v13, v12, v12)
 	VAND(v0, v12, v12)
 	VORR(v12, v11, v11)
-	FMOVQ F11, -16(R12)
-	SUBS $4, R10, R10
+	FMOVQ F11, -16(R10)
+	SUBS $4, R8, R8
 	BGE rows1loop
 
 rows1loopend:
-	ADD $4, R10, R10
-	SUBS $1, R10, R10
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
 	BLT rows1singleend
 
 rows1single:
-	FMOVS.P 4(R11), F11
+	FMOVS.P 4(R9), F11
 	VUSHR(8, v11, v11)
-	FMOVS.P 4(R13), F12
+	FMOVS.P 4(R11), F12
 	VFABS(v12, v13)
 	VORR(v3, v3, v14)
 	VFMLA(v9, v13, v14)
 	VSHL(4, v14, v13)
-	FMOVS.P 4(R15), F15
+	FMOVS.P 4(R13), F15
 	VMUL(v1, v15, v15)
 	VADD(v2, v15, v15)
 	VUSHR(8, v15, v16)
@@ -31545,10 +32340,10 @@ rows1single:
 	VAND(v14, v13, v12)
 	VAND(v0, v12, v12)
 	VORR(v12, v11, v11)
-	FMOVS F11, -4(R11)
-	FMOVS.P 4(R12), F11
+	FMOVS F11, -4(R9)
+	FMOVS.P 4(R10), F11
 	VUSHR(8, v11, v11)
-	FMOVS.P 4(R14), F12
+	FMOVS.P 4(R12), F12
 	VFMUL(v10, v12, v12)
 	VFCMGT(v4, v12, v13)
 	VBSL(v4, v12, v13)
@@ -31557,8 +32352,8 @@ rows1single:
 	VADD(v13, v12, v12)
 	VAND(v0, v12, v12)
 	VORR(v12, v11, v11)
-	FMOVS F11, -4(R12)
-	SUBS $1, R10, R10
+	FMOVS F11, -4(R10)
+	SUBS $1, R8, R8
 	BGE rows1single
 
 rows1singleend:
