@@ -1,0 +1,192 @@
+package loss
+
+import (
+	"github.com/lockstep-go/lockstep/fallback"
+	"github.com/lockstep-go/lockstep/internal/buffers"
+	"github.com/lockstep-go/lockstep/internal/tune"
+	"github.com/lockstep-go/lockstep/kernels"
+)
+
+// focus stores in parts, for each of n rows from lo on, the slope by the label's logit with its
+// sign turned, (1-p)^gamma·((1-p) + gamma·p·each) where each is -log p, and the loss.
+func (p *rowsPass) focus(r *rowRoom, lo, n int) {
+	group := p.l.grid.group
+	slope, each, wrong, like := r.parts[:n], r.parts[group:][:n], r.parts[2*group:][:n], r.parts[3*group:][:n]
+	for j := range n {
+		each[j] = 0
+		if !p.skips(lo + j) {
+			each[j] = float32((float64(r.top[j]) - float64(r.at[j])) + float64(r.log[j]))
+		}
+		wrong[j] = -each[j]
+	}
+	r.list.Set(like, wrong)
+	kernels.Exp(p.k, &r.list)
+	for j := range n {
+		slope[j] = float32(r.unlikely(j, like[j]))
+		if wrong[j] = slope[j]; !(wrong[j] > 0x1p-126) {
+			wrong[j] = 0x1p-126
+		}
+	}
+	ones := r.d[:n] // which is for targets
+	for j := range ones {
+		ones[j] = 1
+	}
+	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
+	r.list.Set(slope, each, ones, wrong, like)
+	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
+}
+
+// unlikely is 1 less the probability of the j-th row's label, which is no difference where that
+// is the largest.
+func (r *rowRoom) unlikely(j int, like float32) float64 {
+	if r.exact(j) {
+		over := float64(r.over[j])
+		return over / (1 + over)
+	}
+	return 1 - float64(like)
+}
+
+// focalRow is the loss of the j-th row of a group, and its gradient's numbers: the slope is
+// shared by the other classes as their exponentials are.
+func (p *rowsPass) focalRow(r *rowRoom, row, j int) float64 {
+	group, cells := p.l.grid.group, p.l.grid.cells()
+	loss, scale := p.weighted(row, float64(r.parts[group+j]))
+	if p.b.Grad == nil {
+		return loss
+	}
+	slope := scale * float64(r.parts[j])
+	rest := float64(r.over[j])
+	if !r.exact(j) {
+		rest = (1 + rest) * r.unlikely(j, r.parts[3*group+j])
+	}
+	a := slope / rest
+	if rest == 0 {
+		a = 0
+	}
+	r.scales(j*cells, cells, a, 0, 0)
+	r.at[j] = float32(-slope)
+	return loss
+}
+
+// clippedFocal is SoftmaxFocal of probabilities.
+func (p *rowsPass) clippedFocal(r *rowRoom, lo, hi int) float64 {
+	n, cells := hi-lo, p.l.grid.cells()
+	if n == 1 && p.skips(lo) {
+		p.clear(lo)
+		return 0
+	}
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		kernels.Dots(p.k, r.sum[b.cell:][:b.cells], p.b.Logits[lo*p.l.classes+b.at:][:b.elements()], r.ones[:b.columns])
+	}
+	for j := range n {
+		sum := 0.0
+		for _, s := range r.sum[j*cells:][:cells] {
+			sum += float64(s)
+		}
+		r.top[j] = float32(sum)
+	}
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		p.clippedBlock(r, b, lo, n)
+	}
+	total := 0.0
+	for j := range n {
+		if p.skips(lo + j) {
+			p.clear(lo + j)
+			r.scales(j*cells, cells, 0, 0, 0)
+			continue
+		}
+		total += p.clippedRow(r, lo+j, j)
+	}
+	for b, ok := p.l.grid.first(n), true; ok && p.b.Grad != nil; b, ok = p.l.grid.next(b) {
+		g := p.b.Grad[lo*p.l.classes+b.at:][:b.elements()]
+		kernels.RowScale(p.k, g, r.a[b.cell:][:b.cells], r.b[b.cell:][:b.cells], r.ones[:b.columns])
+	}
+	return total
+}
+
+// clippedBlock stores the derivatives of t·(1-q)^gamma·log q by q, and adds up the numbers themselves
+// and, for the derivative by the row's sum, the derivatives times q: they are 0 where it is clipped.
+// Focal takes log q for a cross-entropy, whose sign is turned, and t for alpha.
+func (p *rowsPass) clippedBlock(r *rowRoom, b block, lo, n int) {
+	at, length, cells := lo*p.l.classes+b.at, b.elements(), p.l.grid.cells()
+	x := p.b.Logits[at:][:length]
+	slope := r.unwanted[:length]
+	if p.b.Grad != nil {
+		slope = p.b.Grad[at:][:length]
+	}
+	part := func(k int) []float32 { return r.parts[k*tune.RowBlock:][:length] }
+	q, wrong, bend, each, target := part(0), part(1), part(2), part(3), part(4)
+	for c := range b.cells {
+		sum := r.top[(b.cell+c)/cells]
+		for i := c * b.columns; i < (c+1)*b.columns; i++ {
+			s := x[i] / sum
+			q[i] = clip(s, leastProbability, 1-leastProbability)
+			wrong[i] = 1 - q[i]
+			slope[i], bend[i] = 1/q[i], -1/wrong[i]
+			if s < leastProbability || s > 1-leastProbability {
+				slope[i], bend[i] = 0, 0
+			}
+		}
+	}
+	p.setTargets(b, lo, n, target)
+	r.list.Set(each, q)
+	kernels.Log(p.k, &r.list)
+	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
+	r.list.Set(slope, each, target, wrong, bend)
+	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
+	kernels.Dots(p.k, r.sum[b.cell:][:b.cells], each, r.ones[:b.columns])
+	if p.b.Grad == nil {
+		return
+	}
+	r.targets = fallback.RowTargetsScalars{Keep: 1}
+	most := r.most[b.cell:][:b.cells]
+	buffers.Clear(most)
+	kernels.RowTargets(p.k, r.weight[b.cell:][:b.cells], r.cost[b.cell:][:b.cells], q, slope, most, r.ones[:b.columns], &r.targets)
+}
+
+// setTargets stores the targets of a block of n rows from lo on, smoothed and times the weights of
+// their classes.
+func (p *rowsPass) setTargets(b block, lo, n int, target []float32) {
+	keep, each := float32(p.keep), float32(p.each)
+	if p.b.Targets != nil {
+		for i, y := range p.b.Targets[lo*p.l.classes+b.at:][:len(target)] {
+			target[i] = float32(y*keep) + each
+		}
+	} else {
+		for i := range target {
+			target[i] = each
+		}
+		for j := range n {
+			if i, _ := p.place(b, lo+j, j); i >= 0 {
+				target[i] = keep + each
+			}
+		}
+	}
+	for c := 0; c < b.cells && p.l.weights != nil; c++ {
+		w := p.l.weights[(b.at+c*b.columns)%p.l.classes:][:b.columns]
+		for i := range w {
+			target[c*b.columns+i] *= w[i]
+		}
+	}
+}
+
+// clippedRow is the loss of the j-th row of a group, and its gradient's numbers.
+func (p *rowsPass) clippedRow(r *rowRoom, row, j int) float64 {
+	cells := p.l.grid.cells()
+	loss, product := 0.0, 0.0
+	for c := j * cells; c < (j+1)*cells; c++ {
+		loss -= float64(r.sum[c])
+	}
+	loss, scale := p.weighted(row, loss)
+	if p.b.Grad == nil {
+		return loss
+	}
+	scale /= float64(r.top[j])
+	for c := j * cells; c < (j+1)*cells; c++ {
+		product -= float64(r.cost[c])
+	}
+	for c := j * cells; c < (j+1)*cells; c++ {
+		r.a[c], r.b[c] = float32(-scale), float32(-float64(scale*product))
+	}
+	return loss
+}
