@@ -240,7 +240,7 @@ func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
 func (l *CrossEntropy) check(b Rows, rows int) error {
 	n := rows * l.classes
 	switch {
-	case b.Targets != nil && l.kind.model != ofCrossEntropy && !l.kind.clipped:
+	case b.Targets != nil && l.kind.model != ofCrossEntropy && l.kind.model != SoftmaxFocal:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil: the loss is of labels"}
 	case b.Labels != nil && b.Targets != nil:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil beside labels"}
@@ -419,7 +419,12 @@ func (p *rowsPass) exps(r *rowRoom, lo, n int) {
 
 // place is where the label of a row is in a block, or -1, and its cell.
 func (p *rowsPass) place(b block, row, j int) (i, cell int) {
-	y := p.b.Labels[row] - int64(b.at)
+	return p.placeOf(b, p.b.Labels[row], j)
+}
+
+// placeOf is that of any class of the j-th row of a group.
+func (p *rowsPass) placeOf(b block, class int64, j int) (i, cell int) {
+	y := class - int64(b.at)
 	width := p.l.classes
 	if b.columns < width { // the block has pieces of this row alone
 		width = b.elements()

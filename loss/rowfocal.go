@@ -68,6 +68,172 @@ func (p *rowsPass) focalRow(r *rowRoom, row, j int) float64 {
 	return loss
 }
 
+// spreadFocal is SoftmaxFocal of logits with targets, or labels that are smoothed. With
+//
+//	E[c] = w[c]·t[c]·(1-p[c])^gamma·(1 - gamma·p[c]/(1-p[c])·log p[c])
+//
+// the gradient is p[c]·ΣE - E[c].
+func (p *rowsPass) spreadFocal(r *rowRoom, lo, hi int) float64 {
+	n, cells := hi-lo, p.l.grid.cells()
+	if n == 1 && p.skips(lo) {
+		p.clear(lo)
+		return 0
+	}
+	p.findLargest(r, lo, n)
+	part := func(k int, b block) []float32 { return r.parts[k*tune.RowBlock:][:b.elements()] }
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		each, slope := part(0, b), part(1, b)
+		p.focusAll(r, b, lo, n, each, slope)
+		kernels.Dots(p.k, r.cost[b.cell:][:b.cells], each, r.ones[:b.columns])
+		if p.b.Grad != nil {
+			p.addSlopes(r, b, n, slope)
+		}
+	}
+	total := 0.0
+	for j := range n {
+		if p.skips(lo + j) {
+			r.scales(j*cells, cells, 0, 0, 0)
+		} else {
+			total += p.spreadRow(r, lo+j, j)
+		}
+	}
+	for b, ok := p.l.grid.first(n), true; ok && p.b.Grad != nil; b, ok = p.l.grid.next(b) {
+		each, slope := part(0, b), part(1, b)
+		if cells > 1 { // of blocks that came after
+			p.focusAll(r, b, lo, n, each, slope)
+		}
+		g, i := p.b.Grad[lo*p.l.classes+b.at:][:b.elements()], b.cell
+		buffers.Copy(g, part(2, b))
+		kernels.RowTargetsScale(p.k, g, slope, r.a[i:][:b.cells], r.b[i:][:b.cells], r.d[i:][:b.cells], r.ones[:b.columns])
+	}
+	for j := range n {
+		switch {
+		case p.skips(lo + j):
+			p.clear(lo + j)
+		case p.b.Grad != nil && r.exact(j):
+			p.of(p.b.Grad, lo+j)[r.class[j]] = r.at[j]
+		}
+	}
+	return total
+}
+
+// findLargest finds the largest element of n rows from lo on, its place, and how much the
+// exponentials of the others add to its own.
+func (p *rowsPass) findLargest(r *rowRoom, lo, n int) {
+	cells := p.l.grid.cells()
+	for j := range n {
+		r.rest[j] = -1
+	}
+	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
+		x := p.b.Logits[lo*p.l.classes+b.at:][:b.elements()]
+		e := r.unwanted[:len(x)]
+		r.largest(p.k, b, x)
+		r.exps(p.k, b, e, x)
+		for c := range b.cells {
+			p.leaveLargest(r, b, c, x[c*b.columns:][:b.columns], e[c*b.columns:][:b.columns])
+		}
+	}
+	for j := range n {
+		most, sum := r.join(p.k, j*cells, cells)
+		over := sum - 1
+		if r.exact(j) {
+			over = r.restOf(j, j*cells, cells)
+		}
+		r.top[j], r.over[j] = float32(most), float32(over)
+	}
+	r.logs(p.k, n)
+}
+
+// leaveLargest adds up a cell of a block once more, as leave does, without the largest element if that
+// is the largest of the row so far.
+func (p *rowsPass) leaveLargest(r *rowRoom, b block, c int, x, e []float32) {
+	cell := b.cell + c
+	j, most := cell/p.l.grid.cells(), r.most[cell]
+	if !(r.sum[cell] < 2) || r.rest[j] >= 0 && !(most > r.most[r.cell[j]]) {
+		return
+	}
+	for i, v := range x {
+		if v == most {
+			r.rest[j], r.cell[j], r.class[j] = r.without(p.k, e, i), cell, (b.at+c*b.columns)%p.l.classes+i
+			return
+		}
+	}
+}
+
+// focusAll stores what each class of a block of n rows from lo on costs, and E in slope; p goes to the
+// third of the parts. Focal, which takes t for alpha, has (1-p)·E: 1/(1-p) may be beyond what float32
+// holds.
+func (p *rowsPass) focusAll(r *rowRoom, b block, lo, n int, each, slope []float32) {
+	cells := p.l.grid.cells()
+	x := p.b.Logits[lo*p.l.classes+b.at:][:len(each)]
+	part := func(k int) []float32 { return r.parts[k*tune.RowBlock:][:len(each)] }
+	like, wrong, target := part(2), part(3), part(4)
+	for c := range b.cells {
+		j := (b.cell + c) / cells
+		top, log := r.top[j], r.log[j]
+		for i := c * b.columns; i < (c+1)*b.columns; i++ {
+			each[i] = (x[i] - top) - log
+		}
+	}
+	r.list.Set(like, each)
+	kernels.Exp(p.k, &r.list)
+	r.list.Set(slope, each)
+	kernels.Expm1(p.k, &r.list)
+	for i, v := range slope {
+		each[i], slope[i], wrong[i] = -each[i], -v, -v
+		if !(wrong[i] > 0x1p-126) {
+			wrong[i] = 0x1p-126
+		}
+	}
+	p.setTargets(b, lo, n, target)
+	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
+	r.list.Set(slope, each, target, wrong, like)
+	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
+	for i := range slope {
+		slope[i] /= wrong[i]
+	}
+}
+
+// addSlopes adds E up but for a row's largest element, which is kept where it is most of the sum.
+func (p *rowsPass) addSlopes(r *rowRoom, b block, n int, slope []float32) {
+	for j := range n {
+		if !r.exact(j) {
+			continue
+		}
+		if i, _ := p.placeOf(b, int64(r.class[j]), j); i >= 0 {
+			r.at[j], slope[i] = slope[i], 0
+		}
+	}
+	kernels.Dots(p.k, r.weight[b.cell:][:b.cells], slope, r.ones[:b.columns])
+}
+
+// spreadRow is the loss of the j-th row of a group, and its gradient's numbers. That of the largest
+// element is no difference from 1 where it is nearly sure.
+func (p *rowsPass) spreadRow(r *rowRoom, row, j int) float64 {
+	cells := p.l.grid.cells()
+	loss, others := 0.0, 0.0
+	for c := j * cells; c < (j+1)*cells; c++ {
+		loss += float64(r.cost[c])
+	}
+	loss, scale := p.weighted(row, loss)
+	if p.b.Grad == nil {
+		return loss
+	}
+	for c := j * cells; c < (j+1)*cells; c++ {
+		others += float64(r.weight[c])
+	}
+	own := 0.0
+	if r.exact(j) {
+		own = float64(r.at[j])
+		over := float64(r.over[j])
+		r.at[j] = float32(scale * ((others - float64(own*over)) / (1 + over)))
+	}
+	for c := j * cells; c < (j+1)*cells; c++ {
+		r.a[c], r.b[c], r.d[c] = float32(scale*(others+own)), float32(scale), 0
+	}
+	return loss
+}
+
 // clippedFocal is SoftmaxFocal of probabilities.
 func (p *rowsPass) clippedFocal(r *rowRoom, lo, hi int) float64 {
 	n, cells := hi-lo, p.l.grid.cells()

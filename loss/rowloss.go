@@ -35,10 +35,12 @@ const (
 	CategoricalHinge
 
 	// SoftmaxFocal is -w[y]·(1-p)^Gamma·log p, where p is the softmax's probability of y: the
-	// focal loss of several classes, whose alphas are the weights. Value and gradient are right
-	// to some Gamma units in the last place where p is near to 1 too, at which
-	// CategoricalFocalCrossentropy of Keras clips it. Probabilities of RowLossOptions is that of
-	// probabilities. (Lin et al. 2017)
+	// focal loss of several classes, whose alphas are the weights. With targets, or with labels
+	// that are smoothed, it is -Σ w[c]·t[c]·(1-p[c])^Gamma·log p[c], which for a Gamma of 0 is the
+	// cross-entropy: CategoricalFocalCrossentropy of Keras, from logits. Value and gradient are
+	// right to some Gamma units in the last place where p is near to 1 or 0 too, at which Keras
+	// clips it and has the gradient 0. Probabilities of RowLossOptions is that of probabilities,
+	// with Keras' clip. (Lin et al. 2017)
 	SoftmaxFocal
 )
 
@@ -63,17 +65,18 @@ type RowLossOptions struct {
 	// CategoricalFocalCrossentropy of Keras has it, each row is divided by its sum, and what comes
 	// of it clipped to q from 1e-7 to 1-1e-7: the loss is -Σ w[c]·t[c]·(1-q[c])^Gamma·log q[c], t
 	// 1 of the label. Where q is clipped it is constant. The same of a Gamma of 0 is
-	// CategoricalCrossentropy. Rows may have Targets then, which are t. A row that adds up to 0
-	// has the loss or the gradient NaN.
+	// CategoricalCrossentropy. A row that adds up to 0 has the loss or the gradient NaN.
 	Probabilities bool
 
-	// Smoothing is that of CrossEntropyOptions; 0 without Probabilities.
+	// Smoothing is that of CrossEntropyOptions, of SoftmaxFocal alone, from 0 to 1: t becomes
+	// (1-Smoothing)·t + Smoothing/classes.
 	Smoothing float64
 }
 
-// A RowLoss is a loss of rows and their labels, or of probabilities and their targets. Where a margin is just kept its gradient is 0. A
-// row whose loss is NaN, because something in it is, has the gradient NaN; that of NLL is the
-// label's weight, negative, whatever the numbers are, of which the label's alone counts.
+// A RowLoss is a loss of rows and their labels; SoftmaxFocal is one of targets too. Where a margin
+// is just kept its gradient is 0. A row whose loss is NaN, because something in it is, has the
+// gradient NaN; that of NLL is the label's weight, negative, whatever the numbers are, of which the
+// label's alone counts.
 //
 // What CrossEntropy says of bits, workers and memory holds here too.
 type RowLoss struct{ rows CrossEntropy }
@@ -115,8 +118,8 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 		return nil, &ArgError{"Gamma", o.Gamma, "a number from 0 to 1000"}
 	case o.Probabilities && o.Model != SoftmaxFocal:
 		return nil, &ArgError{"Probabilities", true, "false: it is for SoftmaxFocal"}
-	case o.Smoothing != 0 && !o.Probabilities:
-		return nil, &ArgError{"Smoothing", o.Smoothing, "0 without Probabilities"}
+	case o.Smoothing != 0 && o.Model != SoftmaxFocal:
+		return nil, &ArgError{"Smoothing", o.Smoothing, "0: it is for SoftmaxFocal"}
 	}
 	l := &RowLoss{CrossEntropy{kind: rowKind{o.Model, margin, o.Squared, float32(o.Gamma), o.Probabilities}}}
 	err := l.rows.init(classes, CrossEntropyOptions{Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Smoothing: o.Smoothing, EmptyMean: o.EmptyMean})
@@ -129,20 +132,17 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 // SetWorkers is that of CrossEntropy.
 func (l *RowLoss) SetWorkers(n int) error { return l.rows.SetWorkers(n) }
 
-// Eval is that of CrossEntropy, for labels alone unless rows are probabilities.
+// Eval is that of CrossEntropy, for labels alone but of SoftmaxFocal.
 func (l *RowLoss) Eval(b Rows) (float64, error) { return l.rows.Eval(b) }
 
 // newRoom is a worker's, with what the loss wants besides: of SoftmaxFocal what Focal takes, for
-// each row or of probabilities for blocks, of MultiMargin blocks of limits and of losses that
-// nobody wants.
+// each row or for blocks, of MultiMargin blocks of limits and of losses that nobody wants.
 func (l *CrossEntropy) newRoom() *rowRoom {
 	r := newRowRoom(l.grid)
-	switch {
-	case l.kind.clipped:
+	switch l.kind.model {
+	case SoftmaxFocal:
 		r.parts = make([]float32, 5*tune.RowBlock)
-	case l.kind.model == SoftmaxFocal:
-		r.parts = make([]float32, 4*l.grid.group)
-	case l.kind.model == MultiMargin:
+	case MultiMargin:
 		r.parts = make([]float32, 2*tune.RowBlock)
 	}
 	return r
@@ -158,16 +158,25 @@ func (p *rowsPass) losses(r *rowRoom, lo, hi int) float64 {
 	case CrammerSinger, CategoricalHinge:
 		return p.largestMargins(r, lo, hi)
 	}
-	if p.l.kind.clipped {
+	switch {
+	case p.l.kind.clipped:
 		return p.clippedFocal(r, lo, hi)
+	case p.ofAll():
+		return p.spreadFocal(r, lo, hi)
 	}
 	return p.group(r, lo, hi)
+}
+
+// ofAll reports whether it is a focal loss of all classes, whose weights are in the targets, and not
+// of the label's alone.
+func (p *rowsPass) ofAll() bool {
+	return p.l.kind.model == SoftmaxFocal && (p.l.kind.clipped || p.spreads())
 }
 
 // weighted is the loss of a row times its weights, which it stores, and the gradient's factor.
 func (p *rowsPass) weighted(row int, loss float64) (weighted, scale float64) {
 	weight := 1.0
-	if p.l.weights != nil && !p.l.kind.clipped { // which has them in its targets
+	if p.l.weights != nil && !p.ofAll() {
 		weight = float64(p.l.weights[p.b.Labels[row]])
 	}
 	if p.b.Weights != nil {

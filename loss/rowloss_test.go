@@ -422,6 +422,9 @@ func TestRowLossErrors(t *testing.T) {
 		"len(Logits) is 6": {Logits: x, Labels: []int64{0}, Grad: grad},
 	} {
 		for _, o := range rowLosses {
+			if o.Model == SoftmaxFocal && b.Targets != nil {
+				continue
+			}
 			if _, err := newRowLoss(t, 3, o).Eval(b); err == nil || !strings.Contains(err.Error(), want) || grad[0] != 5 {
 				t.Errorf("%v, want %q", err, want)
 			}
