@@ -209,7 +209,7 @@ typedef enum lockstep_row_model {
 	LOCKSTEP_ROW_MULTI_MARGIN, /* w[y]·Σ max(0, margin - z[y] + z[c])/classes over the other classes c, or of the squares */
 	LOCKSTEP_ROW_CRAMMER_SINGER, /* w[y]·max(0, margin - z[y] + z[c]) of the largest other class, the first of several */
 	LOCKSTEP_ROW_CATEGORICAL_HINGE, /* w[y]·max(0, margin - z[y] + max(0, z[c])) of that */
-	LOCKSTEP_ROW_SOFTMAX_FOCAL      /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y */
+	LOCKSTEP_ROW_SOFTMAX_FOCAL /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y, or of all classes c that sum with the targets t, -Σ w[c]·t[c]·(1-p[c])^gamma·log p[c] */
 } lockstep_row_model;
 
 /* Which loss of rows and labels it is. */
@@ -226,14 +226,14 @@ typedef struct lockstep_row_loss_options {
 
 	/* Whether rows of LOCKSTEP_ROW_SOFTMAX_FOCAL are probabilities, not logits. Each is divided by its
 	 * sum and clipped to q from 1e-7 to 1-1e-7, where it is constant then, as Keras does: the loss is
-	 * -Σ w[c]·t[c]·(1-q[c])^gamma·log q[c], t 1 of the label, or the targets, which rows may have. */
+	 * -Σ w[c]·t[c]·(1-q[c])^gamma·log q[c], t 1 of the label, or the targets. */
 	int probabilities;
-	double smoothing; /* that of lockstep_cross_entropy_options; 0 without probabilities */
+	double smoothing; /* that of lockstep_cross_entropy_options, of LOCKSTEP_ROW_SOFTMAX_FOCAL alone */
 } lockstep_row_loss_options;
 
 /*
- * A loss of each row, of labels alone unless rows are probabilities, with what lockstep_loss_cross_entropy says of rows, scale
- * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
+ * A loss of each row, of labels alone but LOCKSTEP_ROW_SOFTMAX_FOCAL, with what
+ * lockstep_loss_cross_entropy says of rows, scale and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
  * something in it is, has the gradient NaN; that of LOCKSTEP_ROW_NLL is the label's weight, negative,
  * whatever the numbers are, of which the label's alone counts.
  */

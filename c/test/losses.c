@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 3, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 4, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
 	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax",
-	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities", "loss_of_rows_of_probabilities"};
+	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities", "loss_of_rows_of_probabilities", "loss_of_rows_of_targets"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -353,15 +353,15 @@ static rows_case draw_label_rows(source *s) {
 	return c;
 }
 
-/* Rows of probabilities, of the focal loss. */
-static rows_case draw_clipped_rows(source *s) {
+/* Rows of probabilities or of logits, of the focal loss. */
+static rows_case draw_focal_rows(source *s, int probabilities) {
 	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
 	const uint32_t *size = sizes[below(s, 5)];
 	uint32_t classes = 1 + below(s, size[0]);
 	rows_case c = {.b.classes = classes};
 	c.b.rows = below(s, size[1]);
 	lockstep_cross_entropy_options e = draw_entropy(s, classes);
-	c.of = (lockstep_row_loss_options){.model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .gamma = 4 * (double)draw_unit(s), .reduction = e.reduction,
+	c.of = (lockstep_row_loss_options){.model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = probabilities, .gamma = 4 * (double)draw_unit(s), .reduction = e.reduction,
 		.class_weights = e.class_weights, .ignores = e.ignores, .ignored = e.ignored, .empty_is_zero = e.empty_is_zero, .smoothing = e.smoothing};
 	c.b.weights = draw_some(s, 3, c.b.rows);
 	c.b.targets = draw_some(s, 3, c.b.rows * classes);
@@ -562,7 +562,7 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	if (kind == OF_ROWS + 2) return hash_sum(run_probabilities(table, &s));
 	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
 	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
-	if (kind == OF_PROBABILITIES + 2) return hash_sum(run_rows(table, draw_clipped_rows(&s)));
+	if (kind >= OF_PROBABILITIES + 2) return hash_sum(run_rows(table, draw_focal_rows(&s, kind == OF_PROBABILITIES + 2)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -748,12 +748,12 @@ static void refuse_row_losses(void) {
 	REFUSED("gamma is 2, want 0", .model = LOCKSTEP_ROW_NLL, .gamma = 2);
 	REFUSED("gamma is -1, want a number", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .gamma = -1);
 	REFUSED("probabilities is 1, want 0", .model = LOCKSTEP_ROW_NLL, .probabilities = 1);
-	REFUSED("smoothing is 0.5, want 0", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .smoothing = .5);
-	REFUSED("smoothing is 2, want from 0 to 1", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .smoothing = 2);
+	REFUSED("smoothing is 0.5, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", .model = LOCKSTEP_ROW_MULTI_MARGIN, .smoothing = .5);
+	REFUSED("smoothing is 2, want from 0 to 1", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .smoothing = 2);
 	REFUSED("labels[1] is 3, want a class", .model = LOCKSTEP_ROW_NLL);
 	b.targets = x;
 	REFUSED("targets are given, want NULL", .model = LOCKSTEP_ROW_NLL);
-	REFUSED("targets are given, want NULL beside labels", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1);
+	REFUSED("targets are given, want NULL beside labels", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL);
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }

@@ -105,7 +105,8 @@ var lossList = []lossCase{
 		}
 		return l
 	})},
-	{"loss_of_rows_of_probabilities", clippedRows},
+	{"loss_of_rows_of_probabilities", focalRows(true)},
+	{"loss_of_rows_of_targets", focalRows(false)},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -343,27 +344,29 @@ func rowLoss(s *source, h *draws.Hash) {
 	h.Floats(b.Each...)
 }
 
-// clippedRows has what crossEntropy has, of the focal loss of probabilities.
-func clippedRows(s *source, h *draws.Hash) {
-	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
-	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
-	e := s.entropyOptions(classes)
-	o := loss.RowLossOptions{Model: loss.SoftmaxFocal, Probabilities: true, Gamma: 4 * float64(s.unit()), Reduction: e.Reduction, Weights: e.Weights, Ignore: e.Ignore, EmptyMean: e.EmptyMean, Smoothing: e.Smoothing}
-	b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
-	if b.Targets == nil {
-		b.Labels = s.labels(rows, classes)
+// focalRows has what crossEntropy has, of the focal loss of probabilities or of logits.
+func focalRows(probabilities bool) func(s *source, h *draws.Hash) {
+	return func(s *source, h *draws.Hash) {
+		sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+		classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+		e := s.entropyOptions(classes)
+		o := loss.RowLossOptions{Model: loss.SoftmaxFocal, Probabilities: probabilities, Gamma: 4 * float64(s.unit()), Reduction: e.Reduction, Weights: e.Weights, Ignore: e.Ignore, EmptyMean: e.EmptyMean, Smoothing: e.Smoothing}
+		b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
+		if b.Targets == nil {
+			b.Labels = s.labels(rows, classes)
+		}
+		s.logits(&b, rows*classes)
+		if s.Below(2) > 0 || o.Reduction == loss.None {
+			b.Each = make([]float32, rows)
+		}
+		l, err := loss.NewRowLoss(classes, o)
+		must(err)
+		value, err := l.Eval(b)
+		must(err)
+		h.Doubles(value)
+		h.Floats(b.Grad...)
+		h.Floats(b.Each...)
 	}
-	s.logits(&b, rows*classes)
-	if s.Below(2) > 0 || o.Reduction == loss.None {
-		b.Each = make([]float32, rows)
-	}
-	l, err := loss.NewRowLoss(classes, o)
-	must(err)
-	value, err := l.Eval(b)
-	must(err)
-	h.Doubles(value)
-	h.Floats(b.Grad...)
-	h.Floats(b.Each...)
 }
 
 func cosineEmbedding(s *source, h *draws.Hash) {

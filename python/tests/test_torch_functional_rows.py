@@ -103,6 +103,28 @@ def test_losses_of_labels_like_torch(shape: tuple[int, ...], weighted: bool, red
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3)])
+def test_focal_of_all_classes(shape: tuple[int, ...], soft: bool, reduction: str) -> None:
+    torch.manual_seed(4)
+    axis = min(1, len(shape) - 1)
+    x, classes = 2 * torch.randn(shape), shape[axis]
+    targets = torch.rand(shape) if soft else torch.randint(classes, (*shape[:axis], *shape[axis + 1 :]))
+    alpha = torch.rand(classes) + 0.5
+
+    def keras(x: Any, targets: Any, *, gamma: float, label_smoothing: float, reduction: str, **_: Any) -> Any:
+        y = targets if soft else F.one_hot(targets, classes).movedim(-1, axis).float()
+        y = y * (1 - label_smoothing) + label_smoothing / classes
+        log = x.log_softmax(axis)
+        each = (-y * log * (1 - log.exp()) ** gamma).movedim(axis, -1) @ alpha
+        return each if reduction == "none" else each.mean() if reduction == "mean" else each.sum()
+
+    for gamma, smoothing in ((0.0, 0.1), (1.5, 0.0), (2.0, 0.2)):
+        options = {"gamma": gamma, "label_smoothing": smoothing, "reduction": reduction, "alpha": alpha}
+        compare(functional.softmax_focal_loss, keras, x, targets, torch.tensor(0.25), **options)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3)])
 def test_focal_of_probabilities(shape: tuple[int, ...], soft: bool, reduction: str) -> None:
     torch.manual_seed(4)
     axis = min(1, len(shape) - 1)
@@ -217,10 +239,10 @@ def test_refused() -> None:
         functional.nll_loss(x, x)
     with pytest.raises(ArgumentError, match="gamma is -1"):
         functional.softmax_focal_loss(x, labels, gamma=-1)
-    with pytest.raises(UnsupportedError, match="target is torch.float32"):
-        functional.softmax_focal_loss(x, x)
-    with pytest.raises(ArgumentError, match=r"smoothing is 0\.1, want 0"):
-        functional.softmax_focal_loss(x, labels, label_smoothing=0.1)
+    with pytest.raises(UnsupportedError, match="target is torch.float64"):
+        functional.softmax_focal_loss(x, x.double())
+    with pytest.raises(ArgumentError, match=r"smoothing is 1\.1, want from 0 to 1"):
+        functional.softmax_focal_loss(x, labels, label_smoothing=1.1)
     with pytest.raises(UnsupportedError, match="size_average"):
         functional.cross_entropy(x, labels, size_average=True)
     with pytest.raises(UnsupportedError, match="target requires a gradient"):

@@ -102,9 +102,10 @@ def softmax_focal_loss(
     """The focal loss of the softmax of logits and their classes, whose weights are alpha, as cross_entropy here.
 
     torch has none: arguments and defaults are those of torchvision's sigmoid_focal_loss, but for alpha. The mean is
-    over the rows that are not ignored. With probabilities the inputs are these: Keras' CategoricalFocalCrossentropy,
-    which divides them by their sum and clips them to [1e-7, 1-1e-7]. Targets may be probabilities too then, and labels
-    be smoothed.
+    over the rows that are not ignored. Targets may be probabilities too, over which the loss is summed, and labels be
+    smoothed: Keras' CategoricalFocalCrossentropy from logits, which clips what is near to 0 and 1, as this does not.
+    With probabilities the inputs are these and it is Keras', which divides them by their sum and clips them to
+    [1e-7, 1-1e-7].
     """
     options = {
         "ignores": 1,
@@ -214,7 +215,7 @@ def _of_labels(
     options: dict[str, Any],
 ) -> Tensor:
     soft = target.is_floating_point()
-    if soft and not options.get("probabilities"):
+    if soft and model != _SOFTMAX_FOCAL:
         raise UnsupportedError(f"target is {target.dtype}, want {torch.int64}")
     rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
     weights = None if weight is None else weight.contiguous()
