@@ -356,6 +356,9 @@ func focalRows(probabilities bool) func(s *source, h *draws.Hash) {
 			b.Labels = s.labels(rows, classes)
 		}
 		s.logits(&b, rows*classes)
+		for i := 0; i < len(b.Logits) && !probabilities; i += 700 { // far above the others of a piece
+			b.Logits[i] += 64 * s.unit()
+		}
 		if s.Below(2) > 0 || o.Reduction == loss.None {
 			b.Each = make([]float32, rows)
 		}
