@@ -444,10 +444,10 @@ func TestLogSoftmax(t *testing.T) {
 			rows, columns := shape[0], shape[1]
 			x, up := uniform(rows*columns, -spread, spread, 3), uniform(rows*columns, -1, 1, 4)
 			y, grad := make([]float32, len(x)), slices.Clone(up)
-			if err := LogSoftmax(y, x, rows); err != nil {
+			if err := LogSoftmax(y, x, rows, 0); err != nil {
 				t.Fatal(err)
 			}
-			if err := LogSoftmaxGrad(grad, y, rows); err != nil {
+			if err := LogSoftmaxGrad(grad, y, rows, 0); err != nil {
 				t.Fatal(err)
 			}
 			for i := range rows {
@@ -465,21 +465,21 @@ func TestLogSoftmax(t *testing.T) {
 					near(t, fmt.Sprintf("%v: gradient", shape), float64(grad[of+j]), u-p*sum, rowsUnits, math.Abs(u)+p*size)
 				}
 			}
-			if err := LogSoftmax(x, x, rows); err != nil || !slices.Equal(x, y) {
+			if err := LogSoftmax(x, x, rows, 0); err != nil || !slices.Equal(x, y) {
 				t.Errorf("%v: other bits in place, or %v", shape, err)
 			}
 		}
 	}
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	y := []float32{1e4, -1e4, -inf, 1, -inf, -inf, inf, 0, nan, 0}
-	if err := LogSoftmax(y, y, 5); err != nil || !slices.EqualFunc(y, []float32{0, -2e4, -inf, 0, nan, nan, nan, nan, nan, nan}, same) {
+	if err := LogSoftmax(y, y, 5, 0); err != nil || !slices.EqualFunc(y, []float32{0, -2e4, -inf, 0, nan, nan, nan, nan, nan, nan}, same) {
 		t.Errorf("%v, %v", y, err)
 	}
 	x := make([]float32, 12)
 	for want, err := range map[string]error{
-		"len(x) is 6, want 5 rows": LogSoftmax(x[6:], x[:6], 5), "len(y) is 5": LogSoftmax(x[6:11], x[:6], 2),
-		"want x, or a buffer apart": LogSoftmax(x[1:7], x[:6], 2), "len(grad) is 5": LogSoftmaxGrad(x[6:11], x[:6], 2),
-		"want a buffer apart from y": LogSoftmaxGrad(x[:6], x[:6], 2),
+		"len(x) is 6, want 5 rows": LogSoftmax(x[6:], x[:6], 5, 0), "len(y) is 5": LogSoftmax(x[6:11], x[:6], 2, 0),
+		"want x, or a buffer apart": LogSoftmax(x[1:7], x[:6], 2, 0), "len(grad) is 5": LogSoftmaxGrad(x[6:11], x[:6], 2, 0),
+		"want a buffer apart from y": LogSoftmaxGrad(x[:6], x[:6], 2, 0),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
