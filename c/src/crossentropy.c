@@ -801,8 +801,8 @@ lockstep_status lockstep_check_factors(const char *name, const float *x, size_t 
 lockstep_status lockstep_check_entropy(const lockstep_cross_entropy_options *o, size_t classes, lockstep_error *error) {
 	if (classes < 1 || classes > CLASSES)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "classes is %zu, want from 1 to %d", classes, CLASSES);
-	if ((unsigned)o->reduction > LOCKSTEP_REDUCE_NONE)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want LOCKSTEP_REDUCE_MEAN, LOCKSTEP_REDUCE_SUM or LOCKSTEP_REDUCE_NONE", (int)o->reduction);
+	if ((unsigned)o->reduction > LOCKSTEP_REDUCE_BATCH_MEAN)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want one from LOCKSTEP_REDUCE_MEAN to LOCKSTEP_REDUCE_BATCH_MEAN", (int)o->reduction);
 	if (!(o->smoothing >= 0 && o->smoothing <= 1))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want from 0 to 1", o->smoothing);
 	if (!(o->z_loss >= 0 && o->z_loss <= FLT_MAX))
@@ -842,7 +842,7 @@ static lockstep_status divide(const lockstep_cross_entropy_options *o, const loc
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "labels[%zu] is %lld, want a class, from 0 to %zu%s", i, (long long)y, b->classes - 1, o->ignores ? ", or the label that is ignored" : "");
 		sum += counts_rows ? 1 : (double)o->class_weights[y];
 	}
-	*divisor = o->reduction == LOCKSTEP_REDUCE_MEAN ? sum : 1;
+	*divisor = o->reduction == LOCKSTEP_REDUCE_MEAN ? sum : o->reduction == LOCKSTEP_REDUCE_BATCH_MEAN ? (double)b->rows : 1;
 	return LOCKSTEP_OK;
 }
 

@@ -285,7 +285,7 @@ static int64_t *draw_labels(source *s, size_t rows, uint32_t classes) {
 
 static lockstep_cross_entropy_options draw_entropy(source *s, uint32_t classes) {
 	lockstep_cross_entropy_options o = {0};
-	o.reduction = (lockstep_reduction)below(s, 3);
+	o.reduction = (lockstep_reduction)below(s, 4);
 	o.class_weights = draw_some(s, 2, classes);
 	if (below(s, 2) > 0) o.ignores = 1, o.ignored = below(s, classes);
 	if (below(s, 2) > 0) o.smoothing = draw_unit(s);
@@ -332,7 +332,7 @@ static rows_case draw_label_rows(source *s) {
 	lockstep_row_loss_options *o = &c.of;
 	c.b.rows = below(s, size[1]);
 	o->model = (lockstep_row_model)(1 + below(s, 5));
-	o->reduction = (lockstep_reduction)below(s, 3);
+	o->reduction = (lockstep_reduction)below(s, 4);
 	o->class_weights = draw_some(s, 2, classes);
 	if (below(s, 2) > 0) o->ignores = 1, o->ignored = below(s, classes);
 	o->empty_is_zero = (int)below(s, 2);
@@ -424,7 +424,7 @@ static uint64_t run_pairs(const lockstep_table *table, source *s) {
 	const uint32_t *size = sizes[below(s, 5)];
 	lockstep_pairs b = {.columns = 1 + below(s, size[0])};
 	b.rows = below(s, size[1]);
-	b.reduction = (lockstep_reduction)below(s, 3);
+	b.reduction = (lockstep_reduction)below(s, 4);
 	double margin = (double)draw_unit(s) - .5, eps = draw_unit(s), scale, v;
 	size_t n = b.rows * b.columns;
 	b.weights = draw_some(s, 3, b.rows);
@@ -722,8 +722,8 @@ static void refuse_rows(void) {
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[1] is -1");
 	b = good, b.each = NULL, o.reduction = LOCKSTEP_REDUCE_NONE;
 	REFUSED(LOCKSTEP_NULL, "each is NULL");
-	b = good, o = plain, o.reduction = (lockstep_reduction)3;
-	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	b = good, o = plain, o.reduction = LOCKSTEP_REDUCE_WEIGHTED_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 4");
 	o = plain, o.class_weights = negative;
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "class_weights[1] is -1");
 	o = plain, o.smoothing = 2;
@@ -781,8 +781,8 @@ static void refuse_pairs(void) {
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "columns is 1048577");
 	b = good, b.reduction = LOCKSTEP_REDUCE_NONE;
 	REFUSED(LOCKSTEP_NULL, "each is NULL");
-	b.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
-	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	b.reduction = LOCKSTEP_REDUCE_WEIGHTED_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 4");
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }

@@ -317,7 +317,7 @@ func crossEntropy(s *source, h *draws.Hash) {
 func rowLoss(s *source, h *draws.Hash) {
 	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
 	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
-	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(4)), Weights: s.some(2, classes)}
 	if s.Below(2) > 0 {
 		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
 	}
@@ -375,7 +375,7 @@ func focalRows(probabilities bool) func(s *source, h *draws.Hash) {
 func cosineEmbedding(s *source, h *draws.Hash) {
 	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}}[s.Below(5)]
 	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
-	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(3)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
+	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(4)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
 	b := loss.Pairs{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit()))}
 	if s.Below(2) > 0 {
 		b.Labels = make([]float32, rows)
@@ -447,7 +447,7 @@ func (s *source) logits(b *loss.Rows, n int) {
 }
 
 func (s *source) entropyOptions(classes int) loss.CrossEntropyOptions {
-	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(4)), Weights: s.some(2, classes)}
 	if s.Below(2) > 0 {
 		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
 	}

@@ -32,7 +32,7 @@ def formula(z: Floats, t: Doubles, w: Doubles, z_loss: float) -> tuple[Doubles, 
     return each, np.exp(x - lse) * (t.sum(1, keepdims=True) + 2 * z_loss * lse) - t
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "batchmean"])
 @pytest.mark.parametrize(
     "options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"class_weights": True, "smoothing": 0.2}]
 )
@@ -47,7 +47,7 @@ def test_formula(rows: int, classes: int, soft: bool, options: dict[str, Any], r
     t = targets.astype(np.float64) if soft else np.eye(classes)[labels]
     s = options.get("smoothing", 0)
     each, grad = formula(logits, (1 - s) * t + s / classes, w, options.get("z_loss", 0))
-    divisor = 1.0 if reduction != "mean" else rows if soft else w[labels].sum()
+    divisor = w[labels].sum() if reduction == "mean" and not soft else rows if reduction.endswith("mean") else 1
     got, losses = np.full_like(logits, np.nan), np.full(rows, np.nan, np.float32)
     target = targets if soft else labels
     value = ln.cross_entropy(logits, target, reduction=reduction, grad=got, each=losses, scale=4, **options)
@@ -161,7 +161,7 @@ def test_focal_of_probabilities(rows: int, classes: int, reduction: Any, soft: b
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 10), (3, 4500)])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "batchmean"])
 def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
     x, _, _ = data(rows, columns)
     y, target = x[::-1] + np.float32(1), np.where(np.arange(rows) % 2, -1, 1).astype(np.float32)
@@ -171,7 +171,7 @@ def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
         c = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
         return w * np.where(target > 0, 1 - c, np.maximum(0, c - 0.05))
 
-    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction == "mean" else 1
+    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction.endswith("mean") else 1
     grads, each = [np.full_like(x, np.nan) for _ in range(2)], np.full(rows, np.nan, np.float32)
     value = ln.cosine_embedding(
         x, y, target, margin=0.05, weights=w, reduction=reduction, scale=4, grad_x=grads[0], grad_y=grads[1], each=each
@@ -277,6 +277,8 @@ def test_refused() -> None:
         ln.softmax_focal(logits, labels, gamma=-1, grad=grad)
     with pytest.raises(ArgumentError, match="smoothing is 1.1, want from 0 to 1"):
         ln.softmax_focal(logits, labels, smoothing=1.1, grad=grad)
+    with pytest.raises(ArgumentError, match="reduction is 4"):
+        ln.cross_entropy(logits, labels, reduction="weighted mean", grad=grad)
     with pytest.raises(ArgumentError, match="empty is 'no'"):
         ln.cross_entropy(logits, labels, empty="no", grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="smoothing is 2"):

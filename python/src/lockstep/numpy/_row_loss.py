@@ -42,7 +42,8 @@ def cross_entropy(
     the label ``ignore_index`` cost nothing; ``smoothing`` is the part of each target that is spread over all classes;
     ``z_loss`` times the square of the logarithm of a row's sum of exponentials is added to its loss. The mean of
     classes is over the sum of the class weights of the rows that are not ignored, as PyTorch's, and that of
-    probabilities over the rows; over nothing it is ``empty``, and the gradient 0.
+    probabilities over the rows; over nothing it is ``empty``, and the gradient 0. "batchmean" is over all rows, and
+    there is no "weighted mean".
 
     ``grad`` is overwritten with the gradient, times ``scale``: it may be ``logits``, or memory apart. ``each`` is
     overwritten with the losses of the rows. With the reduction "none", which wants ``each``, the value is the sum.
