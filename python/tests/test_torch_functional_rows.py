@@ -122,7 +122,7 @@ def test_largest_margins(categorical: bool, shape: tuple[int, ...], reduction: s
     """Keras' hinge, and Optax', beside their formulas."""
     torch.manual_seed(6)
     axis = min(1, len(shape) - 1)
-    x, alpha = torch.randn(shape), torch.rand(shape[axis]) + 0.5
+    x, alpha = torch.randn(shape) - 2, torch.rand(shape[axis]) + 0.5  # some rows of which have none above 0
     labels = torch.randint(shape[axis], (*shape[:axis], *shape[axis + 1 :]))
     if labels.dim():
         labels.view(-1)[0] = -100
