@@ -271,7 +271,7 @@ func (b *block) attend(m *products, qkv []float32) []float32 {
 		}
 	}
 	all := b.chances[:len(heads)*decoderContext*decoderContext]
-	must(loss.Softmax(all, all, len(heads)*decoderContext))
+	must(loss.Softmax(all, all, len(heads)*decoderContext, 0))
 	for _, h := range heads {
 		m.multiply(h.mixed, h.chances, h.v, 1, 0)
 	}

@@ -2,9 +2,10 @@
 // most 1 ulp from the true value for every one of the 2³² arguments, subnormal results
 // among them, and its bits are the same on every instruction set.
 //
-// The results are stored in y, which is as long as x and apart from it. An error means that
-// nothing was written. Calls allocate nothing but what they need at first and keep for the
-// next one. NaN gives NaN.
+// The results are stored in y, which is as long as x and apart from it, by the goroutine that
+// calls, and by no other: of a long slice several may take a part each. An error means that
+// nothing was written. Calls allocate nothing but what they need at first and keep for the next
+// one. NaN gives NaN.
 package elementary
 
 import (

@@ -20,7 +20,7 @@ import (
 // the loss is right to some 1e-7 and not to units of what is left of 1. Without Eps a row of zeros
 // has no direction: its loss and gradient are NaN.
 type CosineEmbedding struct {
-	Reduction Reduction // Mean, Sum or None
+	Reduction Reduction // Mean, Sum, None or BatchMean, which is Mean
 	Margin    float64   // from -1 to 1
 	Eps       float64   // at least 0
 	Workers
@@ -51,10 +51,7 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	divisor, scale := 1.0, 1.0
-	if l.Reduction == Mean {
-		divisor = float64(rows)
-	}
+	divisor, scale := l.Reduction.over(rows, float64(rows)), 1.0
 	if b.Scale != nil {
 		scale = *b.Scale
 	}
@@ -72,8 +69,8 @@ func (l CosineEmbedding) Eval(rows int, b Pairs) (float64, error) {
 
 func (l CosineEmbedding) check(rows int, b *Pairs) error {
 	switch {
-	case l.Reduction > None:
-		return &ArgError{"Reduction", l.Reduction, "Mean, Sum or None"}
+	case l.Reduction > BatchMean:
+		return &ArgError{"Reduction", l.Reduction, "Mean, Sum, None or BatchMean"}
 	case !(l.Margin >= -1 && l.Margin <= 1):
 		return &ArgError{"Margin", l.Margin, "a number from -1 to 1"}
 	case l.Reduction == None && b.Each == nil && rows > 0:

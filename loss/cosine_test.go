@@ -179,7 +179,7 @@ func TestCosineEmbeddingErrors(t *testing.T) {
 	m := make([]float32, 40)
 	good := Pairs{X: m[:6], Y: m[6:12], GradX: m[12:18], GradY: m[18:24], Each: m[24:26]}
 	for want, change := range map[string]func(l *CosineEmbedding, b *Pairs){
-		"Reduction is 3":         func(l *CosineEmbedding, _ *Pairs) { l.Reduction = BatchMean },
+		"Reduction is 4":         func(l *CosineEmbedding, _ *Pairs) { l.Reduction = WeightedMean },
 		"Margin is 1.5":          func(l *CosineEmbedding, _ *Pairs) { l.Margin = 1.5 },
 		"Eps is -1":              func(l *CosineEmbedding, _ *Pairs) { l.Eps = -1 },
 		"Each is nil":            func(l *CosineEmbedding, b *Pairs) { l.Reduction, b.Each = None, nil },

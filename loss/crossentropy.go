@@ -30,8 +30,9 @@ func Label(y int64) *int64 { return &y }
 // CrossEntropyOptions say which cross-entropy it is. The zero value is PyTorch's default
 // but for the label that is ignored.
 type CrossEntropyOptions struct {
-	// Reduction is Mean, Sum or None. The mean of labels is over the sum of the weights of
-	// the classes of all rows that are not ignored, the mean of targets over the rows.
+	// Reduction is Mean, Sum, None or BatchMean. The mean of labels is over the sum of the weights
+	// of the classes of all rows that are not ignored, the mean of targets over the rows, and
+	// BatchMean over all rows.
 	Reduction Reduction
 
 	// Weights are factors of the classes' losses, finite and at least 0, as many as there
@@ -105,8 +106,8 @@ func (l *CrossEntropy) init(classes int, o CrossEntropyOptions) error {
 	switch {
 	case classes < 1 || classes > maxClasses:
 		return &ArgError{"classes", classes, fmt.Sprintf("from 1 to %d", maxClasses)}
-	case o.Reduction > None:
-		return &ArgError{"Reduction", o.Reduction, "Mean, Sum or None"}
+	case o.Reduction > BatchMean:
+		return &ArgError{"Reduction", o.Reduction, "Mean, Sum, None or BatchMean"}
 	case o.EmptyMean > EmptyZero:
 		return &ArgError{"EmptyMean", o.EmptyMean, "EmptyNaN or EmptyZero"}
 	case o.Weights != nil && len(o.Weights) != classes:
@@ -204,12 +205,8 @@ func (l *CrossEntropy) Eval(b Rows) (float64, error) {
 // divisor is what the sum of the losses is divided by: 0 if it is a mean over nothing. It
 // checks the labels.
 func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
-	mean := l.options.Reduction == Mean
 	if b.Targets != nil {
-		if mean {
-			return float64(rows), nil
-		}
-		return 1, nil
+		return l.options.Reduction.over(rows, float64(rows)), nil
 	}
 	ignored, ignore := int64(0), l.options.Ignore != nil
 	if ignore {
@@ -231,16 +228,24 @@ func (l *CrossEntropy) divisor(b Rows, rows int) (float64, error) {
 			sum += float64(l.weights[y])
 		}
 	}
-	if mean {
-		return sum, nil
+	return l.options.Reduction.over(rows, sum), nil
+}
+
+// over is what the sum of so many rows' losses is divided by, of which so many count.
+func (r Reduction) over(rows int, counting float64) float64 {
+	switch r {
+	case Mean:
+		return counting
+	case BatchMean:
+		return float64(rows)
 	}
-	return 1, nil
+	return 1
 }
 
 func (l *CrossEntropy) check(b Rows, rows int) error {
 	n := rows * l.classes
 	switch {
-	case b.Targets != nil && l.kind.model != ofCrossEntropy && !l.kind.clipped:
+	case b.Targets != nil && l.kind.model != ofCrossEntropy && l.kind.model != SoftmaxFocal:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil: the loss is of labels"}
 	case b.Labels != nil && b.Targets != nil:
 		return &ArgError{"Targets", fmt.Sprintf("%d elements", len(b.Targets)), "nil beside labels"}
@@ -419,7 +424,12 @@ func (p *rowsPass) exps(r *rowRoom, lo, n int) {
 
 // place is where the label of a row is in a block, or -1, and its cell.
 func (p *rowsPass) place(b block, row, j int) (i, cell int) {
-	y := p.b.Labels[row] - int64(b.at)
+	return p.placeOf(b, p.b.Labels[row], j)
+}
+
+// placeOf is that of any class of the j-th row of a group.
+func (p *rowsPass) placeOf(b block, class int64, j int) (i, cell int) {
+	y := class - int64(b.at)
 	width := p.l.classes
 	if b.columns < width { // the block has pieces of this row alone
 		width = b.elements()

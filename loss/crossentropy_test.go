@@ -525,7 +525,7 @@ func TestCrossEntropyAllocations(t *testing.T) {
 func TestCrossEntropyErrors(t *testing.T) {
 	nan := math.NaN()
 	for want, o := range map[string]CrossEntropyOptions{
-		"Reduction is 3":                {Reduction: 3},
+		"Reduction is 4":                {Reduction: WeightedMean},
 		"EmptyMean is 2":                {EmptyMean: 2},
 		"len(Weights) is 2":             {Weights: make([]float32, 2)},
 		"Weights[1] is -1":              {Weights: []float32{1, -1, 1}},

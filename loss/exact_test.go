@@ -151,7 +151,7 @@ func TestForget(t *testing.T) {
 		"Eval":     func(x []float32) error { _, err := MSE{}.Eval(x, x, nil, nil); return err },
 		"Penalty":  func(x []float32) error { _, err := Penalty{}.Eval(x, nil); return err },
 		"Gradient": func(x []float32) error { _, err := l.Gradient(x, x[:1000], x[:4], make([]float32, 4)); return err },
-		"Softmax":  func(x []float32) error { return Softmax(x, x, 3) },
+		"Softmax":  func(x []float32) error { return Softmax(x, x, 3, 0) },
 		"CosineEmbedding": func(x []float32) error {
 			_, err := CosineEmbedding{Eps: 1}.Eval(3, Pairs{X: x, Y: x, GradX: make([]float32, len(x))})
 			return err

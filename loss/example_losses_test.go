@@ -112,9 +112,9 @@ func ExampleCrossEntropy() {
 // Rows of probabilities, whatever the size of the logits.
 func ExampleSoftmax() {
 	x, y := []float32{0, 0, 1000, 1001}, make([]float32, 4)
-	check(loss.Softmax(y, x, 2))
+	check(loss.Softmax(y, x, 2, 0))
 	fmt.Printf("%.3f\n", y)
-	check(loss.LogSumExp(y[:2], x, 2))
+	check(loss.LogSumExp(y[:2], x, 2, 0))
 	fmt.Printf("%.3f\n", y[:2])
 	// Output:
 	// [0.500 0.500 0.269 0.731]
@@ -217,12 +217,12 @@ func ExampleRowLoss() {
 // Cross-entropy in two parts, and back through both.
 func ExampleLogSoftmax() {
 	logits, grad := []float32{2, 1, 0, 0, 3, 0}, make([]float32, 6)
-	check(loss.LogSoftmax(logits, logits, 2))
+	check(loss.LogSoftmax(logits, logits, 2, 0))
 	nll, err := loss.NewRowLoss(3, loss.RowLossOptions{Model: loss.NLL})
 	check(err)
 	value, err := nll.Eval(loss.Rows{Logits: logits, Labels: []int64{0, 1}, Grad: grad})
 	check(err)
-	check(loss.LogSoftmaxGrad(grad, logits, 2))
+	check(loss.LogSoftmaxGrad(grad, logits, 2, 0))
 	fmt.Printf("%.4f %.3f\n", value, grad)
 	// Output: 0.2513 [-0.167 0.122 0.045 0.023 -0.045 0.023]
 }

@@ -32,7 +32,7 @@ const (
 	Mean         Reduction = iota // their mean; the mean of no elements is NaN
 	Sum                           // their sum
 	None                          // themselves, one by one; the gradient is that of Sum
-	BatchMean                     // their sum divided by Rows: PyTorch's "batchmean"
+	BatchMean                     // their sum divided by Rows, or how many rows there are: PyTorch's "batchmean"
 	WeightedMean                  // their sum divided by that of the weights: see Scaling
 )
 

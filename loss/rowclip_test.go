@@ -283,7 +283,6 @@ func TestClippedFocalAllocations(t *testing.T) {
 func TestClippedFocalErrors(t *testing.T) {
 	for want, o := range map[string]RowLossOptions{
 		"Probabilities is true, want false: it is for SoftmaxFocal": {Model: NLL, Probabilities: true},
-		"Smoothing is 0.1, want 0 without Probabilities":            {Model: SoftmaxFocal, Smoothing: .1},
 		"Smoothing is 1.5, want from 0 to 1":                        {Model: SoftmaxFocal, Probabilities: true, Smoothing: 1.5},
 		"Smoothing is NaN, want from 0 to 1":                        {Model: SoftmaxFocal, Probabilities: true, Smoothing: math.NaN()},
 	} {

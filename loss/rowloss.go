@@ -35,10 +35,12 @@ const (
 	CategoricalHinge
 
 	// SoftmaxFocal is -w[y]·(1-p)^Gamma·log p, where p is the softmax's probability of y: the
-	// focal loss of several classes, whose alphas are the weights. Value and gradient are right
-	// to some Gamma units in the last place where p is near to 1 too, at which
-	// CategoricalFocalCrossentropy of Keras clips it. Probabilities of RowLossOptions is that of
-	// probabilities. (Lin et al. 2017)
+	// focal loss of several classes, whose alphas are the weights. With targets, or with labels
+	// that are smoothed, it is -Σ w[c]·t[c]·(1-p[c])^Gamma·log p[c], which for a Gamma of 0 is the
+	// cross-entropy: CategoricalFocalCrossentropy of Keras, from logits. Value and gradient are
+	// right to some Gamma units in the last place where p is near to 1 or 0 too, at which Keras
+	// clips it and has the gradient 0. Probabilities of RowLossOptions is that of probabilities,
+	// with Keras' clip. (Lin et al. 2017)
 	SoftmaxFocal
 )
 
@@ -63,17 +65,18 @@ type RowLossOptions struct {
 	// CategoricalFocalCrossentropy of Keras has it, each row is divided by its sum, and what comes
 	// of it clipped to q from 1e-7 to 1-1e-7: the loss is -Σ w[c]·t[c]·(1-q[c])^Gamma·log q[c], t
 	// 1 of the label. Where q is clipped it is constant. The same of a Gamma of 0 is
-	// CategoricalCrossentropy. Rows may have Targets then, which are t. A row that adds up to 0
-	// has the loss or the gradient NaN.
+	// CategoricalCrossentropy. A row that adds up to 0 has the loss or the gradient NaN.
 	Probabilities bool
 
-	// Smoothing is that of CrossEntropyOptions; 0 without Probabilities.
+	// Smoothing is that of CrossEntropyOptions, of SoftmaxFocal alone, from 0 to 1: t becomes
+	// (1-Smoothing)·t + Smoothing/classes.
 	Smoothing float64
 }
 
-// A RowLoss is a loss of rows and their labels, or of probabilities and their targets. Where a margin is just kept its gradient is 0. A
-// row whose loss is NaN, because something in it is, has the gradient NaN; that of NLL is the
-// label's weight, negative, whatever the numbers are, of which the label's alone counts.
+// A RowLoss is a loss of rows and their labels; SoftmaxFocal is one of targets too. Where a margin
+// is just kept its gradient is 0. A row whose loss is NaN, because something in it is, has the
+// gradient NaN; that of NLL is the label's weight, negative, whatever the numbers are, of which the
+// label's alone counts.
 //
 // What CrossEntropy says of bits, workers and memory holds here too.
 type RowLoss struct{ rows CrossEntropy }
@@ -115,8 +118,8 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 		return nil, &ArgError{"Gamma", o.Gamma, "a number from 0 to 1000"}
 	case o.Probabilities && o.Model != SoftmaxFocal:
 		return nil, &ArgError{"Probabilities", true, "false: it is for SoftmaxFocal"}
-	case o.Smoothing != 0 && !o.Probabilities:
-		return nil, &ArgError{"Smoothing", o.Smoothing, "0 without Probabilities"}
+	case o.Smoothing != 0 && o.Model != SoftmaxFocal:
+		return nil, &ArgError{"Smoothing", o.Smoothing, "0: it is for SoftmaxFocal"}
 	}
 	l := &RowLoss{CrossEntropy{kind: rowKind{o.Model, margin, o.Squared, float32(o.Gamma), o.Probabilities}}}
 	err := l.rows.init(classes, CrossEntropyOptions{Reduction: o.Reduction, Weights: o.Weights, Ignore: o.Ignore, Smoothing: o.Smoothing, EmptyMean: o.EmptyMean})
@@ -129,20 +132,17 @@ func NewRowLoss(classes int, o RowLossOptions) (*RowLoss, error) {
 // SetWorkers is that of CrossEntropy.
 func (l *RowLoss) SetWorkers(n int) error { return l.rows.SetWorkers(n) }
 
-// Eval is that of CrossEntropy, for labels alone unless rows are probabilities.
+// Eval is that of CrossEntropy, for labels alone but of SoftmaxFocal.
 func (l *RowLoss) Eval(b Rows) (float64, error) { return l.rows.Eval(b) }
 
 // newRoom is a worker's, with what the loss wants besides: of SoftmaxFocal what Focal takes, for
-// each row or of probabilities for blocks, of MultiMargin blocks of limits and of losses that
-// nobody wants.
+// each row or for blocks, of MultiMargin blocks of limits and of losses that nobody wants.
 func (l *CrossEntropy) newRoom() *rowRoom {
 	r := newRowRoom(l.grid)
-	switch {
-	case l.kind.clipped:
+	switch l.kind.model {
+	case SoftmaxFocal:
 		r.parts = make([]float32, 5*tune.RowBlock)
-	case l.kind.model == SoftmaxFocal:
-		r.parts = make([]float32, 4*l.grid.group)
-	case l.kind.model == MultiMargin:
+	case MultiMargin:
 		r.parts = make([]float32, 2*tune.RowBlock)
 	}
 	return r
@@ -158,16 +158,25 @@ func (p *rowsPass) losses(r *rowRoom, lo, hi int) float64 {
 	case CrammerSinger, CategoricalHinge:
 		return p.largestMargins(r, lo, hi)
 	}
-	if p.l.kind.clipped {
+	switch {
+	case p.l.kind.clipped:
 		return p.clippedFocal(r, lo, hi)
+	case p.ofAll():
+		return p.spreadFocal(r, lo, hi)
 	}
 	return p.group(r, lo, hi)
+}
+
+// ofAll reports whether it is a focal loss of all classes, whose weights are in the targets, and not
+// of the label's alone.
+func (p *rowsPass) ofAll() bool {
+	return p.l.kind.model == SoftmaxFocal && (p.l.kind.clipped || p.spreads())
 }
 
 // weighted is the loss of a row times its weights, which it stores, and the gradient's factor.
 func (p *rowsPass) weighted(row int, loss float64) (weighted, scale float64) {
 	weight := 1.0
-	if p.l.weights != nil && !p.l.kind.clipped { // which has them in its targets
+	if p.l.weights != nil && !p.ofAll() {
 		weight = float64(p.l.weights[p.b.Labels[row]])
 	}
 	if p.b.Weights != nil {
@@ -401,190 +410,6 @@ func (p *rowsPass) largestRow(r *rowRoom, row int, label float32, most []float32
 	}
 	if first >= 0 {
 		g[first] = float32(scale)
-	}
-	return loss
-}
-
-// focus stores in parts, for each of n rows from lo on, the slope by the label's logit with its
-// sign turned, (1-p)^gamma·((1-p) + gamma·p·each) where each is -log p, and the loss.
-func (p *rowsPass) focus(r *rowRoom, lo, n int) {
-	group := p.l.grid.group
-	slope, each, wrong, like := r.parts[:n], r.parts[group:][:n], r.parts[2*group:][:n], r.parts[3*group:][:n]
-	for j := range n {
-		each[j] = 0
-		if !p.skips(lo + j) {
-			each[j] = float32((float64(r.top[j]) - float64(r.at[j])) + float64(r.log[j]))
-		}
-		wrong[j] = -each[j]
-	}
-	r.list.Set(like, wrong)
-	kernels.Exp(p.k, &r.list)
-	for j := range n {
-		slope[j] = float32(r.unlikely(j, like[j]))
-		if wrong[j] = slope[j]; !(wrong[j] > 0x1p-126) {
-			wrong[j] = 0x1p-126
-		}
-	}
-	ones := r.d[:n] // which is for targets
-	for j := range ones {
-		ones[j] = 1
-	}
-	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
-	r.list.Set(slope, each, ones, wrong, like)
-	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
-}
-
-// unlikely is 1 less the probability of the j-th row's label, which is no difference where that
-// is the largest.
-func (r *rowRoom) unlikely(j int, like float32) float64 {
-	if r.exact(j) {
-		over := float64(r.over[j])
-		return over / (1 + over)
-	}
-	return 1 - float64(like)
-}
-
-// focalRow is the loss of the j-th row of a group, and its gradient's numbers: the slope is
-// shared by the other classes as their exponentials are.
-func (p *rowsPass) focalRow(r *rowRoom, row, j int) float64 {
-	group, cells := p.l.grid.group, p.l.grid.cells()
-	loss, scale := p.weighted(row, float64(r.parts[group+j]))
-	if p.b.Grad == nil {
-		return loss
-	}
-	slope := scale * float64(r.parts[j])
-	rest := float64(r.over[j])
-	if !r.exact(j) {
-		rest = (1 + rest) * r.unlikely(j, r.parts[3*group+j])
-	}
-	a := slope / rest
-	if rest == 0 {
-		a = 0
-	}
-	r.scales(j*cells, cells, a, 0, 0)
-	r.at[j] = float32(-slope)
-	return loss
-}
-
-// clippedFocal is SoftmaxFocal of probabilities.
-func (p *rowsPass) clippedFocal(r *rowRoom, lo, hi int) float64 {
-	n, cells := hi-lo, p.l.grid.cells()
-	if n == 1 && p.skips(lo) {
-		p.clear(lo)
-		return 0
-	}
-	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
-		kernels.Dots(p.k, r.sum[b.cell:][:b.cells], p.b.Logits[lo*p.l.classes+b.at:][:b.elements()], r.ones[:b.columns])
-	}
-	for j := range n {
-		sum := 0.0
-		for _, s := range r.sum[j*cells:][:cells] {
-			sum += float64(s)
-		}
-		r.top[j] = float32(sum)
-	}
-	for b, ok := p.l.grid.first(n), true; ok; b, ok = p.l.grid.next(b) {
-		p.clippedBlock(r, b, lo, n)
-	}
-	total := 0.0
-	for j := range n {
-		if p.skips(lo + j) {
-			p.clear(lo + j)
-			r.scales(j*cells, cells, 0, 0, 0)
-			continue
-		}
-		total += p.clippedRow(r, lo+j, j)
-	}
-	for b, ok := p.l.grid.first(n), true; ok && p.b.Grad != nil; b, ok = p.l.grid.next(b) {
-		g := p.b.Grad[lo*p.l.classes+b.at:][:b.elements()]
-		kernels.RowScale(p.k, g, r.a[b.cell:][:b.cells], r.b[b.cell:][:b.cells], r.ones[:b.columns])
-	}
-	return total
-}
-
-// clippedBlock stores the derivatives of t·(1-q)^gamma·log q by q, and adds up the numbers themselves
-// and, for the derivative by the row's sum, the derivatives times q: they are 0 where it is clipped.
-// Focal takes log q for a cross-entropy, whose sign is turned, and t for alpha.
-func (p *rowsPass) clippedBlock(r *rowRoom, b block, lo, n int) {
-	at, length, cells := lo*p.l.classes+b.at, b.elements(), p.l.grid.cells()
-	x := p.b.Logits[at:][:length]
-	slope := r.unwanted[:length]
-	if p.b.Grad != nil {
-		slope = p.b.Grad[at:][:length]
-	}
-	part := func(k int) []float32 { return r.parts[k*tune.RowBlock:][:length] }
-	q, wrong, bend, each, target := part(0), part(1), part(2), part(3), part(4)
-	for c := range b.cells {
-		sum := r.top[(b.cell+c)/cells]
-		for i := c * b.columns; i < (c+1)*b.columns; i++ {
-			s := x[i] / sum
-			q[i] = clip(s, leastProbability, 1-leastProbability)
-			wrong[i] = 1 - q[i]
-			slope[i], bend[i] = 1/q[i], -1/wrong[i]
-			if s < leastProbability || s > 1-leastProbability {
-				slope[i], bend[i] = 0, 0
-			}
-		}
-	}
-	p.setTargets(b, lo, n, target)
-	r.list.Set(each, q)
-	kernels.Log(p.k, &r.list)
-	r.focal = fallback.FocalScalars{Scale: 1, Gamma: p.l.kind.gamma, AlphaYes: 1}
-	r.list.Set(slope, each, target, wrong, bend)
-	kernels.Focal(p.k, &r.list, &r.focal, &r.lanes)
-	kernels.Dots(p.k, r.sum[b.cell:][:b.cells], each, r.ones[:b.columns])
-	if p.b.Grad == nil {
-		return
-	}
-	r.targets = fallback.RowTargetsScalars{Keep: 1}
-	most := r.most[b.cell:][:b.cells]
-	buffers.Clear(most)
-	kernels.RowTargets(p.k, r.weight[b.cell:][:b.cells], r.cost[b.cell:][:b.cells], q, slope, most, r.ones[:b.columns], &r.targets)
-}
-
-// setTargets stores the targets of a block of n rows from lo on, smoothed and times the weights of
-// their classes.
-func (p *rowsPass) setTargets(b block, lo, n int, target []float32) {
-	keep, each := float32(p.keep), float32(p.each)
-	if p.b.Targets != nil {
-		for i, y := range p.b.Targets[lo*p.l.classes+b.at:][:len(target)] {
-			target[i] = float32(y*keep) + each
-		}
-	} else {
-		for i := range target {
-			target[i] = each
-		}
-		for j := range n {
-			if i, _ := p.place(b, lo+j, j); i >= 0 {
-				target[i] = keep + each
-			}
-		}
-	}
-	for c := 0; c < b.cells && p.l.weights != nil; c++ {
-		w := p.l.weights[(b.at+c*b.columns)%p.l.classes:][:b.columns]
-		for i := range w {
-			target[c*b.columns+i] *= w[i]
-		}
-	}
-}
-
-// clippedRow is the loss of the j-th row of a group, and its gradient's numbers.
-func (p *rowsPass) clippedRow(r *rowRoom, row, j int) float64 {
-	cells := p.l.grid.cells()
-	loss, product := 0.0, 0.0
-	for c := j * cells; c < (j+1)*cells; c++ {
-		loss -= float64(r.sum[c])
-	}
-	loss, scale := p.weighted(row, loss)
-	if p.b.Grad == nil {
-		return loss
-	}
-	scale /= float64(r.top[j])
-	for c := j * cells; c < (j+1)*cells; c++ {
-		product -= float64(r.cost[c])
-	}
-	for c := j * cells; c < (j+1)*cells; c++ {
-		r.a[c], r.b[c] = float32(-scale), float32(-float64(scale*product))
 	}
 	return loss
 }

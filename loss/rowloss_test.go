@@ -2,6 +2,7 @@ package loss
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -368,6 +369,59 @@ func TestRowLossExtremes(t *testing.T) {
 	}
 }
 
+// TestRowsBatchMean has the sum divided by all rows, ignored ones too, of each loss of rows.
+func TestRowsBatchMean(t *testing.T) {
+	const rows, classes = 8, 5
+	weights, x := uniform(classes, .5, 2, 5), uniform(rows*classes, -1, 1, 3)
+	b := rowsData(rows, classes, 1, 11)
+	b.Labels[1], b.Labels[6] = -7, -7
+	targets := targetsOf(b, classes)
+	evals := map[string]func(r Reduction, grad []float32) (float64, error){
+		"CosineEmbedding": func(r Reduction, grad []float32) (float64, error) {
+			return CosineEmbedding{Reduction: r, Eps: 1e-12}.Eval(rows, Pairs{X: b.Logits, Y: x, GradX: grad, Each: make([]float32, rows)})
+		},
+		"SoftmaxLinear": func(r Reduction, grad []float32) (float64, error) {
+			l, err := NewSoftmaxLinear(classes, classes, CrossEntropyOptions{Reduction: r, Ignore: Label(-7), Weights: weights})
+			if err != nil {
+				return 0, err
+			}
+			return l.Eval(LinearRows{X: b.Logits, W: x[:classes*classes], Labels: b.Labels, GradX: grad, Each: make([]float32, rows)})
+		},
+	}
+	for name, o := range rowLosses {
+		o.Ignore, o.Weights = Label(-7), weights
+		evals[name] = func(r Reduction, grad []float32) (float64, error) {
+			o.Reduction = r
+			return newRowLoss(t, classes, o).Eval(Rows{Logits: b.Logits, Labels: b.Labels, Grad: grad, Each: make([]float32, rows)})
+		}
+	}
+	for name, b := range map[string]Rows{"labels": b, "targets": targets} {
+		evals["CrossEntropy of "+name] = func(r Reduction, grad []float32) (float64, error) {
+			b.Grad, b.Each = grad, make([]float32, rows)
+			return newCrossEntropy(t, classes, CrossEntropyOptions{Reduction: r, Ignore: Label(-7), Weights: weights}).Eval(b)
+		}
+	}
+	for name, eval := range evals {
+		sums, grads := make([]float32, rows*classes), make([]float32, rows*classes)
+		sum, err := eval(Sum, sums)
+		mean, err2 := eval(BatchMean, grads)
+		if err := errors.Join(err, err2); err != nil || mean != sum/rows {
+			t.Errorf("%s: %g, want %g, or %v", name, mean, sum/rows, err)
+		}
+		for i, g := range grads { // the number of rows is a power of two
+			if g != sums[i]/rows {
+				t.Errorf("%s: gradient %d is %g, want %g", name, i, g, sums[i]/rows)
+			}
+		}
+	}
+	for _, empty := range []EmptyMean{EmptyNaN, EmptyZero} {
+		value, err := newCrossEntropy(t, classes, CrossEntropyOptions{Reduction: BatchMean, EmptyMean: empty}).Eval(Rows{})
+		if err != nil || (value == 0) != (empty == EmptyZero) {
+			t.Errorf("no rows: %g, %v", value, err)
+		}
+	}
+}
+
 // TestRowLossFirst has the gradient go to the first of several that are the largest.
 func TestRowLossFirst(t *testing.T) {
 	for _, model := range []RowModel{CrammerSinger, CategoricalHinge} {
@@ -409,7 +463,7 @@ func TestRowLossErrors(t *testing.T) {
 		"Gamma is NaN, want":           {Model: SoftmaxFocal, Gamma: math.NaN()},
 		"Gamma is 1001, want a number": {Model: SoftmaxFocal, Gamma: 1001},
 		"len(Weights) is 2":            {Model: NLL, Weights: make([]float32, 2)},
-		"Reduction is 3":               {Model: NLL, Reduction: BatchMean},
+		"Reduction is 4":               {Model: NLL, Reduction: WeightedMean},
 	} {
 		if _, err := NewRowLoss(3, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -422,6 +476,9 @@ func TestRowLossErrors(t *testing.T) {
 		"len(Logits) is 6": {Logits: x, Labels: []int64{0}, Grad: grad},
 	} {
 		for _, o := range rowLosses {
+			if o.Model == SoftmaxFocal && b.Targets != nil {
+				continue
+			}
 			if _, err := newRowLoss(t, 3, o).Eval(b); err == nil || !strings.Contains(err.Error(), want) || grad[0] != 5 {
 				t.Errorf("%v, want %q", err, want)
 			}
@@ -441,10 +498,10 @@ func TestLogSoftmax(t *testing.T) {
 			rows, columns := shape[0], shape[1]
 			x, up := uniform(rows*columns, -spread, spread, 3), uniform(rows*columns, -1, 1, 4)
 			y, grad := make([]float32, len(x)), slices.Clone(up)
-			if err := LogSoftmax(y, x, rows); err != nil {
+			if err := LogSoftmax(y, x, rows, 0); err != nil {
 				t.Fatal(err)
 			}
-			if err := LogSoftmaxGrad(grad, y, rows); err != nil {
+			if err := LogSoftmaxGrad(grad, y, rows, 0); err != nil {
 				t.Fatal(err)
 			}
 			for i := range rows {
@@ -462,21 +519,21 @@ func TestLogSoftmax(t *testing.T) {
 					near(t, fmt.Sprintf("%v: gradient", shape), float64(grad[of+j]), u-p*sum, rowsUnits, math.Abs(u)+p*size)
 				}
 			}
-			if err := LogSoftmax(x, x, rows); err != nil || !slices.Equal(x, y) {
+			if err := LogSoftmax(x, x, rows, 0); err != nil || !slices.Equal(x, y) {
 				t.Errorf("%v: other bits in place, or %v", shape, err)
 			}
 		}
 	}
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	y := []float32{1e4, -1e4, -inf, 1, -inf, -inf, inf, 0, nan, 0}
-	if err := LogSoftmax(y, y, 5); err != nil || !slices.EqualFunc(y, []float32{0, -2e4, -inf, 0, nan, nan, nan, nan, nan, nan}, same) {
+	if err := LogSoftmax(y, y, 5, 0); err != nil || !slices.EqualFunc(y, []float32{0, -2e4, -inf, 0, nan, nan, nan, nan, nan, nan}, same) {
 		t.Errorf("%v, %v", y, err)
 	}
 	x := make([]float32, 12)
 	for want, err := range map[string]error{
-		"len(x) is 6, want 5 rows": LogSoftmax(x[6:], x[:6], 5), "len(y) is 5": LogSoftmax(x[6:11], x[:6], 2),
-		"want x, or a buffer apart": LogSoftmax(x[1:7], x[:6], 2), "len(grad) is 5": LogSoftmaxGrad(x[6:11], x[:6], 2),
-		"want a buffer apart from y": LogSoftmaxGrad(x[:6], x[:6], 2),
+		"len(x) is 6, want 5 rows": LogSoftmax(x[6:], x[:6], 5, 0), "len(y) is 5": LogSoftmax(x[6:11], x[:6], 2, 0),
+		"want x, or a buffer apart": LogSoftmax(x[1:7], x[:6], 2, 0), "len(grad) is 5": LogSoftmaxGrad(x[6:11], x[:6], 2, 0),
+		"want a buffer apart from y": LogSoftmaxGrad(x[:6], x[:6], 2, 0),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

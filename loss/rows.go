@@ -67,9 +67,10 @@ type rowRoom struct {
 
 	// Of each row: its largest element; the sum of its exponentials, less 1, and the
 	// logarithm of that and 1; its label's logit, later gradient, and cell; and if the label
-	// is the largest of the cell the sum of the others there, else -1.
+	// is the largest of the cell the sum of the others there, else -1. Where the loss is focal
+	// and of all classes the largest is in the label's place, and this is its class.
 	top, over, log, at []float32
-	cell               []int
+	cell, class        []int
 	rest               []float64
 
 	ones     []float32 // as many as a cell has columns
@@ -90,7 +91,7 @@ func makeRoom(cells, rows, wide int) *rowRoom {
 		most: of(cells), sum: of(cells), factor: of(cells), weight: of(cells), cost: of(cells),
 		a: of(cells), b: of(cells), d: of(cells),
 		top: of(rows), over: of(rows), log: of(rows), at: of(rows),
-		cell: make([]int, rows), rest: make([]float64, rows),
+		cell: make([]int, rows), class: make([]int, rows), rest: make([]float64, rows),
 		ones: of(wide), unwanted: of(max(wide, tune.RowBlock)),
 	}
 	for i := range r.ones {

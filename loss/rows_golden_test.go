@@ -13,6 +13,7 @@ func TestGoldenRows(t *testing.T) {
 	type goldenRows struct {
 		Reduction, Loss               string
 		Smoothing, Margin, Gamma, Eps float64
+		Limit                         float32
 		Weighted, Soft, Squared       bool
 		Clean, Every, Probabilities   bool
 		Value                         float64
@@ -32,7 +33,7 @@ func TestGoldenRows(t *testing.T) {
 		readJSON(t, name, &data)
 		cases = append(cases, data.Cases...)
 	}
-	if len(cases) < 58 {
+	if len(cases) < 64 {
 		t.Fatalf("%d golden cases", len(cases))
 	}
 	reductions := map[string]Reduction{"mean": Mean, "none": None}
@@ -55,6 +56,9 @@ func TestGoldenRows(t *testing.T) {
 				x = *z
 			} else if c.Clean {
 				x = -4
+			}
+			if c.Limit > 0 {
+				x = clip(x, -c.Limit, c.Limit)
 			}
 			b.Logits = append(b.Logits, x)
 			if z != nil {

@@ -12,8 +12,8 @@ import (
 // row-major, in y: the largest element and the logarithm of what all are beside it. A row of
 // -Inf alone has -Inf, one with NaN or +Inf has NaN.
 //
-// Rows of this and the functions below are shared as those of a loss whose Workers is 0.
-func LogSumExp(y, x []float32, rows int) error {
+// Rows of this and the functions below are shared as those of a loss with so many Workers.
+func LogSumExp(y, x []float32, rows int, w Workers) error {
 	columns, err := columnsOf(x, rows)
 	switch {
 	case err != nil:
@@ -23,8 +23,7 @@ func LogSumExp(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x):
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "a buffer apart from x"}
 	}
-	shareRows((*rowCall).logSums, y, x, rows, columns)
-	return nil
+	return shareRows((*rowCall).logSums, y, x, rows, columns, w)
 }
 
 func (c *rowCall) logSums(r *rowRoom, lo, n int) {
@@ -37,7 +36,7 @@ func (c *rowCall) logSums(r *rowRoom, lo, n int) {
 // Softmax stores the exponentials of each of so many rows of x, row-major, divided by their
 // sum, in y, which is x itself or apart from it. What is below 1e-38 of a row's largest is 0.
 // A row of -Inf alone becomes NaN, as one with NaN or +Inf.
-func Softmax(y, x []float32, rows int) error {
+func Softmax(y, x []float32, rows int, w Workers) error {
 	columns, err := columnsOf(x, rows)
 	switch {
 	case err != nil:
@@ -47,8 +46,7 @@ func Softmax(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x) && &y[0] != &x[0]:
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "x, or a buffer apart from it"}
 	}
-	shareRows((*rowCall).softmax, y, x, rows, columns)
-	return nil
+	return shareRows((*rowCall).softmax, y, x, rows, columns, w)
 }
 
 func (c *rowCall) softmax(r *rowRoom, lo, n int) {
@@ -65,7 +63,7 @@ func (c *rowCall) softmax(r *rowRoom, lo, n int) {
 // LogSoftmax stores the logarithms of Softmax of each of so many rows of x, row-major, in y,
 // which is x itself or apart from it: the distances from the largest element, less the logarithm
 // of the sum of their exponentials.
-func LogSoftmax(y, x []float32, rows int) error {
+func LogSoftmax(y, x []float32, rows int, w Workers) error {
 	columns, err := columnsOf(x, rows)
 	switch {
 	case err != nil:
@@ -75,8 +73,7 @@ func LogSoftmax(y, x []float32, rows int) error {
 	case buffers.Overlap(y, x) && &y[0] != &x[0]:
 		return &ArgError{"y", fmt.Sprintf("%d elements at %p", len(y), y), "x, or a buffer apart from it"}
 	}
-	shareRows((*rowCall).logSoftmax, y, x, rows, columns)
-	return nil
+	return shareRows((*rowCall).logSoftmax, y, x, rows, columns, w)
 }
 
 func (c *rowCall) logSoftmax(r *rowRoom, lo, n int) {
@@ -97,7 +94,7 @@ func (c *rowCall) logSoftmax(r *rowRoom, lo, n int) {
 
 // LogSoftmaxGrad makes of grad, the gradient by LogSoftmax's y of so many rows, that by its x:
 // less y's probabilities times the row's sum.
-func LogSoftmaxGrad(grad, y []float32, rows int) error {
+func LogSoftmaxGrad(grad, y []float32, rows int, w Workers) error {
 	columns, err := columnsOf(y, rows)
 	switch {
 	case err != nil:
@@ -107,8 +104,7 @@ func LogSoftmaxGrad(grad, y []float32, rows int) error {
 	case buffers.Overlap(grad, y):
 		return &ArgError{"grad", fmt.Sprintf("%d elements at %p", len(grad), grad), "a buffer apart from y"}
 	}
-	shareRows((*rowCall).logSoftmaxGrad, grad, y, rows, columns)
-	return nil
+	return shareRows((*rowCall).logSoftmaxGrad, grad, y, rows, columns, w)
 }
 
 func (c *rowCall) logSoftmaxGrad(r *rowRoom, lo, n int) {
@@ -153,12 +149,16 @@ type rowCall struct {
 var rowCalls = sync.Pool{New: func() any { return &rowCall{rowCrew: newRowCrew()} }}
 
 // shareRows has workers make y of so many rows of x, n of them from lo on at a time.
-func shareRows(of func(c *rowCall, r *rowRoom, lo, n int), y, x []float32, rows, columns int) {
-	limit, _ := Workers(0).limit()
+func shareRows(of func(c *rowCall, r *rowRoom, lo, n int), y, x []float32, rows, columns int, w Workers) error {
+	limit, err := w.limit()
+	if err != nil {
+		return err
+	}
 	c := rowCalls.Get().(*rowCall)
 	defer c.end()
 	c.y, c.x, c.make = y, x, of
 	c.pool.Run(c, c.begin(rows, columns, limit), len(x), false)
+	return nil
 }
 
 // end keeps nothing alive that is the caller's.

@@ -170,20 +170,18 @@ func TestCosineEmbeddingWorkers(t *testing.T) {
 
 // TestSoftmaxWorkers compares bits.
 func TestSoftmaxWorkers(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, shape := range [][2]int{{tune.ApartLen/100 + 7, 100}, {3, tune.ApartLen / 3 * 2}} {
 		rows, columns := shape[0], shape[1]
 		x, up := uniform(rows*columns, -9, 9, 1), uniform(rows*columns, -1, 1, 2)
 		var want uint64
-		for _, n := range []int{1, 2, 3, 7} {
-			runtime.GOMAXPROCS(n)
+		for _, n := range []Workers{1, 2, 3, 7, 0} {
 			y, sums, grad, h := make([]float32, len(x)), make([]float32, rows), slices.Clone(up), fnv.New64a()
-			if err := errors.Join(Softmax(y, x, rows), LogSumExp(sums, x, rows)); err != nil {
+			if err := errors.Join(Softmax(y, x, rows, n), LogSumExp(sums, x, rows, n)); err != nil {
 				t.Fatal(err)
 			}
 			binary.Write(h, binary.LittleEndian, y)
 			binary.Write(h, binary.LittleEndian, sums)
-			if err := errors.Join(LogSoftmax(y, x, rows), LogSoftmaxGrad(grad, y, rows)); err != nil {
+			if err := errors.Join(LogSoftmax(y, x, rows, n), LogSoftmaxGrad(grad, y, rows, n)); err != nil {
 				t.Fatal(err)
 			}
 			binary.Write(h, binary.LittleEndian, y)
@@ -194,6 +192,31 @@ func TestSoftmaxWorkers(t *testing.T) {
 			if h.Sum64() != want {
 				t.Errorf("%v: the bits of %d workers differ", shape, n)
 			}
+		}
+	}
+}
+
+// TestSoftmaxWorkersShare has as many goroutines make rows as there may be, each with a room of its
+// own.
+func TestSoftmaxWorkersShare(t *testing.T) {
+	const columns, rows = 64, severalLen / 64
+	x := make([]float32, rows*columns)
+	for _, n := range []Workers{1, 3} {
+		var mu sync.Mutex
+		rooms, deadline := map[*rowRoom]bool{}, time.Now().Add(30*time.Second)
+		wait := func(_ *rowCall, r *rowRoom, _, _ int) {
+			for here := 0; here < int(n) && time.Now().Before(deadline); runtime.Gosched() {
+				mu.Lock()
+				rooms[r] = true
+				here = len(rooms)
+				mu.Unlock()
+			}
+		}
+		if err := shareRows(wait, x, x, rows, columns, n); err != nil {
+			t.Fatal(err)
+		}
+		if len(rooms) != int(n) {
+			t.Errorf("%d rooms for %d workers", len(rooms), n)
 		}
 	}
 }
@@ -216,10 +239,10 @@ func TestCallsShare(t *testing.T) {
 		},
 		"CrossEntropy":   func() error { _, err := entropy.Eval(b); return err },
 		"RowLoss":        func() error { _, err := margins.Eval(b); return err },
-		"Softmax":        func() error { return Softmax(y, x, rows) },
-		"LogSoftmax":     func() error { return LogSoftmax(y, x, rows) },
-		"LogSoftmaxGrad": func() error { return LogSoftmaxGrad(y, x, rows) },
-		"LogSumExp":      func() error { return LogSumExp(y[:rows], x, rows) },
+		"Softmax":        func() error { return Softmax(y, x, rows, 0) },
+		"LogSoftmax":     func() error { return LogSoftmax(y, x, rows, 0) },
+		"LogSoftmaxGrad": func() error { return LogSoftmaxGrad(y, x, rows, 0) },
+		"LogSumExp":      func() error { return LogSumExp(y[:rows], x, rows, 0) },
 	} {
 		if !seenTogether(t, call) {
 			t.Errorf("%s: no two goroutines at work", name)
@@ -264,6 +287,15 @@ func TestWorkersErrors(t *testing.T) {
 		_, err = CosineEmbedding{Workers: n}.Eval(1, Pairs{X: []float32{1}, Y: []float32{1}, GradX: grad})
 		if err == nil || !strings.Contains(err.Error(), "Workers is") || grad[0] != 7 {
 			t.Errorf("%d workers: %v", n, err)
+		}
+		x := []float32{1}
+		for name, err := range map[string]error{
+			"Softmax": Softmax(grad, x, 1, n), "LogSoftmax": LogSoftmax(grad, x, 1, n),
+			"LogSoftmaxGrad": LogSoftmaxGrad(grad, x, 1, n), "LogSumExp": LogSumExp(grad, x, 1, n),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "Workers is") || grad[0] != 7 {
+				t.Errorf("%s, %d workers: %v", name, n, err)
+			}
 		}
 	}
 }

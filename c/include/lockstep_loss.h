@@ -28,7 +28,7 @@ typedef enum lockstep_reduction {
 	LOCKSTEP_REDUCE_MEAN, /* their mean; the mean of no elements is NaN */
 	LOCKSTEP_REDUCE_SUM,
 	LOCKSTEP_REDUCE_NONE, /* themselves, one by one: the value is their sum and the gradient that of the sum */
-	LOCKSTEP_REDUCE_BATCH_MEAN,   /* their sum divided by rows */
+	LOCKSTEP_REDUCE_BATCH_MEAN,   /* their sum divided by rows; of losses of rows by all rows */
 	LOCKSTEP_REDUCE_WEIGHTED_MEAN /* their sum divided by that of the weights; where that is 0, NaN, and the gradient 0 */
 } lockstep_reduction;
 
@@ -165,7 +165,7 @@ LOCKSTEP_API lockstep_status lockstep_penalty(const lockstep_table *table, doubl
  * is ignored. */
 typedef struct lockstep_cross_entropy_options {
 	/* The mean of labels is over the sum of the weights of the classes of all rows that are not
-	 * ignored, the mean of targets over the rows. */
+	 * ignored, the mean of targets over the rows. No LOCKSTEP_REDUCE_WEIGHTED_MEAN. */
 	lockstep_reduction reduction;
 	const float *class_weights; /* finite, at least 0, one for each class; NULL stands for 1 each */
 	int ignores;                /* whether rows of a label cost nothing and have the gradient 0 */
@@ -209,13 +209,13 @@ typedef enum lockstep_row_model {
 	LOCKSTEP_ROW_MULTI_MARGIN, /* w[y]·Σ max(0, margin - z[y] + z[c])/classes over the other classes c, or of the squares */
 	LOCKSTEP_ROW_CRAMMER_SINGER, /* w[y]·max(0, margin - z[y] + z[c]) of the largest other class, the first of several */
 	LOCKSTEP_ROW_CATEGORICAL_HINGE, /* w[y]·max(0, margin - z[y] + max(0, z[c])) of that */
-	LOCKSTEP_ROW_SOFTMAX_FOCAL      /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y */
+	LOCKSTEP_ROW_SOFTMAX_FOCAL /* -w[y]·(1-p)^gamma·log p, p the softmax's probability of y, or of all classes c that sum with the targets t, -Σ w[c]·t[c]·(1-p[c])^gamma·log p[c] */
 } lockstep_row_model;
 
 /* Which loss of rows and labels it is. */
 typedef struct lockstep_row_loss_options {
 	lockstep_row_model model;
-	lockstep_reduction reduction; /* a mean is over rows that are not ignored */
+	lockstep_reduction reduction; /* LOCKSTEP_REDUCE_MEAN is over rows that are not ignored; no LOCKSTEP_REDUCE_WEIGHTED_MEAN */
 	const float *class_weights;   /* finite, at least 0, one for each class; rows of what has the weight 0 cost nothing; NULL stands for 1 each */
 	int ignores;                  /* whether rows of a label cost nothing and have the gradient 0 */
 	int64_t ignored;              /* that label, which may be none of the classes */
@@ -226,14 +226,14 @@ typedef struct lockstep_row_loss_options {
 
 	/* Whether rows of LOCKSTEP_ROW_SOFTMAX_FOCAL are probabilities, not logits. Each is divided by its
 	 * sum and clipped to q from 1e-7 to 1-1e-7, where it is constant then, as Keras does: the loss is
-	 * -Σ w[c]·t[c]·(1-q[c])^gamma·log q[c], t 1 of the label, or the targets, which rows may have. */
+	 * -Σ w[c]·t[c]·(1-q[c])^gamma·log q[c], t 1 of the label, or the targets. */
 	int probabilities;
-	double smoothing; /* that of lockstep_cross_entropy_options; 0 without probabilities */
+	double smoothing; /* that of lockstep_cross_entropy_options, of LOCKSTEP_ROW_SOFTMAX_FOCAL alone */
 } lockstep_row_loss_options;
 
 /*
- * A loss of each row, of labels alone unless rows are probabilities, with what lockstep_loss_cross_entropy says of rows, scale
- * and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
+ * A loss of each row, of labels alone but LOCKSTEP_ROW_SOFTMAX_FOCAL, with what
+ * lockstep_loss_cross_entropy says of rows, scale and pool. Where a margin is just kept its gradient is 0. A row whose loss is NaN, because
  * something in it is, has the gradient NaN; that of LOCKSTEP_ROW_NLL is the label's weight, negative,
  * whatever the numbers are, of which the label's alone counts.
  */
@@ -264,7 +264,7 @@ typedef struct lockstep_pairs {
 	size_t rows, columns;  /* 1 to 1048576 columns, if there are rows */
 	const float *labels;   /* 1 or -1 of each row; NULL stands for 1 each */
 	const float *weights;  /* factors of the rows' losses, finite, at least 0; NULL stands for 1 each. No mean is divided by them */
-	lockstep_reduction reduction; /* the mean, the sum, or none */
+	lockstep_reduction reduction; /* any but LOCKSTEP_REDUCE_WEIGHTED_MEAN */
 	float *grad_x, *grad_y; /* of the value; NULL if they are not wanted */
 	float *each;            /* the losses of the rows; NULL, but for LOCKSTEP_REDUCE_NONE, if they are not wanted */
 	lockstep_pool *pool;    /* whose threads share 262144 elements or more, with the same bits; NULL for the calling thread alone */

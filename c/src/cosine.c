@@ -106,7 +106,8 @@ static void add_unit(void *context, size_t unit) {
 
 static LOCKSTEP_NOT_INLINED double value_of(const lockstep_table *table, const lockstep_pairs *b, double margin, double eps, double scale) {
 	call p = {.table = table, .b = b, .margin = margin, .eps = eps};
-	double divisor = b->reduction == LOCKSTEP_REDUCE_MEAN ? (double)b->rows : 1, total = 0;
+	int means = b->reduction == LOCKSTEP_REDUCE_MEAN || b->reduction == LOCKSTEP_REDUCE_BATCH_MEAN;
+	double divisor = means ? (double)b->rows : 1, total = 0;
 	if (!b->rows) return total / divisor;
 	p.scale = scale / divisor;
 	p.wide = b->columns > BLOCK ? PIECE : b->columns;
@@ -131,8 +132,8 @@ static lockstep_status check_numbers(const lockstep_pairs *b, lockstep_error *er
 }
 
 static lockstep_status check(const lockstep_pairs *b, double margin, double eps, lockstep_error *error) {
-	if ((unsigned)b->reduction > LOCKSTEP_REDUCE_NONE)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want LOCKSTEP_REDUCE_MEAN, LOCKSTEP_REDUCE_SUM or LOCKSTEP_REDUCE_NONE", (int)b->reduction);
+	if ((unsigned)b->reduction > LOCKSTEP_REDUCE_BATCH_MEAN)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want one from LOCKSTEP_REDUCE_MEAN to LOCKSTEP_REDUCE_BATCH_MEAN", (int)b->reduction);
 	if (!(margin >= -1 && margin <= 1))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "margin is %g, want a number from -1 to 1", margin);
 	if (!(eps >= 0 && eps <= FLT_MAX))

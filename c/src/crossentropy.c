@@ -40,7 +40,7 @@ typedef struct pass {
 	const lockstep_cross_entropy_options *o;
 	const lockstep_logits *b;
 	lockstep_row_model model; /* 0 for the cross-entropy */
-	int squared, clipped; /* clipped: the focal loss is of probabilities */
+	int squared, clipped;     /* clipped: the focal loss is of probabilities */
 	float gamma;
 	double margin;
 	size_t wide, cells, group, unit; /* columns of a cell but the last, cells of a row, rows of a group and of a unit */
@@ -53,7 +53,7 @@ typedef struct room {
 	_Alignas(64) float unwanted[BLOCK];
 	float most[CELLS], sum[CELLS], factor[CELLS], weight[CELLS], cost[CELLS], a[CELLS], b[CELLS], d[CELLS];
 	float top[GROUP], over[GROUP], log[GROUP], at[GROUP];
-	size_t cell[GROUP];
+	size_t cell[GROUP], class[GROUP];
 	double rest[GROUP];
 	float slope[GROUP], each[GROUP], wrong[GROUP], like[GROUP]; /* of the focal loss */
 } room;
@@ -101,9 +101,12 @@ static void clear_row(const pass *p, size_t row) {
 	if (p->b->each) p->b->each[row] = 0;
 }
 
-/* Sets where the j-th row's label is in a block, and its cell, if it is there. */
-static int place(const pass *p, block b, size_t row, size_t j, size_t *i, size_t *cell) {
-	uint64_t y = (uint64_t)p->b->labels[row] - b.at;
+/* Whether it is a focal loss of all classes, whose weights are in the targets. */
+static int of_all(const pass *p) { return p->model == LOCKSTEP_ROW_SOFTMAX_FOCAL && (p->clipped || spreads(p)); }
+
+/* Sets where a class of the j-th row is in a block, and its cell, if it is there. */
+static int place_of(const pass *p, block b, uint64_t class, size_t j, size_t *i, size_t *cell) {
+	uint64_t y = class - b.at;
 	size_t width = p->b->classes;
 	if (b.columns < width) width = elements(b); /* of pieces of this row alone */
 	if (y >= width) return 0;
@@ -112,22 +115,32 @@ static int place(const pass *p, block b, size_t row, size_t j, size_t *i, size_t
 	return 1;
 }
 
+/* That of a row's label. */
+static int place(const pass *p, block b, size_t row, size_t j, size_t *i, size_t *cell) {
+	return place_of(p, b, (uint64_t)p->b->labels[row], j, i, cell);
+}
+
 static void find(const pass *p, room *r, block b, size_t lo, size_t n, const float *x) {
 	size_t i, cell;
 	for (size_t j = 0; j < n; j++)
 		if (place(p, b, lo + j, j, &i, &cell)) r->at[j] = x[i], r->cell[j] = cell;
 }
 
-/* Adds cells up once more, as double and without the label, where that is the one largest. */
+/* The sum of n exponentials but one, as double, which is left as 0. */
+static double sum_without(const pass *p, float *e, size_t n, size_t i) {
+	double lanes[LOCKSTEP_LANES] = {0};
+	e[i] = 0;
+	lockstep_kernel_sum(p->table, (lockstep_buffer[]){{e, n, 0}}, 1, lanes);
+	return lockstep_total(lanes);
+}
+
+/* Adds cells up once more without the label, where that is the one largest. */
 static void leave(const pass *p, room *r, block b, size_t lo, size_t n, float *e) {
 	size_t i, cell;
 	for (size_t j = 0; j < n; j++) {
 		if (!place(p, b, lo + j, j, &i, &cell) || r->at[j] != r->most[cell] || !(r->sum[cell] < 2)) continue;
-		double lanes[LOCKSTEP_LANES] = {0};
-		lockstep_buffer list[] = {{e + (cell - b.cell) * b.columns, b.columns, 0}};
-		e[i] = 0;
-		lockstep_kernel_sum(p->table, list, 1, lanes);
-		r->rest[j] = lockstep_total(lanes);
+		size_t start = (cell - b.cell) * b.columns;
+		r->rest[j] = sum_without(p, e + start, b.columns, i - start);
 	}
 }
 
@@ -270,7 +283,7 @@ static void make_gradient(const pass *p, room *r, size_t lo, size_t n) {
 
 /* The loss of a row times its weights, which is stored, and the gradient's factor. */
 static double weighted_loss(const pass *p, size_t row, double loss, double *scale) {
-	double weight = p->o->class_weights && !p->clipped ? (double)p->o->class_weights[p->b->labels[row]] : 1; /* which has them in its targets */
+	double weight = p->o->class_weights && !of_all(p) ? (double)p->o->class_weights[p->b->labels[row]] : 1;
 	if (p->b->weights) weight *= (double)p->b->weights[row];
 	loss *= weight;
 	if (p->b->each) p->b->each[row] = (float)loss;
@@ -512,6 +525,129 @@ static void set_targets(const pass *p, block b, size_t lo, size_t n, float *targ
 	}
 }
 
+/* Adds a cell of a block up once more without its largest element, if that is the largest of the row so
+ * far. */
+static void leave_top(const pass *p, room *r, block b, size_t c, const float *x, float *e) {
+	size_t cell = b.cell + c, j = cell / p->cells, i = 0;
+	float top = r->most[cell];
+	if (!(r->sum[cell] < 2) || (r->rest[j] >= 0 && !(top > r->most[r->cell[j]]))) return;
+	while (i < b.columns && x[i] != top) i++;
+	if (i == b.columns) return;
+	r->rest[j] = sum_without(p, e, b.columns, i), r->cell[j] = cell;
+	r->class[j] = (b.at + c * b.columns) % p->b->classes + i;
+}
+
+/* Finds the largest element of n rows from lo on, its place, and how much the exponentials of the
+ * others add to its own. */
+static void find_tops(const pass *p, room *r, size_t lo, size_t n) {
+	for (size_t j = 0; j < n; j++) r->rest[j] = -1, r->cell[j] = 0;
+	block b = first_block(p, n);
+	do {
+		const float *x = p->b->logits + lo * p->b->classes + b.at;
+		lockstep_buffer in = {(float *)x, elements(b), 0}, columns = {(float *)ones, b.columns, 0}, most = {r->most + b.cell, b.cells, 0};
+		lockstep_kernel_row_max(p->table, (lockstep_buffer[]){most, in, columns}, 3);
+		lockstep_kernel_row_exp(p->table, (lockstep_buffer[]){{r->unwanted, in.len, 0}, in, most, {r->sum + b.cell, b.cells, 0}, columns}, 5);
+		for (size_t c = 0; c < b.cells; c++) leave_top(p, r, b, c, x + c * b.columns, r->unwanted + c * b.columns);
+	} while (next_block(p, &b));
+	for (size_t j = 0; j < n; j++) {
+		double sum = join(p, r, j * p->cells, &r->top[j]);
+		r->over[j] = (float)(exact(r, j) ? rest_of(p, r, j, j * p->cells) : sum - 1);
+	}
+	lockstep_kernel_log1p(p->table, (lockstep_buffer[]){{r->log, n, 0}, {r->over, n, 0}}, 2);
+}
+
+/* Makes of n logarithms of p what the classes cost, of their targets E, and p. Focal, which takes targets
+ * for alpha, has (1-p)·E: 1/(1-p) may be beyond what float holds. */
+static void focus_piece(const pass *p, float *each, float *target, float *like, size_t n) {
+	_Alignas(64) float wrong[PIECE], slope[PIECE];
+	lockstep_buffer log = {each, n, 0};
+	lockstep_kernel_exp(p->table, (lockstep_buffer[]){{like, n, 0}, log}, 2);
+	lockstep_kernel_expm1(p->table, (lockstep_buffer[]){{slope, n, 0}, log}, 2);
+	for (size_t i = 0; i < n; i++) {
+		each[i] = -each[i], slope[i] = -slope[i];
+		wrong[i] = slope[i] > 0x1p-126f ? slope[i] : 0x1p-126f;
+	}
+	double unwanted[LOCKSTEP_LANES] = {0};
+	lockstep_buffer list[] = {{slope, n, 0}, {each, n, 0}, {target, n, 0}, {wrong, n, 0}, {like, n, 0}};
+	lockstep_kernel_focal(p->table, list, 5, &(lockstep_focal_scalars){1, p->gamma, 1, 0}, unwanted);
+	for (size_t i = 0; i < n; i++) target[i] = slope[i] / wrong[i];
+}
+
+/* Stores what each class of a block of n rows from lo on costs, E in the room, and unless nobody wants
+ * it p, in the place of logits if need be. */
+static void focus_all(const pass *p, room *r, block b, size_t lo, size_t n, float *each, float *like) {
+	_Alignas(64) float unwanted[PIECE];
+	const float *x = p->b->logits + lo * p->b->classes + b.at;
+	for (size_t i = 0; i < elements(b); i++) {
+		size_t j = (b.cell + i / b.columns) / p->cells;
+		each[i] = (x[i] - r->top[j]) - r->log[j];
+	}
+	set_targets(p, b, lo, n, r->unwanted);
+	for (size_t i = 0; i < elements(b); i += PIECE) focus_piece(p, each + i, r->unwanted + i, like ? like + i : unwanted, least(PIECE, elements(b) - i));
+}
+
+/* Adds E of a block up but for a row's largest element, which is kept where it is most of the sum. */
+static void add_slopes(const pass *p, room *r, block b, size_t n) {
+	size_t i, cell;
+	for (size_t j = 0; j < n; j++)
+		if (exact(r, j) && place_of(p, b, r->class[j], j, &i, &cell)) r->at[j] = r->unwanted[i], r->unwanted[i] = 0;
+	lockstep_buffer slopes = {r->unwanted, elements(b), 0};
+	lockstep_kernel_dots(p->table, (lockstep_buffer[]){{r->weight + b.cell, b.cells, 0}, slopes, {(float *)ones, b.columns, 0}}, 3);
+}
+
+/* The loss of the j-th row of a group, and its gradient's numbers. That of the largest element is no
+ * difference from 1 where it is nearly sure. */
+static double spread_row(const pass *p, room *r, size_t row, size_t j) {
+	double loss = 0, others = 0, own = 0, over = (double)r->over[j], scale;
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) loss += (double)r->cost[c];
+	loss = weighted_loss(p, row, loss, &scale);
+	if (!p->b->grad) return loss;
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) others += (double)r->weight[c];
+	if (exact(r, j)) {
+		own = (double)r->at[j];
+		r->at[j] = (float)(scale * ((others - own * over) / (1 + over)));
+	}
+	for (size_t c = j * p->cells; c < (j + 1) * p->cells; c++) r->a[c] = (float)(scale * (others + own)), r->b[c] = (float)scale, r->d[c] = 0;
+	return loss;
+}
+
+/* Makes the gradient of n rows from lo on, p·ΣE - E: both are at hand unless blocks came after. */
+static void make_spread_gradient(const pass *p, room *r, size_t lo, size_t n, float *each) {
+	block b = first_block(p, n);
+	do {
+		lockstep_buffer g = {p->b->grad + lo * p->b->classes + b.at, elements(b), 0}, slopes = {r->unwanted, g.len, 0};
+		if (p->cells > 1) focus_all(p, r, b, lo, n, each, g.data);
+		lockstep_buffer list[] = {g, slopes, {r->a + b.cell, b.cells, 0}, {r->b + b.cell, b.cells, 0}, {r->d + b.cell, b.cells, 0}, {(float *)ones, b.columns, 0}};
+		lockstep_kernel_row_targets_scale(p->table, list, 6);
+	} while (next_block(p, &b));
+	for (size_t j = 0; j < n; j++)
+		if (exact(r, j)) grad_of(p, lo + j)[r->class[j]] = r->at[j];
+}
+
+/* The focal loss of logits whose targets are of all classes: see Go's spreadFocal, which has E. */
+static double spread_focal(const pass *p, room *r, size_t lo, size_t n) {
+	_Alignas(64) float each[BLOCK];
+	if (n == 1 && skips(p, lo)) return clear_row(p, lo), 0;
+	find_tops(p, r, lo, n);
+	block b = first_block(p, n);
+	do {
+		focus_all(p, r, b, lo, n, each, p->b->grad && p->cells == 1 ? grad_of(p, lo) : NULL);
+		lockstep_kernel_dots(p->table, (lockstep_buffer[]){{r->cost + b.cell, b.cells, 0}, {each, elements(b), 0}, {(float *)ones, b.columns, 0}}, 3);
+		if (p->b->grad) add_slopes(p, r, b, n);
+	} while (next_block(p, &b));
+	double total = 0;
+	for (size_t j = 0; j < n; j++) {
+		if (skips(p, lo + j))
+			set_scales(p, r, j * p->cells, 0, 0, 0);
+		else
+			total += spread_row(p, r, lo + j, j);
+	}
+	if (p->b->grad) make_spread_gradient(p, r, lo, n, each);
+	for (size_t j = 0; j < n; j++)
+		if (skips(p, lo + j)) clear_row(p, lo + j); /* after what of it was NaN */
+	return total;
+}
+
 /* Clips n probabilities, and stores t·(1-q)^gamma·log q of each and its derivative by q. Focal takes
  * log q for a cross-entropy, whose sign is turned, and t for alpha. */
 static void clip_piece(const pass *p, float *q, float *slope, float *each, float *target, size_t n) {
@@ -600,6 +736,7 @@ static double clipped_focal(const pass *p, room *r, size_t lo, size_t n) {
 /* What n rows from lo on cost. */
 static double losses(const pass *p, room *r, size_t lo, size_t n) {
 	if (p->clipped) return clipped_focal(p, r, lo, n);
+	if (of_all(p)) return spread_focal(p, r, lo, n);
 	switch (p->model) {
 	case LOCKSTEP_ROW_NLL: return likelihoods(p, lo, n);
 	case LOCKSTEP_ROW_MULTI_MARGIN: return margins(p, r, lo, n);
@@ -664,8 +801,8 @@ lockstep_status lockstep_check_factors(const char *name, const float *x, size_t 
 lockstep_status lockstep_check_entropy(const lockstep_cross_entropy_options *o, size_t classes, lockstep_error *error) {
 	if (classes < 1 || classes > CLASSES)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "classes is %zu, want from 1 to %d", classes, CLASSES);
-	if ((unsigned)o->reduction > LOCKSTEP_REDUCE_NONE)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want LOCKSTEP_REDUCE_MEAN, LOCKSTEP_REDUCE_SUM or LOCKSTEP_REDUCE_NONE", (int)o->reduction);
+	if ((unsigned)o->reduction > LOCKSTEP_REDUCE_BATCH_MEAN)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "reduction is %d, want one from LOCKSTEP_REDUCE_MEAN to LOCKSTEP_REDUCE_BATCH_MEAN", (int)o->reduction);
 	if (!(o->smoothing >= 0 && o->smoothing <= 1))
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want from 0 to 1", o->smoothing);
 	if (!(o->z_loss >= 0 && o->z_loss <= FLT_MAX))
@@ -678,7 +815,7 @@ static lockstep_status check_rows(const pass *p, lockstep_error *error) {
 	const lockstep_logits *b = p->b;
 	if (b->rows > PTRDIFF_MAX / sizeof(float) / b->classes)
 		return lockstep_reject(error, LOCKSTEP_LONG_BUFFER, "logits has %zu rows of %zu classes, want no more than memory", b->rows, b->classes);
-	if (b->targets && p->model && !p->clipped)
+	if (b->targets && p->model && p->model != LOCKSTEP_ROW_SOFTMAX_FOCAL)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL: the loss is of labels");
 	if (b->labels && b->targets)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "targets are given, want NULL beside labels");
@@ -705,7 +842,7 @@ static lockstep_status divide(const lockstep_cross_entropy_options *o, const loc
 			return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "labels[%zu] is %lld, want a class, from 0 to %zu%s", i, (long long)y, b->classes - 1, o->ignores ? ", or the label that is ignored" : "");
 		sum += counts_rows ? 1 : (double)o->class_weights[y];
 	}
-	*divisor = o->reduction == LOCKSTEP_REDUCE_MEAN ? sum : 1;
+	*divisor = o->reduction == LOCKSTEP_REDUCE_MEAN ? sum : o->reduction == LOCKSTEP_REDUCE_BATCH_MEAN ? (double)b->rows : 1;
 	return LOCKSTEP_OK;
 }
 
@@ -760,8 +897,8 @@ static lockstep_status check_model(const lockstep_row_loss_options *o, lockstep_
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "gamma is %g, want a number from 0 to 1000", o->gamma);
 	if (o->probabilities && o->model != LOCKSTEP_ROW_SOFTMAX_FOCAL)
 		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "probabilities is %d, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", o->probabilities);
-	if (o->smoothing != 0 && !o->probabilities)
-		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0 without probabilities", o->smoothing);
+	if (o->smoothing != 0 && o->model != LOCKSTEP_ROW_SOFTMAX_FOCAL)
+		return lockstep_reject(error, LOCKSTEP_BAD_ARGUMENT, "smoothing is %g, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", o->smoothing);
 	return LOCKSTEP_OK;
 }
 

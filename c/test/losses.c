@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 3, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
+enum { UNSCALED = 8, SOFTMAX_LINEAR = UNSCALED + 13, OF_ROWS = SOFTMAX_LINEAR + 2, OF_PROBABILITIES = OF_ROWS + 3, LOSSES = OF_PROBABILITIES + 4, SHORT_LOSSES = 60, LOSS_CASES = SHORT_LOSSES + 6 };
 static const char *const loss_names[LOSSES] = {"loss_mse", "loss_bce", "loss_bce_with_logits", "loss_hinge", "loss_squared_hinge", "penalty", "linear", "cross_entropy",
 	"loss_mse_scaled", "loss_mae", "loss_huber", "loss_smooth_l1", "loss_quantile", "loss_log_cosh", "loss_soft_margin", "loss_poisson_nll",
 	"loss_gaussian_nll", "loss_kl_divergence", "loss_focal", "loss_bce_smoothed", "loss_bce_with_logits_smoothed", "softmax_linear", "loss_bce_with_class_logits", "loss_of_rows", "loss_cosine_embedding", "loss_softmax",
-	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities", "loss_of_rows_of_probabilities"};
+	"loss_kl_divergence_of_probabilities", "loss_focal_of_probabilities", "loss_of_rows_of_probabilities", "loss_of_rows_of_targets"};
 static uint32_t expected[LOSSES][LOSS_CASES];
 
 static float from_bits(uint32_t bits) {
@@ -285,7 +285,7 @@ static int64_t *draw_labels(source *s, size_t rows, uint32_t classes) {
 
 static lockstep_cross_entropy_options draw_entropy(source *s, uint32_t classes) {
 	lockstep_cross_entropy_options o = {0};
-	o.reduction = (lockstep_reduction)below(s, 3);
+	o.reduction = (lockstep_reduction)below(s, 4);
 	o.class_weights = draw_some(s, 2, classes);
 	if (below(s, 2) > 0) o.ignores = 1, o.ignored = below(s, classes);
 	if (below(s, 2) > 0) o.smoothing = draw_unit(s);
@@ -332,7 +332,7 @@ static rows_case draw_label_rows(source *s) {
 	lockstep_row_loss_options *o = &c.of;
 	c.b.rows = below(s, size[1]);
 	o->model = (lockstep_row_model)(1 + below(s, 5));
-	o->reduction = (lockstep_reduction)below(s, 3);
+	o->reduction = (lockstep_reduction)below(s, 4);
 	o->class_weights = draw_some(s, 2, classes);
 	if (below(s, 2) > 0) o->ignores = 1, o->ignored = below(s, classes);
 	o->empty_is_zero = (int)below(s, 2);
@@ -353,21 +353,23 @@ static rows_case draw_label_rows(source *s) {
 	return c;
 }
 
-/* Rows of probabilities, of the focal loss. */
-static rows_case draw_clipped_rows(source *s) {
+/* Rows of probabilities or of logits, of the focal loss. */
+static rows_case draw_focal_rows(source *s, int probabilities) {
 	static const uint32_t sizes[][2] = {{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}};
 	const uint32_t *size = sizes[below(s, 5)];
 	uint32_t classes = 1 + below(s, size[0]);
 	rows_case c = {.b.classes = classes};
 	c.b.rows = below(s, size[1]);
 	lockstep_cross_entropy_options e = draw_entropy(s, classes);
-	c.of = (lockstep_row_loss_options){.model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .gamma = 4 * (double)draw_unit(s), .reduction = e.reduction,
+	c.of = (lockstep_row_loss_options){.model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = probabilities, .gamma = 4 * (double)draw_unit(s), .reduction = e.reduction,
 		.class_weights = e.class_weights, .ignores = e.ignores, .ignored = e.ignored, .empty_is_zero = e.empty_is_zero, .smoothing = e.smoothing};
 	c.b.weights = draw_some(s, 3, c.b.rows);
 	c.b.targets = draw_some(s, 3, c.b.rows * classes);
 	c.scale = draw_unit(s);
 	if (!c.b.targets) c.b.labels = draw_labels(s, c.b.rows, classes);
 	draw_logits(s, &c);
+	float *logits = (float *)c.b.logits;
+	for (size_t i = 0; i < c.b.rows * classes && !probabilities; i += 700) logits[i] += 64 * draw_unit(s); /* far above the others of a piece */
 	c.each = below(s, 2) > 0 || c.of.reduction == LOCKSTEP_REDUCE_NONE;
 	return c;
 }
@@ -422,7 +424,7 @@ static uint64_t run_pairs(const lockstep_table *table, source *s) {
 	const uint32_t *size = sizes[below(s, 5)];
 	lockstep_pairs b = {.columns = 1 + below(s, size[0])};
 	b.rows = below(s, size[1]);
-	b.reduction = (lockstep_reduction)below(s, 3);
+	b.reduction = (lockstep_reduction)below(s, 4);
 	double margin = (double)draw_unit(s) - .5, eps = draw_unit(s), scale, v;
 	size_t n = b.rows * b.columns;
 	b.weights = draw_some(s, 3, b.rows);
@@ -562,7 +564,7 @@ static uint32_t run(int kind, const lockstep_table *table, int number) {
 	if (kind == OF_ROWS + 2) return hash_sum(run_probabilities(table, &s));
 	if (kind == SOFTMAX_LINEAR) return hash_sum(run_softmax(table, &s));
 	if (kind == OF_ROWS) return hash_sum(run_rows(table, draw_label_rows(&s)));
-	if (kind == OF_PROBABILITIES + 2) return hash_sum(run_rows(table, draw_clipped_rows(&s)));
+	if (kind >= OF_PROBABILITIES + 2) return hash_sum(run_rows(table, draw_focal_rows(&s, kind == OF_PROBABILITIES + 2)));
 	if (kind >= UNSCALED) return hash_sum(run_scaled(kind, table, &s));
 	return hash_sum(run_loss(kind, table, &s));
 }
@@ -720,8 +722,8 @@ static void refuse_rows(void) {
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "weights[1] is -1");
 	b = good, b.each = NULL, o.reduction = LOCKSTEP_REDUCE_NONE;
 	REFUSED(LOCKSTEP_NULL, "each is NULL");
-	b = good, o = plain, o.reduction = (lockstep_reduction)3;
-	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	b = good, o = plain, o.reduction = LOCKSTEP_REDUCE_WEIGHTED_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 4");
 	o = plain, o.class_weights = negative;
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "class_weights[1] is -1");
 	o = plain, o.smoothing = 2;
@@ -748,12 +750,12 @@ static void refuse_row_losses(void) {
 	REFUSED("gamma is 2, want 0", .model = LOCKSTEP_ROW_NLL, .gamma = 2);
 	REFUSED("gamma is -1, want a number", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .gamma = -1);
 	REFUSED("probabilities is 1, want 0", .model = LOCKSTEP_ROW_NLL, .probabilities = 1);
-	REFUSED("smoothing is 0.5, want 0", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .smoothing = .5);
-	REFUSED("smoothing is 2, want from 0 to 1", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1, .smoothing = 2);
+	REFUSED("smoothing is 0.5, want 0: it is for LOCKSTEP_ROW_SOFTMAX_FOCAL", .model = LOCKSTEP_ROW_MULTI_MARGIN, .smoothing = .5);
+	REFUSED("smoothing is 2, want from 0 to 1", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .smoothing = 2);
 	REFUSED("labels[1] is 3, want a class", .model = LOCKSTEP_ROW_NLL);
 	b.targets = x;
 	REFUSED("targets are given, want NULL", .model = LOCKSTEP_ROW_NLL);
-	REFUSED("targets are given, want NULL beside labels", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL, .probabilities = 1);
+	REFUSED("targets are given, want NULL beside labels", .model = LOCKSTEP_ROW_SOFTMAX_FOCAL);
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }
@@ -779,8 +781,8 @@ static void refuse_pairs(void) {
 	REFUSED(LOCKSTEP_BAD_ARGUMENT, "columns is 1048577");
 	b = good, b.reduction = LOCKSTEP_REDUCE_NONE;
 	REFUSED(LOCKSTEP_NULL, "each is NULL");
-	b.reduction = LOCKSTEP_REDUCE_BATCH_MEAN;
-	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 3");
+	b.reduction = LOCKSTEP_REDUCE_WEIGHTED_MEAN;
+	REFUSED(LOCKSTEP_BAD_ARGUMENT, "reduction is 4");
 #undef REFUSED
 	CHECK(v == 5 && grad[0] == 5, "what was refused has written");
 }

@@ -105,7 +105,8 @@ var lossList = []lossCase{
 		}
 		return l
 	})},
-	{"loss_of_rows_of_probabilities", clippedRows},
+	{"loss_of_rows_of_probabilities", focalRows(true)},
+	{"loss_of_rows_of_targets", focalRows(false)},
 }
 
 // normal is GaussianNLL whose variances are the targets, and which stores their gradient before
@@ -316,7 +317,7 @@ func crossEntropy(s *source, h *draws.Hash) {
 func rowLoss(s *source, h *draws.Hash) {
 	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
 	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
-	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	o := loss.RowLossOptions{Model: loss.NLL + loss.RowModel(s.Below(5)), Reduction: loss.Reduction(s.Below(4)), Weights: s.some(2, classes)}
 	if s.Below(2) > 0 {
 		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
 	}
@@ -343,33 +344,38 @@ func rowLoss(s *source, h *draws.Hash) {
 	h.Floats(b.Each...)
 }
 
-// clippedRows has what crossEntropy has, of the focal loss of probabilities.
-func clippedRows(s *source, h *draws.Hash) {
-	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
-	classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
-	e := s.entropyOptions(classes)
-	o := loss.RowLossOptions{Model: loss.SoftmaxFocal, Probabilities: true, Gamma: 4 * float64(s.unit()), Reduction: e.Reduction, Weights: e.Weights, Ignore: e.Ignore, EmptyMean: e.EmptyMean, Smoothing: e.Smoothing}
-	b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
-	if b.Targets == nil {
-		b.Labels = s.labels(rows, classes)
+// focalRows has what crossEntropy has, of the focal loss of probabilities or of logits.
+func focalRows(probabilities bool) func(s *source, h *draws.Hash) {
+	return func(s *source, h *draws.Hash) {
+		sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 3}}[s.Below(5)]
+		classes, rows := 1+s.Below(sizes[0]), s.Below(sizes[1])
+		e := s.entropyOptions(classes)
+		o := loss.RowLossOptions{Model: loss.SoftmaxFocal, Probabilities: probabilities, Gamma: 4 * float64(s.unit()), Reduction: e.Reduction, Weights: e.Weights, Ignore: e.Ignore, EmptyMean: e.EmptyMean, Smoothing: e.Smoothing}
+		b := loss.Rows{Weights: s.some(3, rows), Targets: s.some(3, rows*classes), Scale: loss.Weight(float64(s.unit()))}
+		if b.Targets == nil {
+			b.Labels = s.labels(rows, classes)
+		}
+		s.logits(&b, rows*classes)
+		for i := 0; i < len(b.Logits) && !probabilities; i += 700 { // far above the others of a piece
+			b.Logits[i] += 64 * s.unit()
+		}
+		if s.Below(2) > 0 || o.Reduction == loss.None {
+			b.Each = make([]float32, rows)
+		}
+		l, err := loss.NewRowLoss(classes, o)
+		must(err)
+		value, err := l.Eval(b)
+		must(err)
+		h.Doubles(value)
+		h.Floats(b.Grad...)
+		h.Floats(b.Each...)
 	}
-	s.logits(&b, rows*classes)
-	if s.Below(2) > 0 || o.Reduction == loss.None {
-		b.Each = make([]float32, rows)
-	}
-	l, err := loss.NewRowLoss(classes, o)
-	must(err)
-	value, err := l.Eval(b)
-	must(err)
-	h.Doubles(value)
-	h.Floats(b.Grad...)
-	h.Floats(b.Each...)
 }
 
 func cosineEmbedding(s *source, h *draws.Hash) {
 	sizes := [][2]uint32{{12, 400}, {1200, 40}, {9000, 6}, {5, 5}, {20000, 24}}[s.Below(5)]
 	columns, rows := int(1+s.Below(sizes[0])), int(s.Below(sizes[1]))
-	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(3)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
+	l := loss.CosineEmbedding{Reduction: loss.Reduction(s.Below(4)), Margin: float64(s.unit()) - .5, Eps: float64(s.unit())}
 	b := loss.Pairs{Weights: s.some(3, rows), Scale: loss.Weight(float64(s.unit()))}
 	if s.Below(2) > 0 {
 		b.Labels = make([]float32, rows)
@@ -402,11 +408,11 @@ func probabilities(s *source, h *draws.Hash) {
 	wild := s.Below(3) == 0
 	x, grad := s.numbers(rows*columns, wild), s.numbers(rows*columns, false)
 	y, sums := make([]float32, len(x)), make([]float32, rows)
-	must(loss.Softmax(y, x, rows))
+	must(loss.Softmax(y, x, rows, 0))
 	h.Floats(y...)
-	must(loss.LogSoftmax(y, x, rows))
-	must(loss.LogSoftmaxGrad(grad, y, rows))
-	must(loss.LogSumExp(sums, x, rows))
+	must(loss.LogSoftmax(y, x, rows, 0))
+	must(loss.LogSoftmaxGrad(grad, y, rows, 0))
+	must(loss.LogSumExp(sums, x, rows, 0))
 	h.Floats(y...)
 	h.Floats(grad...)
 	h.Floats(sums...)
@@ -441,7 +447,7 @@ func (s *source) logits(b *loss.Rows, n int) {
 }
 
 func (s *source) entropyOptions(classes int) loss.CrossEntropyOptions {
-	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(3)), Weights: s.some(2, classes)}
+	o := loss.CrossEntropyOptions{Reduction: loss.Reduction(s.Below(4)), Weights: s.some(2, classes)}
 	if s.Below(2) > 0 {
 		o.Ignore = loss.Label(int64(s.Below(uint32(classes))))
 	}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threads import counted, end, threads
 
 import lockstep.numpy as ln
 from lockstep import ArgumentError, Pool
@@ -46,6 +47,29 @@ def test_rows(rows: int, columns: int) -> None:
     ln.log_softmax_grad(again, y, pool=pool)
     np.testing.assert_array_equal(again, grad)
     np.testing.assert_array_equal(ln.log_sum_exp(x, pool=pool), ln.log_sum_exp(x))
+
+
+@counted
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "log_sum_exp", "log_softmax_grad"])
+def test_rows_on_threads(name: str) -> None:
+    """Rows are shared by the threads of a pool, and by no others."""
+    x = np.linspace(-3, 3, 1 << 19, dtype=np.float32).reshape(1 << 9, 1 << 10)
+
+    def call(pool: Pool | None) -> Any:
+        if name != "log_softmax_grad":
+            return getattr(ln, name)(x, pool=pool)
+        grad = x.copy()
+        ln.log_softmax_grad(grad, x, pool=pool)
+        return grad
+
+    pool, before = Pool(3), threads()
+    alone = call(None)
+    assert not threads() - before
+    np.testing.assert_array_equal(call(pool), alone)
+    helpers = threads() - before
+    assert len(helpers) == 2
+    del pool
+    assert end(helpers)
 
 
 def test_rows_refused() -> None:

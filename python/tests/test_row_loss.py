@@ -32,7 +32,7 @@ def formula(z: Floats, t: Doubles, w: Doubles, z_loss: float) -> tuple[Doubles, 
     return each, np.exp(x - lse) * (t.sum(1, keepdims=True) + 2 * z_loss * lse) - t
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "batchmean"])
 @pytest.mark.parametrize(
     "options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"class_weights": True, "smoothing": 0.2}]
 )
@@ -47,7 +47,7 @@ def test_formula(rows: int, classes: int, soft: bool, options: dict[str, Any], r
     t = targets.astype(np.float64) if soft else np.eye(classes)[labels]
     s = options.get("smoothing", 0)
     each, grad = formula(logits, (1 - s) * t + s / classes, w, options.get("z_loss", 0))
-    divisor = 1.0 if reduction != "mean" else rows if soft else w[labels].sum()
+    divisor = w[labels].sum() if reduction == "mean" and not soft else rows if reduction.endswith("mean") else 1
     got, losses = np.full_like(logits, np.nan), np.full(rows, np.nan, np.float32)
     target = targets if soft else labels
     value = ln.cross_entropy(logits, target, reduction=reduction, grad=got, each=losses, scale=4, **options)
@@ -113,6 +113,30 @@ def test_losses_of_labels(rows: int, classes: int, name: str, options: dict[str,
 
 
 @pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize(("rows", "classes"), [(40, 10), (3, 4500), (2, 1)])
+def test_focal_of_all_classes(rows: int, classes: int, smoothing: float, soft: bool) -> None:
+    x, labels, targets = data(rows, classes)
+    x[0, 0], alpha = 40, np.linspace(0.5, 2, classes, dtype=np.float32)  # which is nearly sure
+    t = targets.astype(np.float64) if soft else np.eye(classes)[labels]
+    t = (t * (1 - smoothing) + smoothing / classes) * alpha
+    above = x.astype(np.float64) - x.max(1, keepdims=True)
+    log = above - np.log(np.exp(above).sum(1, keepdims=True))
+    p, unlike = np.exp(log), -np.expm1(log)
+    each = -(t * unlike**1.5 * log).sum(1)
+    slope = t * np.sqrt(unlike) * (unlike - 1.5 * p * log)
+    grad = 4 * (p * slope.sum(1, keepdims=True) - slope) / rows
+    got, losses, target = np.full_like(x, np.nan), np.full(rows, np.nan, np.float32), targets if soft else labels
+    keep: dict[str, Any] = {"gamma": 1.5, "smoothing": smoothing, "class_weights": alpha, "scale": 4}
+    value = ln.softmax_focal(x, target, grad=got, each=losses, **keep)
+    assert value == pytest.approx(each.mean(), rel=4e-6, abs=1e-12)
+    np.testing.assert_allclose(losses, each, rtol=2e-5, atol=1e-12)
+    np.testing.assert_allclose(got, grad, rtol=2e-5, atol=2e-6 * np.abs(grad).max())
+    assert ln.softmax_focal(x, target, grad=x, each=losses, **keep) == value
+    np.testing.assert_array_equal(x, got)
+
+
+@pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize(("rows", "classes"), [(40, 10), (3, 4500), (2, 1)])
 def test_focal_of_probabilities(rows: int, classes: int, reduction: Any, soft: bool) -> None:
@@ -137,7 +161,7 @@ def test_focal_of_probabilities(rows: int, classes: int, reduction: Any, soft: b
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 10), (3, 4500)])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none", "batchmean"])
 def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
     x, _, _ = data(rows, columns)
     y, target = x[::-1] + np.float32(1), np.where(np.arange(rows) % 2, -1, 1).astype(np.float32)
@@ -147,7 +171,7 @@ def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
         c = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
         return w * np.where(target > 0, 1 - c, np.maximum(0, c - 0.05))
 
-    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction == "mean" else 1
+    p, q, divisor = x.astype(np.float64), y.astype(np.float64), rows if reduction.endswith("mean") else 1
     grads, each = [np.full_like(x, np.nan) for _ in range(2)], np.full(rows, np.nan, np.float32)
     value = ln.cosine_embedding(
         x, y, target, margin=0.05, weights=w, reduction=reduction, scale=4, grad_x=grads[0], grad_y=grads[1], each=each
@@ -179,6 +203,7 @@ def test_cosine_embedding(rows: int, columns: int, reduction: Any) -> None:
         ("categorical_hinge", {}),
         ("softmax_focal", {}),
         ("softmax_focal", {"probabilities": True}),
+        ("softmax_focal", {"smoothing": 0.1}),
     ],
 )
 def test_threads_change_no_bit(name: str, options: dict[str, Any]) -> None:
@@ -243,14 +268,17 @@ def test_refused() -> None:
     for loss in (ln.nll, ln.multi_margin, ln.crammer_singer, ln.categorical_hinge, ln.softmax_focal):
         with pytest.raises(ArgumentError, match=r"labels\[0\] is 5"):
             loss(logits, np.array([5, 0, 0, 0]), grad=grad)
+    for loss in (ln.nll, ln.multi_margin, ln.crammer_singer, ln.categorical_hinge):
         with pytest.raises(ArgumentError, match="targets are given"):
             loss(logits, targets, grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="p is 3"):
         ln.multi_margin(logits, labels, p=3, grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="gamma is -1"):
         ln.softmax_focal(logits, labels, gamma=-1, grad=grad)
-    with pytest.raises(ArgumentError, match="smoothing is 0.1, want 0"):
-        ln.softmax_focal(logits, labels, smoothing=0.1, grad=grad)
+    with pytest.raises(ArgumentError, match="smoothing is 1.1, want from 0 to 1"):
+        ln.softmax_focal(logits, labels, smoothing=1.1, grad=grad)
+    with pytest.raises(ArgumentError, match="reduction is 4"):
+        ln.cross_entropy(logits, labels, reduction="weighted mean", grad=grad)
     with pytest.raises(ArgumentError, match="empty is 'no'"):
         ln.cross_entropy(logits, labels, empty="no", grad=grad)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="smoothing is 2"):

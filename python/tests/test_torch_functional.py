@@ -83,6 +83,80 @@ def test_beside_torch(case: Case, reduction: str, upstream: float) -> None:
     assert torch.equal(across, value)
 
 
+def keras_bce(x: Any, y: Any, smoothing: float) -> Any:
+    q, y = x.clamp(1e-7, 1 - 1e-7), y * (1 - smoothing) + smoothing / 2
+    return -y * q.log() - (1 - y) * (1 - q).log()
+
+
+FORMULAS: list[tuple[str, Any, Any, dict[str, Any], Any]] = [
+    ("log_cosh_loss", NUMBERS, OTHERS, {}, lambda x, y: (x - y).cosh().log()),
+    ("quantile_loss", NUMBERS, OTHERS, {"level": 0.3}, lambda x, y: torch.maximum(0.3 * (y - x), 0.7 * (x - y))),
+    ("hinge_loss", NUMBERS, 2 * CLASSES - 1, {}, lambda x, y: (1 - x * y).relu()),
+    ("hinge_loss", NUMBERS, CLASSES, {"labels": "zero-one"}, lambda x, y: (1 - x * (2 * y - 1)).relu()),
+    ("squared_hinge_loss", NUMBERS, 2 * CLASSES - 1, {}, lambda x, y: (1 - x * y).relu() ** 2),
+    ("squared_hinge_loss", NUMBERS, CLASSES, {"labels": "zero-one"}, lambda x, y: (1 - x * (2 * y - 1)).relu() ** 2),
+    ("binary_cross_entropy", PROBABILITIES, CLASSES, {"label_smoothing": 0.2}, lambda x, y: keras_bce(x, y, 0.2)),
+    (
+        "binary_cross_entropy",
+        torch.where(CLASSES > WEIGHTS, 0, PROBABILITIES),
+        CLASSES,
+        {"clamp": "probability", "label_smoothing": 0.1},
+        lambda x, y: keras_bce(x, y, 0.1),
+    ),
+    (
+        "binary_cross_entropy_with_logits",
+        NUMBERS,
+        CLASSES,
+        {"label_smoothing": 0.2},
+        lambda x, y: keras_bce(x.sigmoid(), y, 0.2),
+    ),
+    (
+        "binary_cross_entropy_with_logits",
+        NUMBERS,
+        CLASSES,
+        {"label_smoothing": 0.2, "pos_weight": 3 * WEIGHTS[1]},
+        lambda x, y: theirs.binary_cross_entropy_with_logits(
+            x, 0.8 * y + 0.1, pos_weight=3 * WEIGHTS[1].double(), reduction="none"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("case", FORMULAS, ids=lambda case: f"{case[0]}-{'-'.join(case[3])}")
+def test_beside_formulas(case: tuple[str, Any, Any, dict[str, Any], Any], reduction: str, weighted: bool) -> None:
+    """What torch has not, in float64 as its formula says."""
+    name, x, y, options, formula = case
+    if weighted:
+        options = {**options, "weight": WEIGHTS}
+
+    def reduced(x: Any, y: Any) -> Any:
+        each = formula(x, y) * (WEIGHTS if weighted else 1)
+        return each if reduction == "none" else each.mean() if reduction == "mean" else each.sum()
+
+    value, grad = run(getattr(ours, name), x, -2.5, y, reduction=reduction, **options)
+    want, slope = run(reduced, x.double(), -2.5, y.double())
+    close(value, want.float())
+    close(grad, slope.float())
+
+
+def test_formulas_refused() -> None:
+    calls: list[tuple[str, Callable[[], Any]]] = [
+        ("clamp is 'most'", lambda: ours.binary_cross_entropy(PROBABILITIES, CLASSES, clamp="most")),  # type: ignore[arg-type]
+        ("labels is 'most'", lambda: ours.hinge_loss(NUMBERS, CLASSES, labels="most")),  # type: ignore[arg-type]
+        ("level is 1", lambda: ours.quantile_loss(NUMBERS, OTHERS, level=1)),
+        ("smoothing is 2", lambda: ours.binary_cross_entropy(PROBABILITIES, CLASSES, label_smoothing=2)),
+        (
+            "label_smoothing is 2",
+            lambda: ours.binary_cross_entropy_with_logits(NUMBERS, CLASSES, label_smoothing=2, pos_weight=WEIGHTS[0]),
+        ),
+    ]
+    for message, call in calls:
+        with pytest.raises(ArgumentError, match=message):
+            call()
+
+
 def test_batch_mean() -> None:
     value, grad = run(ours.kl_div, LOGS, 1, SHARES, reduction="batchmean")
     want, slope = run(theirs.kl_div, LOGS, 1, SHARES, reduction="batchmean")

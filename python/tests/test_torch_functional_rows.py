@@ -100,6 +100,156 @@ def test_losses_of_labels_like_torch(shape: tuple[int, ...], weighted: bool, red
         compare(functional.softmax_focal_loss, focal, x, labels, upstream, alpha=alpha, gamma=gamma, **options)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_z_loss(reduction: str, soft: bool) -> None:
+    torch.manual_seed(5)
+    x, target = 3 * torch.randn(9, 40), torch.rand(9, 40) if soft else torch.randint(40, (9,))
+
+    def formula(x: Any, target: Any, *, z_loss: float, reduction: str) -> Any:
+        each = F.cross_entropy(x, target, reduction="none") + z_loss * x.logsumexp(1) ** 2
+        return each if reduction == "none" else each.mean() if reduction == "mean" else each.sum()
+
+    compare(functional.cross_entropy, formula, x, target, torch.tensor(0.25), z_loss=0.01, reduction=reduction)
+    with pytest.raises(ArgumentError, match="z_loss is -1"):
+        functional.cross_entropy(x, target, z_loss=-1)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3)])
+@pytest.mark.parametrize("categorical", [False, True])
+def test_largest_margins(categorical: bool, shape: tuple[int, ...], reduction: str) -> None:
+    """Keras' hinge, and Optax', beside their formulas."""
+    torch.manual_seed(6)
+    axis = min(1, len(shape) - 1)
+    x, alpha = torch.randn(shape) - 2, torch.rand(shape[axis]) + 0.5  # some rows of which have none above 0
+    labels = torch.randint(shape[axis], (*shape[:axis], *shape[axis + 1 :]))
+    if labels.dim():
+        labels.view(-1)[0] = -100
+
+    def formula(x: Any, labels: Any, *, margin: float, reduction: str, weight: Any) -> Any:
+        x, y = x.movedim(axis, -1), labels.clamp(min=0).unsqueeze(-1)
+        top = x.scatter(-1, y, -torch.inf).amax(-1)
+        loss = (margin - x.gather(-1, y)[..., 0] + (top.clamp(min=0) if categorical else top)).clamp(min=0)
+        each = torch.where(labels < 0, torch.zeros(()), loss * weight[y[..., 0]])
+        return each if reduction == "none" else each.sum() / ((labels >= 0).sum() if reduction == "mean" else 1)
+
+    ours = functional.categorical_hinge_loss if categorical else functional.crammer_singer_loss
+    for margin in (1.0, 0.3):
+        compare(ours, formula, x, labels, torch.tensor(0.25), margin=margin, reduction=reduction, weight=alpha)
+    with pytest.raises(UnsupportedError, match="target is torch.float32"):
+        ours(x, x)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("rows", "features", "classes"), [((), 6, 5), ((40,), 6, 5), ((3,), 20, 5000), ((2000,), 70, 9)]
+)
+def test_linear_cross_entropy(
+    rows: tuple[int, ...], features: int, classes: int, smoothing: float, soft: bool, reduction: str
+) -> None:
+    torch.manual_seed(7)
+    data = [torch.randn(*rows, features), torch.randn(classes, features), torch.randn(classes)]
+    target = torch.rand(*rows, classes) if soft else torch.randint(classes, rows)
+    if rows and not soft:
+        target[1] = -100
+    weight = torch.rand(classes) + 0.5
+
+    def reference(x: Any, w: Any, target: Any, *, linear_bias: Any, **options: Any) -> Any:
+        return F.cross_entropy(F.linear(x, w, linear_bias), target, **options)
+
+    theirs = getattr(F, "linear_cross_entropy", reference)  # which not every torch has
+    for wanted in ((True, True, True), (True, False, False), (False, True, None)):
+        results = []
+        for function in (functional.linear_cross_entropy, theirs):
+            leaves = [v.clone().requires_grad_(bool(k)) for v, k in zip(data, wanted)]
+            options = {"weight": weight, "reduction": reduction, "label_smoothing": smoothing}
+            bias = None if wanted[2] is None else leaves[2]
+            value = function(leaves[0], leaves[1], target, linear_bias=bias, **options)
+            (value * torch.linspace(-1, 2, value.numel()).reshape(value.shape)).sum().backward()
+            results.append([value.detach(), *(v.grad for v in leaves if v.grad is not None)])
+        assert len(results[0]) == 1 + sum(map(bool, wanted))
+        for got, want in zip(*results, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5 * max(1, want.abs().max().item()))
+
+
+def test_linear_cross_entropy_of_logits() -> None:
+    """It is cross_entropy of the product, on any number of threads, and there a second time."""
+    torch.manual_seed(8)
+    x, w, labels = torch.randn(3000, 64), torch.randn(128, 64), torch.randint(128, (3000,))
+    before, grads = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            leaf = w.clone().requires_grad_()
+            loss = functional.linear_cross_entropy(x, leaf, labels, z_loss=0.01)
+            loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            first = leaf.grad.clone()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.testing.assert_close(leaf.grad, 2 * first)
+            grads.append((loss.detach(), first))
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, *grads))
+    leaf = w.clone().requires_grad_()
+    want = functional.cross_entropy(x @ leaf.t(), labels, z_loss=0.01)
+    want.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(grads[0][0], want.detach())
+    torch.testing.assert_close(grads[0][1], leaf.grad, rtol=1e-4, atol=1e-6)
+    leaf.grad = None
+    none = functional.linear_cross_entropy(x, leaf, torch.full((3000,), -100))
+    none.backward()  # type: ignore[no-untyped-call]
+    assert none.isnan()
+    assert not leaf.grad.any()
+    empty = functional.linear_cross_entropy(x[:0], leaf, labels[:0], reduction="sum")
+    assert empty == 0
+
+
+def test_linear_cross_entropy_refused() -> None:
+    x, w, labels = torch.randn(4, 6), torch.randn(5, 6), torch.randint(5, (4,))
+    call = functional.linear_cross_entropy
+    for message, arguments, options in (
+        (r"labels\[0\] is 5", (x, w, labels.fill_(5)), {}),
+        ("want rows of features", (x, w[:, :5], labels), {}),
+        ("want rows of features", (x.view(2, 2, 6), w, labels), {}),
+        ("target has the shape", (x, w, labels[:3]), {}),
+        ("weight has the shape", (x, w, labels), {"weight": torch.ones(4)}),
+        ("linear_bias has the shape", (x, w, labels), {"linear_bias": torch.ones(4)}),
+        ("reduction is 'most'", (x, w, labels), {"reduction": "most"}),
+        ("smoothing is 2", (x, w, labels), {"label_smoothing": 2}),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call(*arguments, **options)
+    with pytest.raises(UnsupportedError, match="linear_weight is torch.float64"):
+        call(x, w.double(), labels)
+    with pytest.raises(UnsupportedError, match="target is torch.int32"):
+        call(x, w, labels.int())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3)])
+def test_focal_of_all_classes(shape: tuple[int, ...], soft: bool, reduction: str) -> None:
+    torch.manual_seed(4)
+    axis = min(1, len(shape) - 1)
+    x, classes = 2 * torch.randn(shape), shape[axis]
+    targets = torch.rand(shape) if soft else torch.randint(classes, (*shape[:axis], *shape[axis + 1 :]))
+    alpha = torch.rand(classes) + 0.5
+
+    def keras(x: Any, targets: Any, *, gamma: float, label_smoothing: float, reduction: str, **_: Any) -> Any:
+        y = targets if soft else F.one_hot(targets, classes).movedim(-1, axis).float()
+        y = y * (1 - label_smoothing) + label_smoothing / classes
+        log = x.log_softmax(axis)
+        each = (-y * log * (1 - log.exp()) ** gamma).movedim(axis, -1) @ alpha
+        return each if reduction == "none" else each.mean() if reduction == "mean" else each.sum()
+
+    for gamma, smoothing in ((0.0, 0.1), (1.5, 0.0), (2.0, 0.2)):
+        options = {"gamma": gamma, "label_smoothing": smoothing, "reduction": reduction, "alpha": alpha}
+        compare(functional.softmax_focal_loss, keras, x, targets, torch.tensor(0.25), **options)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 5000), (4, 6, 2, 3)])
@@ -217,10 +367,10 @@ def test_refused() -> None:
         functional.nll_loss(x, x)
     with pytest.raises(ArgumentError, match="gamma is -1"):
         functional.softmax_focal_loss(x, labels, gamma=-1)
-    with pytest.raises(UnsupportedError, match="target is torch.float32"):
-        functional.softmax_focal_loss(x, x)
-    with pytest.raises(ArgumentError, match=r"smoothing is 0\.1, want 0"):
-        functional.softmax_focal_loss(x, labels, label_smoothing=0.1)
+    with pytest.raises(UnsupportedError, match="target is torch.float64"):
+        functional.softmax_focal_loss(x, x.double())
+    with pytest.raises(ArgumentError, match=r"smoothing is 1\.1, want from 0 to 1"):
+        functional.softmax_focal_loss(x, labels, label_smoothing=1.1)
     with pytest.raises(UnsupportedError, match="size_average"):
         functional.cross_entropy(x, labels, size_average=True)
     with pytest.raises(UnsupportedError, match="target requires a gradient"):

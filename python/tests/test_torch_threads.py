@@ -71,7 +71,7 @@ def test_threads_begin_when_needed() -> None:
 
 
 def evaluated(n_threads: int) -> list[torch.Tensor]:
-    """Losses of elements, of variances and of pairs, and their gradients."""
+    """Losses of elements, of variances, of pairs and of rows, and their gradients."""
     torch.set_num_threads(1)
     x, y, v = (torch.linspace(0.01, k, 1 << 19).reshape(-1, 64).requires_grad_() for k in (0.9, 1, 2))
     target, signs = y.detach(), torch.ones(len(x))
@@ -82,6 +82,7 @@ def evaluated(n_threads: int) -> list[torch.Tensor]:
         ours.gaussian_nll_loss(x, target, v),
     ]
     values.append(ours.cosine_embedding_loss(x, y, signs))
+    values += [ours.cross_entropy(x, target), ours.softmax_focal_loss(x, target), ours.log_softmax(x)]
     torch.set_num_threads(1)
     torch.stack([value.sum() for value in values]).sum().backward()  # type: ignore[no-untyped-call]
     grads = [leaf.grad for leaf in (x, y, v) if leaf.grad is not None]

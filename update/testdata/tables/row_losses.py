@@ -3,8 +3,9 @@
 rows.json has the logits, labels, targets, class weights and estimates, which are probabilities but for a factor of
 each row, in rows, and PyTorch's cases, rows_keras.json and
 rows_optax.json those of the others: of each its options, value and gradient, and for the reduction "none" the losses
-of the rows; that of "sum" is their sum. Where "clean" is true an infinite logit was -4, and where "every" is the
-label that is ignored was 0.
+of the rows; that of "sum" is their sum. Where "clean" is true an infinite logit was -4, where "every" is the label
+that is ignored was 0, and where there is a "limit" logits were clipped to it and its negative, so that the framework
+clips no probability.
 softmax_linear.json has softmax regression in float64: data, values and gradients.
 """
 
@@ -99,7 +100,8 @@ def keras_cases(data):
 
     def add(loss, reduction, options, target, clean=True, every=True):
         i = Inputs(data, clean, every)
-        x = tf.constant(i.estimates if "probabilities" in options else i.logits)
+        limit = options.get("limit", np.inf)
+        x = tf.constant(i.estimates if "probabilities" in options else i.logits.clip(-limit, limit))
         made = loss(reduction="sum_over_batch_size" if reduction == "mean" else None)
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -121,6 +123,13 @@ def keras_cases(data):
         add(lambda **r: losses.CategoricalFocalCrossentropy(alpha=data["weights"].tolist(), gamma=3.0, label_smoothing=0.1, **r), r,
             {**probable, "gamma": 3.0, "smoothing": 0.1, "weighted": True, "soft": True}, lambda i: i.targets)
         add(losses.CategoricalCrossentropy, r, {**probable, "soft": True}, lambda i: i.targets)
+        mild = {"loss": "SoftmaxFocal", "limit": 5.0}
+        add(lambda **r: losses.CategoricalFocalCrossentropy(from_logits=True, alpha=1.0, label_smoothing=0.1, **r), r,
+            {**mild, "gamma": 2.0, "smoothing": 0.1}, lambda i: i.hot)
+        add(lambda **r: losses.CategoricalFocalCrossentropy(from_logits=True, alpha=data["weights"].tolist(), gamma=1.5, label_smoothing=0.2, **r), r,
+            {**mild, "gamma": 1.5, "smoothing": 0.2, "weighted": True}, lambda i: i.hot)
+        add(lambda **r: losses.CategoricalFocalCrossentropy(from_logits=True, alpha=data["weights"].tolist(), gamma=3.0, **r), r,
+            {**mild, "gamma": 3.0, "weighted": True, "soft": True}, lambda i: i.targets)
     return f"keras {version('keras')} on tensorflow {version('tensorflow')}", cases
 
 

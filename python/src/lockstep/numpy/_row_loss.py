@@ -42,7 +42,8 @@ def cross_entropy(
     the label ``ignore_index`` cost nothing; ``smoothing`` is the part of each target that is spread over all classes;
     ``z_loss`` times the square of the logarithm of a row's sum of exponentials is added to its loss. The mean of
     classes is over the sum of the class weights of the rows that are not ignored, as PyTorch's, and that of
-    probabilities over the rows; over nothing it is ``empty``, and the gradient 0.
+    probabilities over the rows; over nothing it is ``empty``, and the gradient 0. "batchmean" is over all rows, and
+    there is no "weighted mean".
 
     ``grad`` is overwritten with the gradient, times ``scale``: it may be ``logits``, or memory apart. ``each`` is
     overwritten with the losses of the rows. With the reduction "none", which wants ``each``, the value is the sum.
@@ -216,11 +217,11 @@ def softmax_focal(
 ) -> float:
     """The cross-entropy of the softmax times (1-p)^gamma, p the probability of the row's class.
 
-    ``class_weights`` are the paper's alphas. Value and gradient are right where p is near to 1 too, at which Keras'
-    CategoricalFocalCrossentropy clips it. With ``probabilities`` rows are these and it is Keras' of them: each row is
-    divided by its sum and clipped to [1e-7, 1-1e-7], where it is constant then. ``target`` may have the probability of
-    each class too, over which the loss is summed, and ``smoothing``, which logits have not, is that of
-    ``cross_entropy``.
+    ``target`` may have the probability of each class too, over which the loss is summed, and ``smoothing`` is that of
+    ``cross_entropy``, which the loss is for a ``gamma`` of 0; ``class_weights`` are the paper's alphas. It is Keras'
+    CategoricalFocalCrossentropy from logits, but that value and gradient are right where p is near to 1 or 0 too, at
+    which Keras clips it. With ``probabilities`` rows are these and it is Keras' of them: each row is divided by its sum
+    and clipped to [1e-7, 1-1e-7], where it is constant then.
     """
     return _of_labels(
         _SOFTMAX_FOCAL,

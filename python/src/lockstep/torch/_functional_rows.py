@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from ctypes import c_double, pointer
 from typing import Any, Callable
 
@@ -17,7 +18,9 @@ from ._tensors import UnsupportedError, refusal
 _REDUCTIONS = ("mean", "sum", "none")
 
 # The models of C.
-_NLL, _MULTI_MARGIN, _SOFTMAX_FOCAL = 1, 2, 5
+_NLL, _MULTI_MARGIN, _CRAMMER_SINGER, _CATEGORICAL_HINGE, _SOFTMAX_FOCAL = range(1, 6)
+
+_room, _room_lock = c.Room(), threading.Lock()
 
 
 def cross_entropy(
@@ -29,14 +32,16 @@ def cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
 ) -> Tensor:
     """torch.nn.functional.cross_entropy of float32 logits in the CPU's memory, whose backward only multiplies.
 
     Its arguments and values are those of PyTorch. Value and gradient are computed in one pass over the logits, on as
     many threads as ``torch.get_num_threads()`` says, with bits that do not depend on it. A mean over no rows, or over
     ignored ones alone, is NaN as PyTorch's, but its gradient 0. There is no gradient of the targets or weights, nor
-    a second derivative. Raises UnsupportedError for other tensors and lockstep.ArgumentError for a class that there
-    is not.
+    a second derivative. z_loss times the square of the logarithm of a row's sum of exponentials is added to its loss,
+    at least 0. Raises UnsupportedError for other tensors and lockstep.ArgumentError for a class that there is not.
     """
     soft = target.is_floating_point()
     rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
@@ -44,7 +49,7 @@ def cross_entropy(
 
     def evaluate(b: c.LossRows) -> float:
         number = _REDUCTIONS.index(reduction)
-        o = c.CrossEntropyOptions(number, _data(weights), 1, ignore_index, label_smoothing, 0, 0)
+        o = c.CrossEntropyOptions(number, _data(weights), 1, ignore_index, label_smoothing, z_loss, 0)
         if soft:
             b.labels, b.targets = None, b.labels
         return c.cross_entropy(o, b, 1, shared_pool())
@@ -88,6 +93,115 @@ def multi_margin_loss(
     return _of_labels(_MULTI_MARGIN, input, target, weight, size_average, reduce, reduction, options)
 
 
+def crammer_singer_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, margin - input[y] + input[c]) of the largest other class c alone, the first of several, times weight[y].
+
+    Optax' multiclass_hinge_loss, whose gradient several share; torch has none. As cross_entropy here, but that the mean
+    is over the rows that are not ignored.
+    """
+    options = {"margin": pointer(c_double(margin)), "ignores": 1, "ignored": ignore_index}
+    return _of_labels(_CRAMMER_SINGER, input, target, weight, None, None, reduction, options)
+
+
+def categorical_hinge_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, margin - input[y] + max(0, input[c])) of the largest other class c: Keras' CategoricalHinge, of classes.
+
+    torch has none. Else as crammer_singer_loss.
+    """
+    options = {"margin": pointer(c_double(margin)), "ignores": 1, "ignored": ignore_index}
+    return _of_labels(_CATEGORICAL_HINGE, input, target, weight, None, None, reduction, options)
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> Tensor:
+    """torch.nn.functional.linear_cross_entropy of float32: cross_entropy of input @ linear_weight.T + linear_bias.
+
+    input is features, or rows of them, linear_weight has a row for each class. Logits are computed for some hundred
+    rows at a time, become their gradient while they are in the caches, and add to those of input, linear_weight and
+    linear_bias, which backward only multiplies: no matrix of all logits is made, but with the reduction "none", which
+    has the gradient of each row wait for backward. What is infinite or NaN in an ignored row of input makes the
+    gradient of linear_weight NaN. z_loss and what is refused are those of cross_entropy here; torch's ``options``,
+    which say how it cuts rows, there are none.
+    """
+    ignored = -100 if ignore_index is None else ignore_index
+    for name, tensor in (("input", input), ("linear_weight", linear_weight), ("linear_bias", linear_bias)):
+        if tensor is not None:
+            _check(tensor, name, torch.float32)
+    if linear_weight.dim() != 2 or input.dim() not in (1, 2) or input.shape[-1] != linear_weight.shape[1]:
+        shapes = f"{tuple(input.shape)} and {tuple(linear_weight.shape)}"
+        raise c.ArgumentError(f"input and linear_weight have the shapes {shapes}, want rows of features, and classes")
+    classes = len(linear_weight)
+    if linear_bias is not None and linear_bias.shape != (classes,):
+        raise c.ArgumentError(f"linear_bias has the shape {tuple(linear_bias.shape)}, want {(classes,)}")
+    if reduction == "none":
+        logits = torch.nn.functional.linear(input, linear_weight, linear_bias)
+        return cross_entropy(logits, target, weight, None, ignored, None, reduction, label_smoothing, z_loss=z_loss)
+    logits = input.new_empty(1).expand(*input.shape[:-1], classes)  # which has their shape, and no memory
+    _, targets, _ = _rows(logits, target, weight, None, None, reduction)
+    weights = None if weight is None else weight.contiguous()
+    number = _REDUCTIONS.index(reduction)
+
+    def evaluate(p: c.SoftmaxRows) -> float:
+        o = c.CrossEntropyOptions(number, _data(weights), 1, ignored, label_smoothing, z_loss, 0)
+        if target.is_floating_point():
+            p.labels, p.targets = None, p.labels
+        with _room_lock:
+            return c.softmax_linear(o, p, 1, _room, shared_pool())
+
+    value: Tensor = _Linear.apply(
+        input if input.dim() == 2 else input.unsqueeze(0), linear_weight, linear_bias, targets, evaluate
+    )
+    return value
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, targets: Tensor, evaluate: Callable[[c.SoftmaxRows], float]
+    ) -> Tensor:
+        inputs = [None if v is None else v.resolve_neg().contiguous() for v in (x, w, b)]
+        grads = [empty_like(v) if wanted and v is not None else None for v, wanted in zip(inputs, ctx.needs_input_grad)]
+        by_x, by_w, by_b = map(_data, grads)
+        shape = (len(x), x.shape[1], len(w))
+        p = c.SoftmaxRows(*map(_data, inputs), *shape, targets.data_ptr(), None, None, by_w, by_b, by_x, None)
+        ctx.save_for_backward(*grads)
+        return x.new_tensor(evaluate(p))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = upstream
+        one = g.item() == 1
+        x, w, b = (grad if grad is None or one else grad * g for grad in ctx.saved_tensors)
+        return x, w, b, None, None
+
+
 def softmax_focal_loss(
     inputs: Tensor,
     targets: Tensor,
@@ -102,9 +216,10 @@ def softmax_focal_loss(
     """The focal loss of the softmax of logits and their classes, whose weights are alpha, as cross_entropy here.
 
     torch has none: arguments and defaults are those of torchvision's sigmoid_focal_loss, but for alpha. The mean is
-    over the rows that are not ignored. With probabilities the inputs are these: Keras' CategoricalFocalCrossentropy,
-    which divides them by their sum and clips them to [1e-7, 1-1e-7]. Targets may be probabilities too then, and labels
-    be smoothed.
+    over the rows that are not ignored. Targets may be probabilities too, over which the loss is summed, and labels be
+    smoothed: Keras' CategoricalFocalCrossentropy from logits, which clips what is near to 0 and 1, as this does not.
+    With probabilities the inputs are these and it is Keras', which divides them by their sum and clips them to
+    [1e-7, 1-1e-7].
     """
     options = {
         "ignores": 1,
@@ -214,7 +329,7 @@ def _of_labels(
     options: dict[str, Any],
 ) -> Tensor:
     soft = target.is_floating_point()
-    if soft and not options.get("probabilities"):
+    if soft and model != _SOFTMAX_FOCAL:
         raise UnsupportedError(f"target is {target.dtype}, want {torch.int64}")
     rows, targets, outer = _rows(input, target, weight, size_average, reduce, reduction)
     weights = None if weight is None else weight.contiguous()

@@ -26,8 +26,11 @@ from torch.autograd.function import once_differentiable
 from .. import _library as c
 from .._library import ArgumentError
 from ._functional_rows import (
+    categorical_hinge_loss,
     cosine_embedding_loss,
+    crammer_singer_loss,
     cross_entropy,
+    linear_cross_entropy,
     log_softmax,
     multi_margin_loss,
     nll_loss,
@@ -40,25 +43,35 @@ from ._tensors import UnsupportedError, refusal
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "categorical_hinge_loss",
     "cosine_embedding_loss",
+    "crammer_singer_loss",
     "cross_entropy",
     "gaussian_nll_loss",
+    "hinge_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
+    "log_cosh_loss",
     "log_softmax",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
+    "quantile_loss",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax_focal_loss",
+    "squared_hinge_loss",
 ]
 
 Reduction = Literal["none", "mean", "sum"]
+Labels = Literal["plus-minus", "zero-one"]
 
+_CLAMPS = ("log", "probability")
+_LABELS = ("plus-minus", "zero-one")
 _REDUCTIONS = {"mean": 0, "sum": 1, "none": 2, "batchmean": 3}
 _WEIGHTED_MEAN = 4
 
@@ -85,16 +98,71 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mea
     return _loss("smooth_l1", input, target, reduction, None, c_double(beta))
 
 
+def log_cosh_loss(
+    input: Tensor, target: Tensor, *, reduction: Reduction = "mean", weight: Tensor | None = None
+) -> Tensor:
+    """log(cosh(input - target)): Keras' LogCosh and Optax' log_cosh, which torch has not, without cancellation."""
+    return _loss("log_cosh", input, target, reduction, weight)
+
+
+def quantile_loss(
+    input: Tensor, target: Tensor, *, level: float, reduction: Reduction = "mean", weight: Tensor | None = None
+) -> Tensor:
+    """The pinball loss, which torch has not: level·d for d = target - input of at least 0, (level - 1)·d below.
+
+    The level is between 0 and 1.
+    """
+    return _loss("quantile", input, target, reduction, weight, c_double(level))
+
+
+def hinge_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    labels: Labels = "plus-minus",
+    reduction: Reduction = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """max(1 - target·input, 0): Keras' Hinge, which torch has not. At the kink the gradient is 0.
+
+    Targets are 1 and -1, or with labels "zero-one" 1 and 0.
+    """
+    return _loss("hinge", input, target, reduction, weight, _number("labels", labels, _LABELS))
+
+
+def squared_hinge_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    labels: Labels = "plus-minus",
+    reduction: Reduction = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """max(1 - target·input, 0)²: Keras' SquaredHinge, which torch has not, with targets as hinge_loss has them."""
+    return _loss("squared_hinge", input, target, reduction, weight, _number("labels", labels, _LABELS))
+
+
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """log(1 + e^(-target·input)), finite where torch's is not, from 88 on."""
     return _loss("soft_margin", input, target, reduction, None)
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean"
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    clamp: Literal["log", "probability"] = "log",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The cross-entropy of probabilities. One outside of [0, 1], for which torch raises an error, makes it NaN."""
-    return _loss("bce", input, target, reduction, weight, 0)
+    """The cross-entropy of probabilities. One outside of [0, 1], for which torch raises an error, makes it NaN.
+
+    The clamp "log" is torch's; "probability" is Keras', which clips probabilities to [1e-7, 1-1e-7], where the gradient
+    is 0. label_smoothing, from 0 to 1, pulls targets towards ½, as Keras' does.
+    """
+    option = _number("clamp", clamp, _CLAMPS)
+    return _loss("bce", input, target, reduction, weight, option, smoothing=label_smoothing)
 
 
 def binary_cross_entropy_with_logits(
@@ -104,11 +172,17 @@ def binary_cross_entropy_with_logits(
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
     pos_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The cross-entropy of σ(input). A pos_weight of more than one element is that of the last dimensions' classes."""
+    """The cross-entropy of σ(input). A pos_weight of more than one element is that of the last dimensions' classes.
+
+    label_smoothing is that of binary_cross_entropy.
+    """
     if pos_weight is None or pos_weight.numel() == 1:
         option = c_double(1 if pos_weight is None else float(pos_weight))
-        return _loss("bce_with_logits", input, target, reduction, weight, option)
+        return _loss("bce_with_logits", input, target, reduction, weight, option, smoothing=label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"label_smoothing is {label_smoothing!r}, want a number from 0 to 1")
     # With w = 1 + (pos_weight - 1)·target it is w times the loss of the target pos_weight·target/w.
     shape = tuple(pos_weight.shape)
     if len(shape) > input.dim() or any(n not in (1, m) for n, m in zip(shape[::-1], input.shape[::-1])):
@@ -117,6 +191,8 @@ def binary_cross_entropy_with_logits(
     _check("pos_weight", pos_weight.expand_as(input), input)
     if not bool(((pos_weight >= 0) & (pos_weight < torch.inf)).all()):
         raise ArgumentError("pos_weight has elements that are not finite numbers of at least 0")
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / 2
     positive = pos_weight * target
     factor = 1 - target + positive
     target = torch.where(factor == 0, target, positive / factor)
@@ -197,6 +273,13 @@ def gaussian_nll_loss(
     _check("var", var, input)
     value: Tensor = _Normal.apply(input, target, var, _reduction(reduction), eps, full)
     return value
+
+
+def _number(name: str, value: str, choices: tuple[str, ...]) -> int:
+    """The number that an option has in C."""
+    if value not in choices:
+        raise ArgumentError(f"{name} is {value!r}, want {' or '.join(map(repr, choices))}")
+    return choices.index(value)
 
 
 def _reduction(name: str) -> int:
