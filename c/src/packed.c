@@ -136,7 +136,10 @@ static float inverse_for(float *x, float largest, float most) {
 		largest *= up;
 	}
 	inverse = most / largest;
-	if ((double)inverse * (double)largest > (double)most) inverse = nextafterf(inverse, 0); /* the product is exact */
+	uint32_t bits;
+	memcpy(&bits, &inverse, sizeof bits);
+	bits -= (double)inverse * (double)largest > (double)most; /* the product is exact, and no processor foresees this */
+	memcpy(&inverse, &bits, sizeof bits);
 	return inverse;
 }
 

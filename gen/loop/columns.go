@@ -132,7 +132,7 @@ func (l *lowering) fetchStreams() {
 		return
 	}
 	for k, b := range l.Rule.Buffers {
-		if l.Rule.Fetches && b.Shape == rule.Matrix && l.Rule.Loads(k) || !l.Rule.Fetches && (b.Type != rule.F32 || l.Rule.Stores(k)) {
+		if l.Rule.Fetches && b.Shape != rule.PerRow && l.Rule.Loads(k) || !l.Rule.Fetches && (b.Type != rule.F32 || l.Rule.Stores(k)) {
 			l.do(Inst{Op: Fetch, Mem: l.walked[0][k].plus(tune.StreamAhead * b.Type.Bytes())})
 		}
 	}

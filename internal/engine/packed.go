@@ -276,10 +276,11 @@ func inverseFor(x []float32, largest, most float32) (inverse float32) {
 		largest *= up
 	}
 	inverse = most / largest
-	if float64(inverse)*float64(largest) > float64(most) { // which is exact
-		inverse = math.Float32frombits(math.Float32bits(inverse) - 1)
+	bits := math.Float32bits(inverse)
+	if float64(inverse)*float64(largest) > float64(most) { // which is exact, and no processor foresees it
+		bits--
 	}
-	return inverse
+	return math.Float32frombits(bits)
 }
 
 // invert makes inverses of the largest magnitudes of a block's parts. Infinite elements, which would

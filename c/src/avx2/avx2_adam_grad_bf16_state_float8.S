@@ -139,6 +139,8 @@ L(usualrows1):
 L(usualrows1loop):
 	prefetcht0 2048(%rdx, %r11, 4)
 	prefetcht0 1024(%rbx, %r11, 2)
+	prefetcht0 2048(%r8, %r11, 4)
+	prefetcht0 2048(%r9, %r11, 4)
 	vmovups (%rdx, %r11, 4), %ymm10
 	vpmulld (%r8, %r11, 4), %ymm7, %ymm11
 	vpsrld $0x04, %ymm11, %ymm12
@@ -356,6 +358,8 @@ L(rows1):
 L(rows1loop):
 	prefetcht0 2048(%rdx, %r11, 4)
 	prefetcht0 1024(%rbx, %r11, 2)
+	prefetcht0 2048(%r8, %r11, 4)
+	prefetcht0 2048(%r9, %r11, 4)
 	vmovups (%rdx, %r11, 4), %ymm10
 	vpmulld (%r8, %r11, 4), %ymm7, %ymm11
 	vpsrld $0x04, %ymm11, %ymm12

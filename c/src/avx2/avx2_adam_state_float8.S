@@ -139,6 +139,8 @@ L(usualrows1):
 L(usualrows1loop):
 	prefetcht0 2048(%rdx, %r14, 4)
 	prefetcht0 2048(%rbx, %r14, 4)
+	prefetcht0 2048(%r11, %r14, 4)
+	prefetcht0 2048(%r12, %r14, 4)
 	vmovups (%rdx, %r14, 4), %ymm10
 	vpmulld (%r11, %r14, 4), %ymm7, %ymm11
 	vpsrld $0x04, %ymm11, %ymm12
@@ -336,6 +338,8 @@ L(rows1):
 L(rows1loop):
 	prefetcht0 2048(%rdx, %r14, 4)
 	prefetcht0 2048(%rbx, %r14, 4)
+	prefetcht0 2048(%r11, %r14, 4)
+	prefetcht0 2048(%r12, %r14, 4)
 	vmovups (%rdx, %r14, 4), %ymm10
 	vpmulld (%r11, %r14, 4), %ymm7, %ymm11
 	vpsrld $0x04, %ymm11, %ymm12

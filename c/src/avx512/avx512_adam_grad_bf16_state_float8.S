@@ -128,6 +128,8 @@ L(usualrows1):
 L(usualrows1loop):
 	prefetcht0 2048(%rdx, %r14, 4)
 	prefetcht0 1024(%rbx, %r14, 2)
+	prefetcht0 2048(%r11, %r14, 4)
+	prefetcht0 2048(%r12, %r14, 4)
 	vmovups (%rdx, %r14, 4), %zmm20
 	vpmulld (%r11, %r14, 4), %zmm17, %zmm21
 	vpsrld $0x04, %zmm21, %zmm22
@@ -310,6 +312,8 @@ L(rows1):
 L(rows1loop):
 	prefetcht0 2048(%rdx, %r14, 4)
 	prefetcht0 1024(%rbx, %r14, 2)
+	prefetcht0 2048(%r11, %r14, 4)
+	prefetcht0 2048(%r12, %r14, 4)
 	vmovups (%rdx, %r14, 4), %zmm23
 	vpmulld (%r11, %r14, 4), %zmm20, %zmm24
 	vpsrld $0x04, %zmm24, %zmm25

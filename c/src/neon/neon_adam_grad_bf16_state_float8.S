@@ -152,6 +152,8 @@ L(usualrows1):
 L(usualrows1main):
 	prfm pldl1keep, [x13, #2048]
 	prfm pldl1keep, [x14, #1024]
+	prfm pldl1keep, [x17, #2048]
+	prfm pldl1keep, [x19, #2048]
 	ldp q18, q19, [x13], #32
 	ldp q20, q21, [x17], #32
 	mul v20.4s, v20.4s, v15.4s
@@ -466,6 +468,8 @@ L(rows1):
 L(rows1main):
 	prfm pldl1keep, [x15, #2048]
 	prfm pldl1keep, [x16, #1024]
+	prfm pldl1keep, [x20, #2048]
+	prfm pldl1keep, [x21, #2048]
 	ldp q21, q22, [x15], #32
 	ldp q23, q24, [x20], #32
 	mul v23.4s, v23.4s, v18.4s
