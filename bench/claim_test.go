@@ -101,6 +101,40 @@ func TestPendingClaims(t *testing.T) {
 	}
 }
 
+// TestTypesLen has -sizes ask for more parameters than usual, and nothing else.
+func TestTypesLen(t *testing.T) {
+	m := &Machine{L1: 32 << 10, L2: 1 << 20, L3: 32 << 20}
+	for _, c := range []struct {
+		o    options
+		want int
+	}{
+		{options{}, 16 << 20},
+		{options{short: true}, 4 << 20},
+		{options{html: "page"}, 16 << 20},
+		{options{sizes: "memory"}, 16 << 20},
+		{options{sizes: "memory", short: true}, 4 << 20},
+		{options{sizes: "8Mi"}, 16 << 20},
+		{options{sizes: "124000000"}, 124_000_000},
+	} {
+		list, err := c.o.pendingClaims(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, p := range list {
+			if p.Section != "Types" {
+				continue
+			}
+			if found++; p.N != c.want || p.bytes != c.want*stepBytes {
+				t.Errorf("%+v: %s takes %d parameters, %d bytes, want %d", c.o, p.Case, p.N, p.bytes, c.want)
+			}
+		}
+		if found < len(typedCases) {
+			t.Errorf("%+v: %d claims of types", c.o, found)
+		}
+	}
+}
+
 func TestOnly(t *testing.T) {
 	if _, err := (options{kernels: "nosuch"}).only(); err == nil || !strings.Contains(err.Error(), "nosuch") || !strings.Contains(err.Error(), "Momentum") {
 		t.Errorf("-kernels nosuch: %v", err)

@@ -36,8 +36,9 @@ func (o options) pendingClaims(m *Machine) ([]pending, error) {
 	if err != nil {
 		return nil, err
 	}
+	ofTypes := func(*Machine, bool) []pending { return types(o.typesLen(sizes)) }
 	var list []pending
-	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, around, types, losses, layout} {
+	for _, section := range []func(m *Machine, short bool) []pending{roots, cliffs, workers, gaps, tensors, penalties, clipping, around, ofTypes, losses, layout} {
 		list = append(list, section(m, o.short)...)
 	}
 	return slices.DeleteFunc(list, func(p pending) bool {

@@ -49,7 +49,7 @@ func main() {
 	flag.BoolVar(&o.train, "train", false, "train models of real data, networks in several types, and a line through three points")
 	flag.BoolVar(&o.speed, "speed", false, "measure the kernels (no part named: all of them)")
 	flag.BoolVar(&o.verify, "verify", false, "train real data with every rule and print a hash of what comes out, the same on every machine, and no more")
-	flag.StringVar(&o.sizes, "sizes", "", "`sizes` to measure at, and claims whose buffers fit the same places: places, or elements such as 64Ki (none: "+places+", with -html a grid)")
+	flag.StringVar(&o.sizes, "sizes", "", "`sizes` to measure at, and claims whose buffers fit the same places: places, or elements such as 64Ki; beyond 16Mi that many parameters of steps with types too (none: "+places+", with -html a grid)")
 	flag.StringVar(&o.table, "table", "", "check and measure this `table` alone; "+kernels.Variable+" forces the one that trains")
 	flag.StringVar(&o.kernels, "kernels", "", "measure the kernels, and claims of them, whose name this `pattern` matches")
 	flag.IntVar(&o.reps, "reps", 0, "`rounds` of each measurement (0: 9, with -short 3)")

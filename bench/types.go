@@ -31,13 +31,23 @@ var typedCases = []typedCase{
 	{name: "moments of 8 bits, gradients of bf16", bytes: 14, goals: [2]float64{1.2, 1.65}, bf16: true, state: update.StateFloat8},
 }
 
-// types are steps with numbers of fewer bits beside float32, in memory. Where they win is where
-// steps wait for memory.
-func types(_ *Machine, short bool) []pending {
+// typesLen is how many parameters types takes: what no cache holds, or more where -sizes asks for it.
+func (o options) typesLen(sizes []size) int {
 	n := memoryLen
-	if short {
+	if o.short {
 		n = 4 << 20
 	}
+	for _, s := range sizes {
+		if o.sizes != "" && s.n > memoryLen {
+			n = max(n, s.n)
+		}
+	}
+	return n
+}
+
+// types are steps with numbers of fewer bits beside float32, in memory. Where they win is where
+// steps wait for memory.
+func types(n int) []pending {
 	var list []pending
 	for _, c := range typedCases {
 		for workers := 1; workers <= min(2, runtime.GOMAXPROCS(0)); workers++ {
