@@ -70,8 +70,8 @@ func TestUpper(t *testing.T) {
 }
 
 // TestFetchAhead counts the prefetches of a list: some lines of each buffer, in each
-// loop over tensors. Kernels for one tensor that convert more than two buffers fetch all
-// but tables, in each loop, and steps of rows the matrices that they read.
+// loop over tensors. Long kernels for one tensor that convert two buffers or more fetch all
+// but tables, in each loop, and steps of rows what they read along these.
 func TestFetchAhead(t *testing.T) {
 	eachKernel(t, func(isa string, r *rule.Rule, text string) {
 		loops := []*rule.Rule{r}
@@ -80,7 +80,7 @@ func TestFetchAhead(t *testing.T) {
 		}
 		want, converted, tables, read := 0, 0, 0, 0
 		for k, b := range r.Buffers {
-			if b.Shape == rule.Matrix && r.Loads(k) {
+			if b.Shape != rule.PerRow && r.Loads(k) {
 				read++
 			}
 			switch {
@@ -90,15 +90,14 @@ func TestFetchAhead(t *testing.T) {
 				tables++
 			}
 		}
-		if converted > 2 {
-			want = len(loops) * (len(r.Buffers) - tables)
-		}
-		if r.Fetches {
-			want = len(loops) * read
-		}
 		for _, main := range loops {
-			if !r.IsApart() && !main.Long() {
+			switch {
+			case r.Fetches:
+				want += read
+			case !r.IsApart() && !main.Long():
 				want += tune.FetchLines * len(r.Buffers)
+			case converted >= 2 && main.Long() && !r.IsMatrix():
+				want += len(r.Buffers) - tables
 			}
 		}
 		if n := strings.Count(text, "PREFETCHT0"); n != want {

@@ -118,9 +118,9 @@ func (l *lowering) loop(name string, n Reg, s span, side int) {
 	end()
 }
 
-// fetchStreams writes the prefetch of what a long rule for one tensor will come to, if it converts more
-// than two buffers: it has so many operations that the processor sees few vectors ahead. What is float32
-// and only read may be a table. Rules that fetch have it of matrices.
+// fetchStreams writes the prefetch of what a long rule for one tensor will come to, if it converts two
+// buffers or more: it has so many operations that the processor sees few vectors ahead. What is float32
+// and only read may be a table. Rules that fetch have it of all that they read along rows.
 func (l *lowering) fetchStreams() {
 	typed := 0
 	for _, b := range l.Rule.Buffers {
@@ -128,7 +128,7 @@ func (l *lowering) fetchStreams() {
 			typed++
 		}
 	}
-	if !l.Rule.Fetches && (typed <= 2 || l.Rule.IsMatrix() || !l.main().Long()) {
+	if !l.Rule.Fetches && (typed < 2 || l.Rule.IsMatrix() || !l.main().Long()) {
 		return
 	}
 	for k, b := range l.Rule.Buffers {

@@ -95,6 +95,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vpmovzxwd (%rbx, %rax, 2), %ymm8
 	vpslld $0x10, %ymm8, %ymm8
 	vandps %ymm0, %ymm8, %ymm9
@@ -231,6 +235,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vpmovzxwd (%rbx, %rax, 2), %ymm12
 	vpslld $0x10, %ymm12, %ymm12
 	vandps %ymm1, %ymm12, %ymm13

@@ -88,6 +88,10 @@ L(word00400000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %ymm9
 	vmovups (%rsi, %rax, 4), %ymm10
 	vpmovzxwd (%rbx, %rax, 2), %ymm11
@@ -215,6 +219,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %ymm10
 	vmovups (%rsi, %rax, 4), %ymm11
 	vpmovzxwd (%rbx, %rax, 2), %ymm12

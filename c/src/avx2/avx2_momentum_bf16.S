@@ -91,6 +91,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmulps (%rsi, %rax, 4), %ymm1, %ymm6
 	vpmovzxwd (%rbx, %rax, 2), %ymm7
 	vpslld $0x10, %ymm7, %ymm7
@@ -211,6 +215,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmulps (%rsi, %rax, 4), %ymm3, %ymm12
 	vpmovzxwd (%rbx, %rax, 2), %ymm13
 	vpslld $0x10, %ymm13, %ymm13

@@ -58,6 +58,8 @@ L(wordffff0000):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 1024(%rcx, %rsi, 2)
+	prefetcht0 1024(%rdx, %rsi, 2)
 	vmovups (%rbx, %rsi, 4), %ymm2
 	vpaddd %ymm0, %ymm2, %ymm3
 	vpsrld $0x10, %ymm3, %ymm4

@@ -101,6 +101,11 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 1024(%r8, %rax, 2)
 	vmovups (%rsi, %rax, 4), %ymm11
 	vpmovzxwd (%rbx, %rax, 2), %ymm12
 	vpslld $0x10, %ymm12, %ymm12
@@ -255,6 +260,11 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 1024(%r8, %rax, 2)
 	vmovups (%rsi, %rax, 4), %ymm11
 	vpmovzxwd (%rbx, %rax, 2), %ymm12
 	vpslld $0x10, %ymm12, %ymm12

@@ -120,6 +120,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vpmovzxwd (%rbx, %rax, 2), %zmm10
 	vpslld $0x10, %zmm10, %zmm10
 	vptestmd %zmm1, %zmm10, %k1
@@ -237,6 +241,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vpmovzxwd (%rbx, %rax, 2), %zmm14
 	vpslld $0x10, %zmm14, %zmm14
 	vptestmd %zmm2, %zmm14, %k3

@@ -97,6 +97,10 @@ L(word00400000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %zmm10
 	vmovups (%rsi, %rax, 4), %zmm11
 	vpmovzxwd (%rbx, %rax, 2), %zmm12
@@ -204,6 +208,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmovups (%rdx, %rax, 4), %zmm12
 	vmovups (%rsi, %rax, 4), %zmm13
 	vpmovzxwd (%rbx, %rax, 2), %zmm14

@@ -104,6 +104,10 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmulps (%rsi, %rax, 4), %zmm2, %zmm8
 	vpmovzxwd (%rbx, %rax, 2), %zmm9
 	vpslld $0x10, %zmm9, %zmm9
@@ -205,6 +209,10 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 1024(%rdi, %rax, 2)
 	vmulps (%rsi, %rax, 4), %zmm4, %zmm13
 	vpmovzxwd (%rbx, %rax, 2), %zmm14
 	vpslld $0x10, %zmm14, %zmm14

@@ -67,6 +67,8 @@ L(wordffff0000):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 1024(%rcx, %rsi, 2)
+	prefetcht0 1024(%rdx, %rsi, 2)
 	vmovups (%rbx, %rsi, 4), %zmm3
 	vpaddd %zmm1, %zmm3, %zmm4
 	vpermw %zmm4, %zmm0, %zmm5

@@ -126,6 +126,11 @@ L(word00000000):
 	jge L(usualloopend)
 
 L(usualloop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 1024(%r8, %rax, 2)
 	vmovups (%rsi, %rax, 4), %zmm13
 	vpmovzxwd (%rbx, %rax, 2), %zmm14
 	vpslld $0x10, %zmm14, %zmm14
@@ -261,6 +266,11 @@ L(asked):
 	jge L(loopend)
 
 L(loop):
+	prefetcht0 2048(%rdx, %rax, 4)
+	prefetcht0 1024(%rbx, %rax, 2)
+	prefetcht0 2048(%rsi, %rax, 4)
+	prefetcht0 2048(%rdi, %rax, 4)
+	prefetcht0 1024(%r8, %rax, 2)
 	vmovups (%rsi, %rax, 4), %zmm16
 	vpmovzxwd (%rbx, %rax, 2), %zmm17
 	vpslld $0x10, %zmm17, %zmm17

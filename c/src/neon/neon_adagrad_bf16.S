@@ -91,6 +91,10 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q8, q9, [x5], #32
 	ldr q10, [x4], #16
 	shll2 v11.4s, v10.8h, #16
@@ -273,6 +277,10 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q14, q15, [x5], #32
 	ldr q16, [x4], #16
 	shll2 v17.4s, v16.8h, #16

@@ -100,6 +100,11 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #2048]
+	prfm pldl1keep, [x7, #1024]
 	ldp q11, q12, [x5], #32
 	ldr q13, [x4], #16
 	shll2 v14.4s, v13.8h, #16
@@ -316,6 +321,11 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #2048]
+	prfm pldl1keep, [x7, #1024]
 	ldp q16, q17, [x5], #32
 	ldr q18, [x4], #16
 	shll2 v19.4s, v18.8h, #16

@@ -84,6 +84,10 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q9, q10, [x3], #32
 	ldp q11, q12, [x5], #32
 	ldr q13, [x4], #16
@@ -249,6 +253,10 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q14, q15, [x3], #32
 	ldp q16, q17, [x5], #32
 	ldr q18, [x4], #16

@@ -87,6 +87,10 @@ VECTORS:
 	b.lt L(usualmainend)
 
 L(usualmain):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q6, q7, [x5], #32
 	fmul v6.4s, v6.4s, v1.4s
 	fmul v7.4s, v7.4s, v1.4s
@@ -243,6 +247,10 @@ L(asked):
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x3, #2048]
+	prfm pldl1keep, [x4, #1024]
+	prfm pldl1keep, [x5, #2048]
+	prfm pldl1keep, [x6, #1024]
 	ldp q13, q14, [x5], #32
 	fmul v13.4s, v13.4s, v3.4s
 	fmul v14.4s, v14.4s, v3.4s

@@ -41,6 +41,8 @@ VECTORS:
 	b.lt L(mainend)
 
 L(main):
+	prfm pldl1keep, [x2, #1024]
+	prfm pldl1keep, [x3, #1024]
 	ldp q2, q3, [x4], #32
 	add v4.4s, v2.4s, v0.4s
 	add v5.4s, v3.4s, v0.4s
