@@ -62,9 +62,9 @@ func lower[K any](compile func(*rule.Rule) K, forGo func([]*rule.Rule, []K) []by
 // has reports whether the target has a kernel of its own for a rule.
 func (t target) has(r *rule.Rule) bool { return t.base == "" || slices.Contains(newton, r) }
 
-// newton are the rules whose roots are worth a kernel of their own. The others divide
-// twice, or have so many buffers that memory is what they wait for.
-var newton = []*rule.Rule{rules.Adam, rules.AdamBF16, rules.AdaGrad, rules.Sqrt}
+// newton are the rules whose roots are worth a kernel of their own, and one that fetches ahead there.
+// The others divide twice, or are so long that the multipliers have no time for roots.
+var newton = []*rule.Rule{rules.Adam, rules.AdamGradBF16, rules.AdaGrad, rules.Sqrt}
 
 // own are the rules for which the target has kernels.
 func (t target) own(all []*rule.Rule) []*rule.Rule {
@@ -89,9 +89,9 @@ func x86(isa func(*rule.Rule) amd64.ISA) func([]*rule.Rule) table {
 // so few products that these have time for a part of their roots.
 func avx512(r *rule.Rule) amd64.ISA {
 	switch r {
-	case rules.AdaGrad, rules.AdaGradBF16:
+	case rules.AdaGrad:
 		return amd64.AVX512Half
-	case rules.Adam, rules.AdamBF16:
+	case rules.Adam:
 		return amd64.AVX512Quarter
 	}
 	return amd64.AVX512

@@ -452,13 +452,9 @@ func runAdamBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, h []fa
 		touchBuffer(h, writes)
 	}
 	switch t {
-	case avx512newtonTable:
-		avx512newton.AdamBF16(p, g, m, v, h, c)
-	case avx512Table:
+	case avx512Table, avx512newtonTable:
 		avx512.AdamBF16(p, g, m, v, h, c)
-	case avx2newtonTable:
-		avx2newton.AdamBF16(p, g, m, v, h, c)
-	case avx2Table:
+	case avx2Table, avx2newtonTable:
 		avx2.AdamBF16(p, g, m, v, h, c)
 	default:
 		fallback.AdamBF16(p, g, m, v, h, c)
@@ -478,9 +474,13 @@ func runAdamGradBF16(t Table, p []float32, g []fallback.BF16, m, v []float32, c 
 		touchBuffer(v, reads|writes)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.AdamGradBF16(p, g, m, v, c)
+	case avx512Table:
 		avx512.AdamGradBF16(p, g, m, v, c)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.AdamGradBF16(p, g, m, v, c)
+	case avx2Table:
 		avx2.AdamGradBF16(p, g, m, v, c)
 	default:
 		fallback.AdamGradBF16(p, g, m, v, c)

@@ -1367,7 +1367,7 @@ const lockstep_tile lockstep_neon_tile = {8, 12, lockstep_neon_matmul_tile};
 
 lockstep_bare lockstep_avx2newton_adagrad,
 	lockstep_avx2newton_adam,
-	lockstep_avx2newton_adam_bf16,
+	lockstep_avx2newton_adam_grad_bf16,
 	lockstep_avx2newton_sqrt;
 lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_adopt,
@@ -1391,8 +1391,8 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 	lockstep_avx2_adafactor_move,
 	lockstep_avx2_adafactor_squares,
 	lockstep_avx2newton_adam,
-	lockstep_avx2newton_adam_bf16,
-	lockstep_avx2_adam_grad_bf16,
+	lockstep_avx2_adam_bf16,
+	lockstep_avx2newton_adam_grad_bf16,
 	lockstep_avx2_adam_grad_bf16_state_float8,
 	lockstep_avx2_adam_prox,
 	lockstep_avx2_adam_split_bf16,
@@ -1498,7 +1498,7 @@ lockstep_bare *const lockstep_avx2newton_kernels[] = {
 
 lockstep_bare lockstep_avx512newton_adagrad,
 	lockstep_avx512newton_adam,
-	lockstep_avx512newton_adam_bf16,
+	lockstep_avx512newton_adam_grad_bf16,
 	lockstep_avx512newton_sqrt;
 lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_adopt,
@@ -1522,8 +1522,8 @@ lockstep_bare *const lockstep_avx512newton_kernels[] = {
 	lockstep_avx512_adafactor_move,
 	lockstep_avx512_adafactor_squares,
 	lockstep_avx512newton_adam,
-	lockstep_avx512newton_adam_bf16,
-	lockstep_avx512_adam_grad_bf16,
+	lockstep_avx512_adam_bf16,
+	lockstep_avx512newton_adam_grad_bf16,
 	lockstep_avx512_adam_grad_bf16_state_float8,
 	lockstep_avx512_adam_prox,
 	lockstep_avx512_adam_split_bf16,

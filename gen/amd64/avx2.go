@@ -108,12 +108,12 @@ var AVX2 = ISA{
 const nearestEven = operand.U8(0)
 
 // AVX2Newton takes half of the square roots from the multipliers.
-var AVX2Newton = withRoots(AVX2, func(k int) rootFunc {
+var AVX2Newton = fetchingAhead(withRoots(AVX2, func(k int) rootFunc {
 	if k%2 == 0 {
 		return newton256
 	}
 	return nil
-})
+}))
 
 // newton256 is the correctly rounded square root of x for any estimate of its
 // reciprocal that is within 1.5·2⁻¹², which is what AVX promises: see

@@ -71,7 +71,8 @@ func TestUpper(t *testing.T) {
 
 // TestFetchAhead counts the prefetches of a list: some lines of each buffer, in each
 // loop over tensors. Long kernels for one tensor that convert two buffers or more fetch all
-// but tables, in each loop, and steps of rows what they read along these.
+// but tables, in each loop, steps of rows what they read along these, and the tables of
+// Newton's iteration all that an iteration has.
 func TestFetchAhead(t *testing.T) {
 	eachKernel(t, func(isa string, r *rule.Rule, text string) {
 		loops := []*rule.Rule{r}
@@ -94,6 +95,17 @@ func TestFetchAhead(t *testing.T) {
 			switch {
 			case r.Fetches:
 				want += read
+			case strings.HasSuffix(isa, "newton"):
+				elements := map[bool]int{true: 16, false: 8}[strings.HasPrefix(isa, "avx512")]
+				if !main.Long() {
+					elements *= 4
+				}
+				for _, b := range r.Buffers {
+					want += max(1, elements*b.Type.Bytes()/tune.Line)
+				}
+				if !r.IsApart() && !main.Long() {
+					want += tune.FetchLines * len(r.Buffers)
+				}
 			case !r.IsApart() && !main.Long():
 				want += tune.FetchLines * len(r.Buffers)
 			case converted >= 2 && main.Long() && !r.IsMatrix():

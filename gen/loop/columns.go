@@ -108,7 +108,7 @@ func (l *lowering) loop(name string, n Reg, s span, side int) {
 	}
 	l.label(name)
 	if !s.single && s.vectors == l.wide() {
-		l.fetchStreams()
+		l.fetchStreams(l.elements(s))
 	}
 	l.body(s, side)
 	again()
@@ -118,22 +118,25 @@ func (l *lowering) loop(name string, n Reg, s span, side int) {
 	end()
 }
 
-// fetchStreams writes the prefetch of what a long rule for one tensor will come to, if it converts two
-// buffers or more: it has so many operations that the processor sees few vectors ahead. What is float32
-// and only read may be a table. Rules that fetch have it of all that they read along rows.
-func (l *lowering) fetchStreams() {
+// fetchStreams writes the prefetch of what a loop over some elements will come to, if the rule is for
+// one tensor, long, and converts two buffers or more: it has so many operations that the processor sees
+// few vectors ahead. What is float32 and only read may be a table. Rules that fetch have it of all that
+// they read along rows, and other loops where the processor wants it.
+func (l *lowering) fetchStreams(elements int) {
 	typed := 0
 	for _, b := range l.Rule.Buffers {
 		if b.Type != rule.F32 {
 			typed++
 		}
 	}
-	if !l.Rule.Fetches && (typed < 2 || l.Rule.IsMatrix() || !l.main().Long()) {
-		return
-	}
+	apart := typed >= 2 && l.main().Long()
 	for k, b := range l.Rule.Buffers {
-		if l.Rule.Fetches && b.Shape != rule.PerRow && l.Rule.Loads(k) || !l.Rule.Fetches && (b.Type != rule.F32 || l.Rule.Stores(k)) {
-			l.do(Inst{Op: Fetch, Mem: l.walked[0][k].plus(tune.StreamAhead * b.Type.Bytes())})
+		fetches := l.Rule.Fetches && b.Shape != rule.PerRow && l.Rule.Loads(k)
+		if !l.Rule.IsMatrix() {
+			fetches = l.m.Ahead || apart && (b.Type != rule.F32 || l.Rule.Stores(k))
+		}
+		for at := 0; fetches && at < elements; at += tune.Line / b.Type.Bytes() {
+			l.do(Inst{Op: Fetch, Mem: l.walked[0][k].plus((tune.StreamAhead + at) * b.Type.Bytes())})
 		}
 	}
 }

@@ -14,6 +14,7 @@ type Machine struct {
 	Rows   int  // of a matrix that are walked side by side at most
 	Phases bool // there are registers enough to begin the roots of all vectors first
 	Masks  bool // masks have registers of their own
+	Ahead  bool // main loops of float32 fetch ahead, which is for processors that do not look far enough
 
 	// Pairs says that a move takes two vectors, so that two are worked on side by side.
 	Pairs bool

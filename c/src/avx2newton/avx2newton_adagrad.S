@@ -146,6 +146,12 @@ L(usualnear):
 	jge L(usualmainend)
 
 L(usualmain):
+	prefetcht0 2048(%rax, %r8, 4)
+	prefetcht0 2112(%rax, %r8, 4)
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
 	vmovups (%rsi, %r8, 4), %ymm5
 	vandps %ymm0, %ymm5, %ymm6
 	vpsignd %ymm6, %ymm5, %ymm5
@@ -394,6 +400,12 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rax, %r8, 4)
+	prefetcht0 2112(%rax, %r8, 4)
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
 	vmovups (%rsi, %r8, 4), %ymm6
 	vandps %ymm1, %ymm6, %ymm7
 	vpsignd %ymm7, %ymm6, %ymm6

@@ -159,6 +159,14 @@ L(usualnear):
 	jge L(usualmainend)
 
 L(usualmain):
+	prefetcht0 2048(%rax, %r9, 4)
+	prefetcht0 2112(%rax, %r9, 4)
+	prefetcht0 2048(%rsi, %r9, 4)
+	prefetcht0 2112(%rsi, %r9, 4)
+	prefetcht0 2048(%rdi, %r9, 4)
+	prefetcht0 2112(%rdi, %r9, 4)
+	prefetcht0 2048(%r8, %r9, 4)
+	prefetcht0 2112(%r8, %r9, 4)
 	vmovups (%rdi, %r9, 4), %ymm6
 	vmovups (%rsi, %r9, 4), %ymm7
 	vandps %ymm1, %ymm7, %ymm8
@@ -464,6 +472,14 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rax, %r9, 4)
+	prefetcht0 2112(%rax, %r9, 4)
+	prefetcht0 2048(%rsi, %r9, 4)
+	prefetcht0 2112(%rsi, %r9, 4)
+	prefetcht0 2048(%rdi, %r9, 4)
+	prefetcht0 2112(%rdi, %r9, 4)
+	prefetcht0 2048(%r8, %r9, 4)
+	prefetcht0 2112(%r8, %r9, 4)
 	vmovups (%rdi, %r9, 4), %ymm6
 	vmovups (%rsi, %r9, 4), %ymm7
 	vandps %ymm2, %ymm7, %ymm8

@@ -108,6 +108,10 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
 	vmovups (%rdi, %r8, 4), %ymm0
 	vmaxps L(all0f000000)+0(%rip), %ymm0, %ymm1
 	vrsqrtps %ymm1, %ymm3

@@ -52,15 +52,6 @@ L(word00007fff):
 L(word00400000):
 	.long 0x400000
 	.balign 4
-L(word3f000000):
-	.long 0x3f000000
-	.balign 4
-L(word27800000):
-	.long 0x27800000
-	.balign 4
-L(word0f000000):
-	.long 0xf000000
-	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
@@ -109,9 +100,6 @@ L(word00000000):
 	vbroadcastss L(word00000001)+0(%rip), %zmm6
 	vbroadcastss L(word00007fff)+0(%rip), %zmm7
 	vbroadcastss L(word00400000)+0(%rip), %zmm8
-	vbroadcastss L(word3f000000)+0(%rip), %zmm9
-	vbroadcastss L(word27800000)+0(%rip), %zmm9
-	vbroadcastss L(word0f000000)+0(%rip), %zmm9
 	vbroadcastss L(word80000000)+0(%rip), %zmm9
 	xorq %rax, %rax
 	movq %rcx, %r8
@@ -230,9 +218,6 @@ L(asked):
 	vcmpps $0x00, %zmm13, %zmm11, %k1
 	vbroadcastss L(word00000000)+0(%rip), %zmm13
 	vcmpps $0x00, %zmm13, %zmm12, %k2
-	vbroadcastss L(word3f000000)+0(%rip), %zmm13
-	vbroadcastss L(word27800000)+0(%rip), %zmm13
-	vbroadcastss L(word0f000000)+0(%rip), %zmm13
 	vbroadcastss L(word80000000)+0(%rip), %zmm13
 	xorq %rax, %rax
 	movq %rcx, %r8

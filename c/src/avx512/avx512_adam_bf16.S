@@ -53,15 +53,6 @@ L(word00007fff):
 L(word00400000):
 	.long 0x400000
 	.balign 4
-L(word3f000000):
-	.long 0x3f000000
-	.balign 4
-L(word27800000):
-	.long 0x27800000
-	.balign 4
-L(word0f000000):
-	.long 0xf000000
-	.balign 4
 L(word80000000):
 	.long 0x80000000
 	.balign 4
@@ -115,9 +106,6 @@ L(word00000000):
 	vbroadcastss L(word00000001)+0(%rip), %zmm9
 	vbroadcastss L(word00007fff)+0(%rip), %zmm10
 	vbroadcastss L(word00400000)+0(%rip), %zmm11
-	vbroadcastss L(word3f000000)+0(%rip), %zmm12
-	vbroadcastss L(word27800000)+0(%rip), %zmm12
-	vbroadcastss L(word0f000000)+0(%rip), %zmm12
 	vbroadcastss L(word80000000)+0(%rip), %zmm12
 	xorq %rax, %rax
 	movq %rcx, %r9
@@ -255,9 +243,6 @@ L(asked):
 	vcmpps $0x00, %zmm15, %zmm14, %k1
 	vbroadcastss L(word00000000)+0(%rip), %zmm15
 	vcmpps $0x11, %zmm5, %zmm15, %k2
-	vbroadcastss L(word3f000000)+0(%rip), %zmm15
-	vbroadcastss L(word27800000)+0(%rip), %zmm15
-	vbroadcastss L(word0f000000)+0(%rip), %zmm15
 	vbroadcastss L(word80000000)+0(%rip), %zmm15
 	xorq %rax, %rax
 	movq %rcx, %r9

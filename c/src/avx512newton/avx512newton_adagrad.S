@@ -117,6 +117,18 @@ L(usualnear):
 	jge L(usualmainend)
 
 L(usualmain):
+	prefetcht0 2048(%rax, %r8, 4)
+	prefetcht0 2112(%rax, %r8, 4)
+	prefetcht0 2176(%rax, %r8, 4)
+	prefetcht0 2240(%rax, %r8, 4)
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2176(%rsi, %r8, 4)
+	prefetcht0 2240(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
+	prefetcht0 2176(%rdi, %r8, 4)
+	prefetcht0 2240(%rdi, %r8, 4)
 	vptestmd (%rsi, %r8, 4), %zmm0, %k1
 	vmovups (%rsi, %r8, 4), %zmm9{%k1}{z}
 	vptestmd %zmm4, %zmm9, %k1
@@ -342,6 +354,18 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rax, %r8, 4)
+	prefetcht0 2112(%rax, %r8, 4)
+	prefetcht0 2176(%rax, %r8, 4)
+	prefetcht0 2240(%rax, %r8, 4)
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2176(%rsi, %r8, 4)
+	prefetcht0 2240(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
+	prefetcht0 2176(%rdi, %r8, 4)
+	prefetcht0 2240(%rdi, %r8, 4)
 	vptestmd (%rsi, %r8, 4), %zmm1, %k3
 	vmovups (%rsi, %r8, 4), %zmm13{%k3}{z}
 	vmulps %zmm0, %zmm13, %zmm13

@@ -128,6 +128,22 @@ L(usualnear):
 	jge L(usualmainend)
 
 L(usualmain):
+	prefetcht0 2048(%rax, %r9, 4)
+	prefetcht0 2112(%rax, %r9, 4)
+	prefetcht0 2176(%rax, %r9, 4)
+	prefetcht0 2240(%rax, %r9, 4)
+	prefetcht0 2048(%rsi, %r9, 4)
+	prefetcht0 2112(%rsi, %r9, 4)
+	prefetcht0 2176(%rsi, %r9, 4)
+	prefetcht0 2240(%rsi, %r9, 4)
+	prefetcht0 2048(%rdi, %r9, 4)
+	prefetcht0 2112(%rdi, %r9, 4)
+	prefetcht0 2176(%rdi, %r9, 4)
+	prefetcht0 2240(%rdi, %r9, 4)
+	prefetcht0 2048(%r8, %r9, 4)
+	prefetcht0 2112(%r8, %r9, 4)
+	prefetcht0 2176(%r8, %r9, 4)
+	prefetcht0 2240(%r8, %r9, 4)
 	vmovups (%rdi, %r9, 4), %zmm12
 	vptestmd (%rsi, %r9, 4), %zmm1, %k1
 	vmovups (%rsi, %r9, 4), %zmm13{%k1}{z}
@@ -409,6 +425,22 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rax, %r9, 4)
+	prefetcht0 2112(%rax, %r9, 4)
+	prefetcht0 2176(%rax, %r9, 4)
+	prefetcht0 2240(%rax, %r9, 4)
+	prefetcht0 2048(%rsi, %r9, 4)
+	prefetcht0 2112(%rsi, %r9, 4)
+	prefetcht0 2176(%rsi, %r9, 4)
+	prefetcht0 2240(%rsi, %r9, 4)
+	prefetcht0 2048(%rdi, %r9, 4)
+	prefetcht0 2112(%rdi, %r9, 4)
+	prefetcht0 2176(%rdi, %r9, 4)
+	prefetcht0 2240(%rdi, %r9, 4)
+	prefetcht0 2048(%r8, %r9, 4)
+	prefetcht0 2112(%r8, %r9, 4)
+	prefetcht0 2176(%r8, %r9, 4)
+	prefetcht0 2240(%r8, %r9, 4)
 	vmovups (%rdi, %r9, 4), %zmm15
 	vptestmd (%rsi, %r9, 4), %zmm2, %k3
 	vmovups (%rsi, %r9, 4), %zmm16{%k3}{z}

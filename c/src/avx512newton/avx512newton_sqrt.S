@@ -79,6 +79,14 @@ L(near):
 	jge L(mainend)
 
 L(main):
+	prefetcht0 2048(%rsi, %r8, 4)
+	prefetcht0 2112(%rsi, %r8, 4)
+	prefetcht0 2176(%rsi, %r8, 4)
+	prefetcht0 2240(%rsi, %r8, 4)
+	prefetcht0 2048(%rdi, %r8, 4)
+	prefetcht0 2112(%rdi, %r8, 4)
+	prefetcht0 2176(%rdi, %r8, 4)
+	prefetcht0 2240(%rdi, %r8, 4)
 	vmovups (%rdi, %r8, 4), %zmm3
 	vmaxps %zmm2, %zmm3, %zmm5
 	vrsqrt14ps %zmm5, %zmm4

@@ -23,15 +23,14 @@ func AdaGrad(list [][]float32, c *fallback.AdaGradScalars)
 //go:noescape
 func Adam(list [][]float32, c *fallback.AdamScalars)
 
-// AdamBF16 is
+// AdamGradBF16 is
 //
 //	m ← lerp(m, x, weight1)
 //	v ← v·beta2 + drop(x·root2, small)²
 //	p ← p - (m·step / (√v + eps) + p·decay)
-//	h ← p, rounded to nearest even
 //
 //go:noescape
-func AdamBF16(p []float32, g []fallback.BF16, m, v []float32, h []fallback.BF16, c *fallback.AdamBF16Scalars)
+func AdamGradBF16(p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars)
 
 // Sqrt is
 //
