@@ -48,7 +48,7 @@ func functions(text []byte) []string { return strings.Split(string(text), "\nTEX
 // each instruction set, on average, and no kernel of more than twice as many, unless its graph
 // is so long; and all of it, with its declarations, from more than a reader puts up with.
 func TestSize(t *testing.T) {
-	const most, perNode, whole = 10_000, 170, 2_500_000
+	const most, perNode, whole = 10_000, 170, 2_600_000
 	sizes, all := map[string][]int{}, 0
 	for name, b := range files() {
 		rest, ok := strings.CutPrefix(name, "kernels/asm/")

@@ -770,9 +770,13 @@ func runBCE(t Table, list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.BCE(list, c, sum)
+	case avx512Table:
 		avx512.BCE(list, c, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.BCE(list, c, sum)
+	case avx2Table:
 		avx2.BCE(list, c, sum)
 	default:
 		referenceBCE(list, c, sum)
@@ -810,9 +814,13 @@ func runBCEWithLogits(t Table, list [][]float32, c *fallback.BCEWithLogitsScalar
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.BCEWithLogits(list, c, sum)
+	case avx512Table:
 		avx512.BCEWithLogits(list, c, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.BCEWithLogits(list, c, sum)
+	case avx2Table:
 		avx2.BCEWithLogits(list, c, sum)
 	default:
 		referenceBCEWithLogits(list, c, sum)
@@ -967,9 +975,13 @@ func runExp(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Exp(list)
+	case avx512Table:
 		avx512.Exp(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Exp(list)
+	case avx2Table:
 		avx2.Exp(list)
 	default:
 		referenceExp(list)
@@ -986,9 +998,13 @@ func runExpm1(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Expm1(list)
+	case avx512Table:
 		avx512.Expm1(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Expm1(list)
+	case avx2Table:
 		avx2.Expm1(list)
 	default:
 		referenceExpm1(list)
@@ -1162,9 +1178,13 @@ func runHuber(t Table, list [][]float32, c *fallback.HuberScalars, sum *[32]floa
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Huber(list, c, sum)
+	case avx512Table:
 		avx512.Huber(list, c, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Huber(list, c, sum)
+	case avx2Table:
 		avx2.Huber(list, c, sum)
 	default:
 		referenceHuber(list, c, sum)
@@ -1322,9 +1342,13 @@ func runLog(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Log(list)
+	case avx512Table:
 		avx512.Log(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Log(list)
+	case avx2Table:
 		avx2.Log(list)
 	default:
 		referenceLog(list)
@@ -1341,9 +1365,13 @@ func runLog1p(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Log1p(list)
+	case avx512Table:
 		avx512.Log1p(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Log1p(list)
+	case avx2Table:
 		avx2.Log1p(list)
 	default:
 		referenceLog1p(list)
@@ -1400,9 +1428,13 @@ func runMSE(t Table, list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.MSE(list, c, sum)
+	case avx512Table:
 		avx512.MSE(list, c, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.MSE(list, c, sum)
+	case avx2Table:
 		avx2.MSE(list, c, sum)
 	default:
 		referenceMSE(list, c, sum)
@@ -1619,9 +1651,13 @@ func runPoissonNLL(t Table, list [][]float32, c *fallback.PoissonNLLScalars, sum
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.PoissonNLL(list, c, sum)
+	case avx512Table:
 		avx512.PoissonNLL(list, c, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.PoissonNLL(list, c, sum)
+	case avx2Table:
 		avx2.PoissonNLL(list, c, sum)
 	default:
 		referencePoissonNLL(list, c, sum)
@@ -2089,9 +2125,13 @@ func runSigmoid(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Sigmoid(list)
+	case avx512Table:
 		avx512.Sigmoid(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Sigmoid(list)
+	case avx2Table:
 		avx2.Sigmoid(list)
 	default:
 		referenceSigmoid(list)
@@ -2146,9 +2186,13 @@ func runSoftplus(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Softplus(list)
+	case avx512Table:
 		avx512.Softplus(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Softplus(list)
+	case avx2Table:
 		avx2.Softplus(list)
 	default:
 		referenceSoftplus(list)
@@ -2309,9 +2353,13 @@ func runSumSquares(t Table, list [][]float32, sum *[32]float64) {
 		touchLanes(sum)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.SumSquares(list, sum)
+	case avx512Table:
 		avx512.SumSquares(list, sum)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.SumSquares(list, sum)
+	case avx2Table:
 		avx2.SumSquares(list, sum)
 	default:
 		referenceSumSquares(list, sum)
@@ -2328,9 +2376,13 @@ func runTanh(t Table, list [][]float32) {
 		touch(list, writes, reads)
 	}
 	switch t {
-	case avx512Table, avx512newtonTable:
+	case avx512newtonTable:
+		avx512newton.Tanh(list)
+	case avx512Table:
 		avx512.Tanh(list)
-	case avx2Table, avx2newtonTable:
+	case avx2newtonTable:
+		avx2newton.Tanh(list)
+	case avx2Table:
 		avx2.Tanh(list)
 	default:
 		referenceTanh(list)

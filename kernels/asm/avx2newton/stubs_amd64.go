@@ -32,9 +32,109 @@ func Adam(list [][]float32, c *fallback.AdamScalars)
 //go:noescape
 func AdamGradBF16(p []float32, g []fallback.BF16, m, v []float32, c *fallback.AdamGradBF16Scalars)
 
+// BCE is
+//
+//	label = y·labelScale + labelShift
+//	loss = -label·max(log x, -100) - (1-label)·max(log(1-x), -100)
+//	slope = (x - label) / max((1-x)·x, 1e-12)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+//go:noescape
+func BCE(list [][]float32, c *fallback.BCEScalars, sum *[32]float64)
+
+// BCEWithLogits is
+//
+//	label = y·labelScale + labelShift
+//	loss = (1-label)·log(1 + e^x) + positive·label·log(1 + e^-x)
+//	slope = (1-label)·σ(x) - positive·label·σ(-x)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+//go:noescape
+func BCEWithLogits(list [][]float32, c *fallback.BCEWithLogitsScalars, sum *[32]float64)
+
+// Exp is
+//
+//	y ← e^x
+//
+//go:noescape
+func Exp(list [][]float32)
+
+// Expm1 is
+//
+//	y ← e^x - 1
+//
+//go:noescape
+func Expm1(list [][]float32)
+
+// Huber is
+//
+//	d = x - y, a = |d|, t = (a < limit ? a·slope : ceiling)·(d > 0 ? up : down)
+//	loss = t·(a - ½min(a, limit)), slope = t·sign(d)
+//	grad ← slope·scale, each ← loss, sum += loss
+//
+//go:noescape
+func Huber(list [][]float32, c *fallback.HuberScalars, sum *[32]float64)
+
+// Log is
+//
+//	y ← log x
+//
+//go:noescape
+func Log(list [][]float32)
+
+// Log1p is
+//
+//	y ← log(1 + x)
+//
+//go:noescape
+func Log1p(list [][]float32)
+
+// MSE is
+//
+//	grad ← 2(x - y)·scale, each ← (x - y)², sum += (x - y)²
+//
+//go:noescape
+func MSE(list [][]float32, c *fallback.MSEScalars, sum *[32]float64)
+
+// PoissonNLL is
+//
+//	z = rate + eps, stirling = y > above ? (y + ½)·logY - y + ½log 2π : 0
+//	grad ← (z - y)/(divide = 0 ? 1 : z)·scale, each ← rate - y·log + stirling, sum += each
+//
+//go:noescape
+func PoissonNLL(list [][]float32, c *fallback.PoissonNLLScalars, sum *[32]float64)
+
+// Sigmoid is
+//
+//	y ← 1/(1 + e^-x)
+//
+//go:noescape
+func Sigmoid(list [][]float32)
+
+// Softplus is
+//
+//	y ← log(1 + e^x)
+//
+//go:noescape
+func Softplus(list [][]float32)
+
 // Sqrt is
 //
 //	y ← √x
 //
 //go:noescape
 func Sqrt(list [][]float32)
+
+// SumSquares is
+//
+//	sum += x²
+//
+//go:noescape
+func SumSquares(list [][]float32, sum *[32]float64)
+
+// Tanh is
+//
+//	y ← tanh x
+//
+//go:noescape
+func Tanh(list [][]float32)
