@@ -40,7 +40,8 @@ var skylake = []int{78, 85, 94, 142, 158, 165, 166}
 // the divider is slow beside the multipliers: on Sapphire Rapids, which needs 23 cycles
 // for the root and the quotient of 16 elements. On Zen 4, with 16, and on Cascade Lake it
 // does not: there avx512newton takes 1.05 to 1.3 times as long as avx512, and avx2newton
-// 1.5 times as long as avx2. Others were not measured.
+// 1.5 times as long as avx2. Others were not measured. The kernels of these tables fetch ahead
+// too, which Zen 4 loses by in L3.
 func inOrder(vendor cpuid.Vendor, model int) []candidate {
 	list := []candidate{
 		{avx512newtonTable, forAVX512}, {avx512Table, forAVX512},

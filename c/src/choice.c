@@ -18,8 +18,8 @@ static const struct {
 #define FOR_AVX2 (LOCKSTEP_AVX | LOCKSTEP_AVX2 | LOCKSTEP_FMA3 | LOCKSTEP_F16C)
 #define FOR_AVX512 (FOR_AVX2 | LOCKSTEP_BMI2 | LOCKSTEP_AVX512F | LOCKSTEP_AVX512VL | LOCKSTEP_AVX512DQ | LOCKSTEP_AVX512BW)
 
-/* Newton's iteration pays where the divider is slow beside the multipliers; elsewhere the
- * tables of each width change places. */
+/* Newton's iteration pays where the divider is slow beside the multipliers, on CPUs which gain
+ * by fetching ahead too; elsewhere the tables of each width change places. */
 static const lockstep_candidate candidates[] = {
 #if LOCKSTEP_X86_64
 	{{"avx512newton", lockstep_avx512newton_kernels, &lockstep_avx512_tile}, FOR_AVX512},
