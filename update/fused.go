@@ -8,8 +8,9 @@ import (
 // Which rules have a kernel for which types, beside that of float32, is said here alone. All
 // of them are for a gradient of BF16 with a copy of the parameters in BF16, and Adam has others
 // without a copy, on parameters in two halves and with both moments of BF16: where memory is crossed,
-// one loop over all buffers is faster than blocks. With moments of 8 bits Adam takes a block in two, along
-// float32 or BF16, for a code needs the largest of its block. What has no line here goes block by block, with the same bits.
+// one loop over all buffers is faster than blocks. With moments of 8 bits Adam takes a block in two,
+// along float32 or BF16, for a code needs the largest of its block. What has no line here goes block by
+// block, with the same bits.
 //
 // No rule is asked but by a step with a gradient of another type, or for state of 8 bits, so that a
 // program without such links none of these kernels.

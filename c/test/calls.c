@@ -64,7 +64,16 @@ static void check_rows(const lockstep_table *table) {
 	free(z);
 }
 
-/* The same of a matrix in bf16, beside others, by the kernel with the most buffers. */
+static size_t buffers_of_matrices(void) {
+	size_t count, most = 0;
+	const lockstep_kernel *all = lockstep_kernels(&count);
+	for (size_t k = 0; k < count; k++)
+		for (size_t b = 0; b < all[k].buffer_count; b++)
+			if (all[k].buffers[b].kind == LOCKSTEP_MATRIX && all[k].buffer_count > most) most = all[k].buffer_count;
+	return most;
+}
+
+/* The same of a matrix in bf16, beside others, by the kernel with the most buffers: there is room for no more. */
 static void check_typed_rows(const lockstep_table *table) {
 	enum { ROWS = 33000, COLUMNS = 130, N = ROWS * COLUMNS };
 	const lockstep_adam_grad_bf16_state_float8_scalars c = {.scale = 1, .weight1 = 0.5f, .beta2 = 0.5f, .root2 = 0.7f, .eps = 1, .step = 1};
@@ -74,6 +83,7 @@ static void check_typed_rows(const lockstep_table *table) {
 	for (size_t i = 0; i < COLUMNS; i++) codes[i] = (float)i;
 	for (size_t r = 0; r < ROWS; r++) memcpy(&up[r], &(uint32_t){1u << r % 24}, sizeof *up);
 	const lockstep_buffer words = {codes, COLUMNS, 0};
+	CHECK(buffers_of_matrices() == 9, "a kernel of matrices has %zu buffers, want 9 at most", buffers_of_matrices());
 	for (int part = 0; part < 3; part++) { /* the whole, and both halves */
 		size_t first = part == 2 ? ROWS / 2 : 0, rows = part == 0 ? ROWS : part == 1 ? ROWS / 2 : ROWS - ROWS / 2, n = rows * COLUMNS;
 		float *p = (part ? x + 3 * N : x) + first * COLUMNS, *ms = up + (part ? 3 : 1) * ROWS + first;
